@@ -1,0 +1,33 @@
+# Language level, warnings, sanitizers, coverage: everything that applies to every target.
+option(TROUPE_WERROR "Treat warnings as errors" OFF)
+option(TROUPE_COVERAGE "Instrument for gcov" OFF)
+option(TROUPE_FUZZ "Build the libFuzzer targets (clang only)" OFF)
+set(TROUPE_SANITIZE "" CACHE STRING "Value for -fsanitize=, e.g. address,undefined")
+
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g") # no NDEBUG: invariants stay on
+
+add_compile_definitions(_GNU_SOURCE)
+add_compile_options(-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+  -Wpointer-arith -Wcast-qual -Wwrite-strings -Wno-unused-parameter -fno-common)
+if(TROUPE_WERROR)
+  add_compile_options(-Werror)
+endif()
+if(TROUPE_SANITIZE)
+  add_compile_options(-fsanitize=${TROUPE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${TROUPE_SANITIZE})
+endif()
+if(TROUPE_COVERAGE)
+  add_compile_options(--coverage)
+  add_link_options(--coverage)
+endif()

@@ -1,0 +1,72 @@
+/* The codec of rpc.proto: bytes <-> plain structs that live in an arena. The only place that knows
+ * protobuf-c's structs for the RPC. Sizes, counts and depth are limited before anything is
+ * allocated; whatever comes in, the answer is a value, never an assertion. Pure. */
+#ifndef TROUPE_PROTO_RPC_H
+#define TROUPE_PROTO_RPC_H
+
+#include "base/arena.h"
+#include "troupe/bytes.h"
+#include "troupe/status.h"
+
+enum {
+    RPC_FRAME_BYTES_MAX = 32 << 20, /* of one SP message's body */
+    RPC_CALLS_MAX = 4096,           /* in one request */
+    RPC_TIMEOUT_MS_DEFAULT = 5000,
+    RPC_TIMEOUT_MS_MAX = 3600000,
+    RPC_SEQUENCE_COUNTER_BITS = 20, /* sequence = ms since 1970 << 20 | counter */
+};
+
+enum rpc_format { RPC_PROTOBUF = 0, RPC_JSON = 1 };
+
+struct rpc_call {
+    struct troupe_bytes kind, id, method, payload;
+    uint64_t sequence;
+    uint8_t ack;    /* enum troupe_ack */
+    uint8_t format; /* enum rpc_format */
+};
+
+struct rpc_request {
+    uint32_t timeout_ms; /* after decoding: 1 to RPC_TIMEOUT_MS_MAX */
+    uint64_t client;
+    struct rpc_call *calls;
+    size_t calls_n;
+};
+
+struct rpc_owner {
+    struct troupe_bytes node, address;
+    uint64_t epoch;
+};
+
+struct rpc_result {
+    struct troupe_bytes payload;
+    struct troupe_bytes message;
+    const struct rpc_owner *owner; /* NULL when it is this node */
+    uint64_t version;
+    uint8_t status; /* enum troupe_status */
+    uint8_t ack;    /* enum troupe_ack */
+};
+
+struct rpc_reply {
+    struct rpc_result *results;
+    size_t results_n;
+    uint8_t status; /* of the request as a whole */
+    struct troupe_bytes message;
+};
+
+/* Checks and decodes. Returned structs and bytes live in the arena (frame is not referenced). kind,
+ * id and method are not checked beyond their lengths: that is an error of the one call. Errors,
+ * with *why a text for the peer (static): TROUPE_ELIMIT (frame, calls, arena), TROUPE_EMALFORMED.
+ */
+int rpc_request_decode(struct arena *arena, struct troupe_bytes frame, struct rpc_request *request,
+                       const char **why);
+int rpc_reply_decode(struct arena *arena, struct troupe_bytes frame, struct rpc_reply *reply,
+                     const char **why);
+
+/* Bytes that encode writes. */
+size_t rpc_request_size(const struct rpc_request *request);
+size_t rpc_reply_size(const struct rpc_reply *reply);
+/* Writes exactly the size above into out; returns it. No allocation. */
+size_t rpc_request_encode(const struct rpc_request *request, uint8_t *out);
+size_t rpc_reply_encode(const struct rpc_reply *reply, uint8_t *out);
+
+#endif

@@ -1,0 +1,305 @@
+/* The store: what a cluster keeps in its database, as a specification that every implementation
+ * passes (tests/unit/store_contract.c is this text as a program). DESIGN §6.
+ *
+ * The store is the judge of ownership. A node registers and gets a lease; it claims partitions and
+ * gets an epoch for each; every save names the epochs it believes in, and the store applies only
+ * what is still true, in the same statement that checks it. So a node that was paused, cut off or
+ * declared dead can never write over its successor, whatever its own clock tells it.
+ *
+ * Asynchronous: store_submit takes a request and returns at once; later request->done is called on
+ * the thread of the loop, exactly once, with request->error set. Requests of one store may complete
+ * in any order; what must come after something else is submitted from its done callback.
+ *
+ * Errors (request->error):
+ *   0                    done; the outputs are valid.
+ *   TROUPE_EUNAVAILABLE  the store could not be reached or is too busy (lock_timeout,
+ * serialization). Nothing was changed. Retry later. TROUPE_EOUTCOME      the connection broke, or
+ * the time ran out, after the commit was sent: it may have happened or not. Retry the very same
+ * request until it says something else. TROUPE_EREJECTED     the store refuses the data themselves
+ * (a row too large, say); a retry of the same will not help. Nothing was changed. TROUPE_EFENCED
+ * (renew, claim) our lease row is gone or not active: somebody evicted us. TROUPE_EBUSY (register)
+ * another run of this name is alive; see register below. TROUPE_EVERSION      the schema or the
+ * cluster's constants do not fit this program. errmsg always says which and what to do.
+ *
+ * Durable means: once save has completed with 0, the rows survive a crash of the process, of the
+ * store's process and of the machine, as far as the database can promise it (fsync on commit). */
+#ifndef TROUPE_STORAGE_STORE_H
+#define TROUPE_STORAGE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "troupe/bytes.h"
+#include "troupe/error.h"
+
+enum {
+    STORE_NAME_BYTES_MAX = 63,        /* of a node or a cluster */
+    STORE_ADDR_BYTES_MAX = 255,       /* of an address */
+    STORE_PROOF_BYTES_MAX = 127,      /* see store_register.proof */
+    STORE_UID_BYTES = 36,             /* of a cluster uid, "8-4-4-4-12" hex */
+    STORE_STATE_BYTES_MAX = 16 << 20, /* of one entity's state or dedup window */
+    STORE_KEYS_MAX = 4096,            /* of one load */
+    STORE_ROWS_MAX = 4096,            /* of one save */
+    STORE_PIDS_MAX = 65536,           /* of one claim */
+    STORE_ERRMSG_BYTES = 256,
+};
+
+typedef uint32_t store_pid; /* a partition's number */
+
+enum store_op {
+    STORE_REGISTER,
+    STORE_RENEW,
+    STORE_LEAVE,
+    STORE_CLAIM,
+    STORE_LOAD,
+    STORE_SAVE,
+    STORE_OWNERS,
+};
+
+enum store_node_state {
+    STORE_NODE_ACTIVE = 0,
+    STORE_NODE_LEFT = 1, /* went of its own accord; its partitions are free */
+    STORE_NODE_DEAD = 2, /* evicted; its partitions are free */
+};
+
+/* A row of node_lease, as seen at the moment of the statement. Strings live in the request's arena.
+ */
+struct store_node {
+    const char *name;
+    uint64_t generation;  /* which run of this name; handed out by register, grows by one */
+    uint64_t incarnation; /* as given to register */
+    const char *addr, *proof;
+    uint64_t renew_seq; /* grows with each renewal */
+    uint32_t ttl_ms;
+    enum store_node_state state;
+    bool expired;    /* by the store's clock: renewed_at + ttl < now */
+    uint64_t age_ms; /* since renewed_at, by the store's clock */
+};
+
+/* REGISTER: become a run of a name. One transaction:
+ *   - no row of this name, or its state is left or dead: a row with generation (old or 0) + 1,
+ * active.
+ *   - an active row with the same incarnation as ours: our own earlier attempt whose answer was
+ * lost; its generation again (idempotent).
+ *   - an active row whose generation and renew_seq are both those in supersede_*: taken over as
+ * above (the caller saw it unchanged for a full TTL, or has proof that the old run is gone).
+ *   - any other active row: TROUPE_EBUSY, and `holder` is that row.
+ * Also returns the constants of the cluster, and creates them (with a random uid and a partition
+ * row for every pid, epoch 0, no owner) when this is the first node ever. A cluster that exists
+ * with another partition count: TROUPE_EVERSION. */
+struct store_register {
+    /* in */
+    const char *name;
+    uint64_t incarnation; /* unlike that of any other run of this name */
+    const char *addr;     /* where clients reach it, "host:port" */
+    const char *proof;    /* opaque text by which others may prove that this run is gone */
+    uint32_t ttl_ms;
+    bool supersede;
+    uint64_t supersede_generation, supersede_renew_seq;
+    /* out */
+    uint64_t generation;
+    char cluster_uid[STORE_UID_BYTES + 1];
+    struct store_node holder; /* with TROUPE_EBUSY */
+};
+
+/* RENEW: renewed_at = the store's now, renew_seq + 1, where (name, generation) is active; else
+ * TROUPE_EFENCED. Also returns every other row that is active (so that observation of the others is
+ * under way before it is needed) and the store's timeline: a number that grows with every failover
+ * to another copy of the data (the Postgres timeline id; 0 where there is no such thing). */
+struct store_renew {
+    /* in */
+    const char *name;
+    uint64_t generation;
+    /* out */
+    uint64_t renew_seq;
+    uint64_t timeline;
+    struct store_node *others; /* in the arena */
+    size_t others_n;
+};
+
+/* LEAVE: state = left where (name, generation) is active. Frees its partitions for claims. Leaving
+ * twice, or when evicted, is no error. */
+struct store_leave {
+    const char *name;
+    uint64_t generation;
+};
+
+struct store_claimed {
+    store_pid pid;
+    uint64_t epoch;      /* the new one */
+    uint64_t epoch_prev; /* what it was before */
+};
+
+/* CLAIM: for every pid asked for whose owner is none, or is a run (name, generation) that is not
+ * active any more: owner = us, epoch = max(epoch, timeline << 40) + 1. Only while our own row is
+ * active, checked and locked in the same transaction: else TROUPE_EFENCED. Rows are locked in pid
+ * order. A pid that we own already (same name, same generation) is returned again with its epoch
+ * unchanged, epoch_prev == epoch: a retry after an unknown outcome is safe. Pids owned by others
+ * are left out. Load what a claim won in a request submitted after the claim's done: only then is
+ * the last write of the old owner sure to be seen. */
+struct store_claim {
+    /* in */
+    const char *name;
+    uint64_t generation;
+    const store_pid *pids; /* ascending, distinct; the caller's until done */
+    size_t pids_n;
+    /* out: in pid order, in the arena */
+    struct store_claimed *claimed;
+    size_t claimed_n;
+};
+
+struct store_key {
+    store_pid pid;
+    struct troupe_bytes kind, id;
+};
+
+struct store_row {
+    struct store_key key;
+    uint64_t epoch;
+    uint64_t version; /* grows with every change; compared as (epoch, version) */
+    bool deleted;     /* a tombstone: state and dedup are empty */
+    struct troupe_bytes state;
+    struct troupe_bytes dedup; /* the window of request ids and replies */
+};
+
+/* LOAD: many entities at once. rows[i] answers keys[i]; found[i] tells whether there is a row. */
+struct store_load {
+    /* in */
+    const struct store_key *keys; /* distinct; the caller's until done */
+    size_t keys_n;
+    /* out: arrays of keys_n in the arena; rows[i].key is not filled in */
+    struct store_row *rows;
+    bool *found;
+};
+
+/* SAVE: one transaction that checks the fence and writes. A row is applied only when partition
+ * row.pid is owned by (name, generation) at exactly row.epoch, and the stored (epoch, version) is
+ * <= the row's (equal: the same write again, idempotent). Pids that fail the first test are
+ * returned as fenced, and none of their rows is applied; the other pids' rows are. The partition
+ * rows stay locked FOR SHARE till commit, so that a claim waits for the save or the save sees the
+ * claim. Rows may come in any order; two rows of one entity in one request are TROUPE_EINVAL. */
+struct store_save {
+    /* in */
+    const char *name;
+    uint64_t generation;
+    struct store_row *rows; /* the caller's until done; the store may sort them */
+    size_t rows_n;
+    /* out */
+    size_t applied;    /* rows written */
+    size_t skipped;    /* rows not written because the store has a newer (epoch, version) */
+    store_pid *fenced; /* ascending, in the arena */
+    size_t fenced_n;
+};
+
+struct store_owner {
+    uint64_t epoch;
+    uint64_t generation; /* of the owner's run; 0 when there is no owner */
+    uint32_t node;       /* index into nodes, UINT32_MAX when there is no owner */
+};
+
+/* OWNERS: the whole map at one moment, and every node row there is (whatever its state). */
+struct store_owners {
+    struct store_owner *owners; /* one per pid, in the arena */
+    size_t owners_n;
+    struct store_node *nodes; /* in the arena */
+    size_t nodes_n;
+};
+
+struct store_request;
+typedef void (*store_done_cb)(struct store_request *request);
+
+/* The caller owns it; from submit to done it must not be touched. Outputs live in *arena until the
+ * caller resets it. */
+struct store_request {
+    void *data; /* the caller's */
+    enum store_op op;
+    struct arena *arena; /* the caller's; may be NULL for LEAVE only */
+    store_done_cb done;
+    struct store_request *next; /* for whoever holds the request: queues */
+    void *impl;                 /* the implementation's, from submit to done */
+    union {
+        struct store_register reg;
+        struct store_renew renew;
+        struct store_leave leave;
+        struct store_claim claim;
+        struct store_load load;
+        struct store_save save;
+        struct store_owners owners;
+    } u;
+    /* out */
+    int error;
+    char errmsg[STORE_ERRMSG_BYTES];
+};
+
+/* ---- opening ---- */
+
+struct uv_loop_s;
+struct store;
+
+enum store_log_level { STORE_LOG_DEBUG, STORE_LOG_INFO, STORE_LOG_WARN, STORE_LOG_ERROR };
+
+struct store_options {
+    /* "memory:", "sqlite:PATH", "postgres://…" or "postgresql://…" (anything libpq takes as a URI).
+     */
+    const char *url;
+    const char *cluster; /* name of the cluster: many may share one database */
+    uint32_t partitions; /* for a cluster that does not exist yet */
+    struct uv_loop_s
+        *loop; /* done callbacks run here. memory: may be NULL, then they run in store_poll */
+    uint32_t connections; /* postgres: for loads and saves; the lease has its own besides. 0 = 3 */
+    uint32_t statement_timeout_ms; /* 0 = 5000: how long one request may take in the store */
+    bool prepared_statements;      /* postgres: false behind a transaction pooler */
+    void (*log)(void *data, enum store_log_level level, const char *message);
+    void *log_data;
+};
+
+/* What an implementation provides. */
+struct store_ops {
+    const char *scheme;
+    void (*submit)(struct store *store, struct store_request *request);
+    /* Finishes or fails what is under way, then calls back. */
+    void (*close)(struct store *store, void (*closed)(void *data), void *data);
+};
+
+struct store {
+    const struct store_ops *ops;
+};
+
+/* Parses the url and prepares everything; connects and migrates (where the scheme is the embedded
+ * kind: sqlite creates and migrates its file by itself, Postgres is migrated by store_migrate)
+ * lazily, with the first requests, so that a store that is absent now is an error of the requests,
+ * not of open. Errors: TROUPE_EINVAL (url, names; errmsg says what), TROUPE_ENOMEM. On success
+ * *store is the caller's until its close has called back. */
+int store_open(struct store **store, const struct store_options *options,
+               char errmsg[STORE_ERRMSG_BYTES]);
+
+/* On the loop's thread only. */
+static inline void store_submit(struct store *store, struct store_request *request)
+{
+    request->next = NULL;
+    request->error = 0;
+    request->errmsg[0] = '\0';
+    store->ops->submit(store, request);
+}
+
+static inline void store_close(struct store *store, void (*closed)(void *data), void *data)
+{
+    store->ops->close(store, closed, data);
+}
+
+/* Brings the schema up to this program's version: numbered migrations, each in a transaction, under
+ * a lock that keeps other migrators out; synchronous. A database that is newer than the program:
+ * TROUPE_EVERSION. With dry_run nothing is changed. Calls report for every step with a line for
+ * humans. url "memory:" has nothing to do. */
+int store_migrate(const char *url, bool dry_run, void (*report)(void *data, const char *line),
+                  void *data, char errmsg[STORE_ERRMSG_BYTES]);
+
+/* ---- memory: also the store of the simulator and of the tests ---- */
+
+/* memory: without a loop: runs at most max queued requests and their done callbacks, in order of
+ * submission; how many it ran. */
+size_t store_memory_poll(struct store *store, size_t max);
+
+#endif
