@@ -6,6 +6,7 @@
 #define TROUPE_PROTO_JSON_H
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
 
 #include "base/arena.h"
 #include "troupe/bytes.h"

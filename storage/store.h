@@ -102,6 +102,8 @@ struct store_register {
     uint64_t generation;
     char cluster_uid[STORE_UID_BYTES + 1];
     struct store_node holder; /* with TROUPE_EBUSY */
+    /* Set by the driver, not by the store: holder.proof shows that the holder's process is gone. */
+    bool holder_gone;
 };
 
 /* RENEW: renewed_at = the store's now, renew_seq + 1, where (name, generation) is active; else
