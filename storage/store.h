@@ -106,14 +106,17 @@ struct store_register {
     bool holder_gone;
 };
 
-/* RENEW: renewed_at = the store's now, renew_seq + 1, where (name, generation) is active; else
- * TROUPE_EFENCED. Also returns every other row that is active (so that observation of the others is
- * under way before it is needed) and the store's timeline: a number that grows with every failover
- * to another copy of the data (the Postgres timeline id; 0 where there is no such thing). */
+/* RENEW: renewed_at = the store's now, renew_seq + 1, ttl_ms as given, where (name, generation) is
+ * active; else TROUPE_EFENCED. Also returns every other row that is active (so that observation of
+ * the others is under way before it is needed) and the store's timeline: a number that grows with
+ * every failover to another copy of the data (the Postgres timeline id; 0 where there is no such
+ * thing). */
 struct store_renew {
     /* in */
     const char *name;
     uint64_t generation;
+    uint32_t ttl_ms; /* the row's from now on: a node that is alone asks for longer than one that is
+                        not */
     /* out */
     uint64_t renew_seq;
     uint64_t timeline;

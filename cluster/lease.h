@@ -1,0 +1,61 @@
+/* The lease: a node's right to own anything, as the holder itself sees it (DESIGN §6.1, §6.9; Gray
+ * & Cheriton, "Leases", SOSP 1989). Pure: it is told when a renewal was sent and what came back,
+ * and answers until when the node may answer calls. It errs to the safe side: the holder's deadline
+ * counts from before the renewal was sent, the others' from when the store saw it, and the holder
+ * stops a margin earlier.
+ *
+ * A node that is alone asks for a long lease (outage_grace): as nobody else can evict it before
+ * that is over, it can serve from memory while the store is away. With company the TTL is short, so
+ * that failover is quick.
+ *
+ * Times are ns of CLOCK_BOOTTIME, which runs on in suspend. A virtual machine that is restored from
+ * a snapshot keeps its BOOTTIME but gets a new REALTIME: a jump between the two counts as loss of
+ * the lease until the next renewal. */
+#ifndef TROUPE_CLUSTER_LEASE_H
+#define TROUPE_CLUSTER_LEASE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    LEASE_MARGIN_MS = 500,
+    LEASE_CLOCK_JUMP_MS = 1000,
+};
+
+struct lease_config {
+    uint64_t ttl_ns, renew_ns;
+    uint64_t outage_grace_ns; /* the TTL to ask for while no other node is registered */
+    bool outage_fence;        /* ask for ttl_ns in any case */
+};
+
+struct lease {
+    struct lease_config config;
+    bool held;            /* granted, and not known to be lost */
+    bool alone;           /* the last renewal saw no other active node */
+    bool in_flight;       /* a renewal is on its way */
+    uint64_t sent_ns;     /* of the renewal on its way */
+    uint64_t sent_ttl_ns; /* the TTL that it asks for */
+    uint64_t renewed_ns;  /* when the last successful renewal was sent */
+    uint64_t next_ns;     /* send the next renewal then */
+    uint64_t deadline_ns; /* may serve until then */
+    uint32_t failures;    /* renewals in a row that did not come back well */
+    int64_t clocks_ms;    /* wall - mono, to see jumps */
+    bool clocks_known;
+};
+
+void lease_init(struct lease *l, const struct lease_config *config);
+/* Registered with config.ttl_ns: the statement was sent at sent_ns. */
+void lease_grant(struct lease *l, uint64_t sent_ns, uint64_t now_ns);
+/* A renewal is sent now; returns the TTL in ns that it has to ask for. */
+uint64_t lease_send(struct lease *l, uint64_t now_ns);
+/* It came back well. others: active nodes besides us that the store knows. */
+void lease_renewed(struct lease *l, uint64_t now_ns, uint32_t others);
+/* The renewal failed: the store cannot be reached, or the outcome is unknown. */
+void lease_failed(struct lease *l, uint64_t now_ns);
+/* The store says that it is not ours any more. */
+void lease_lose(struct lease *l);
+/* Whether the node may answer at this moment. Also notices clock jumps. */
+bool lease_is_valid(struct lease *l, uint64_t now_ns, uint64_t wall_ms);
+bool lease_renewal_is_due(const struct lease *l, uint64_t now_ns);
+
+#endif
