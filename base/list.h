@@ -43,7 +43,10 @@ static inline struct list *list_pop(struct list *l)
     struct list *node = l->next;
     if (node == l)
         return NULL;
-    list_remove(node);
+    /* Not list_remove: it finds l through node->prev, which a static analyzer cannot follow. */
+    l->next = node->next;
+    node->next->prev = l;
+    list_init(node);
     return node;
 }
 
