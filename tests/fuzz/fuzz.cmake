@@ -1,0 +1,1 @@
+troupe_fuzz(name SOURCES ${CMAKE_CURRENT_LIST_DIR}/fuzz_name.c LIBS troupe_base)
