@@ -161,6 +161,7 @@ struct store_key {
 };
 
 struct store_row {
+    void *data; /* the caller's: rows may come back in another order */
     struct store_key key;
     uint64_t epoch;
     uint64_t version; /* grows with every change; compared as (epoch, version) */

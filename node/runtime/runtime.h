@@ -76,7 +76,7 @@ void runtime_close(struct runtime *rt);
 
 /* ---- requests ---- */
 
-struct runtime_call; /* private */
+struct message; /* private */
 
 /* One RPC request. The driver owns the struct and its arena and keeps both until the reply is out.
  */
@@ -86,10 +86,11 @@ struct runtime_request {
     const struct rpc_request *rpc;
     struct rpc_reply reply;       /* out */
     struct runtime_request *next; /* in effects.replies */
-    struct runtime_call *calls;   /* private from here on */
+    struct message *calls;        /* private from here on */
     size_t pending;
     uint64_t deadline_ns;
-    struct runtime_deadline *deadline;
+    struct request_deadline *deadline;
+    bool executed; /* a handler ran: the reply needs the lease */
 };
 
 /* Prepares a request for a decoded rpc_request in the same arena. TROUPE_ENOMEM when the arena is

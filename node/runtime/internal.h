@@ -1,0 +1,471 @@
+/* What the files of this folder share: the runtime's structs and the functions between them. Where
+ * to look:
+ *
+ *   runtime.c    open, close, step, collect              table.c   entities of a partition
+ *   lifecycle.c  register, renew, claim, suspend, stop   wheel.c   timers
+ *   request.c    RPC requests and their results          dedup.c   request ids
+ *   deliver.c    messages find their entity              ctx.c     what a kind's callbacks can do
+ *   entity.c     start, crash, stop, drop                load.c    batched loads
+ *   handler.c    run a callback, do what it said         save.c    persistence, group commit, gates
+ *   evict.c      the coldest go when memory is short     node_kind.c  the $node methods
+ *   log.c        log effects */
+#ifndef TROUPE_RUNTIME_INTERNAL_H
+#define TROUPE_RUNTIME_INTERNAL_H
+
+#include "base/invariant.h"
+#include "base/list.h"
+#include "base/name.h"
+#include "cluster/lease.h"
+#include "cluster/ownership.h"
+#include "node/runtime/dedup.h"
+#include "node/runtime/runtime.h"
+#include "node/runtime/table.h"
+#include "node/runtime/wheel.h"
+
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S  UINT64_C(1000000000)
+
+enum {
+    KINDS_MAX = 250,
+    METHODS_MAX = 250,
+    METHOD_GET = 255,         /* $get, which every kind has */
+    SENDS_MAX = 10000,        /* of one callback */
+    TIMERS_MAX = 1000,        /* of one entity */
+    RUN_MAX = 10000,          /* messages between entities run in one step */
+    RESTARTS_REMEMBERED = 16, /* crash times of one entity */
+    CLAIM_PIDS_MAX = 1024,    /* of one claim */
+    BLANK_IDLE_MS = 10000,    /* an entity that was never changed stops after this */
+    QUARANTINE_MS_MIN = 1000,
+    QUARANTINE_MS_MAX = 300000,
+    STORE_RETRY_MS_MIN = 50,
+    STORE_RETRY_MS_MAX = 2000,
+    LOGS_MAX = 64,             /* of one collect; more are counted */
+    SAVE_ROWS_PER_FLIGHT = 32, /* rows that justify each further commit in flight */
+};
+
+_Static_assert((int)KINDS_MAX <= UINT8_MAX && (int)METHODS_MAX < (int)METHOD_GET,
+               "kinds and methods are bytes");
+_Static_assert((int)CLAIM_PIDS_MAX <= (int)STORE_PIDS_MAX, "a claim fits the store's limit");
+
+enum timer_type { TIMER_ENTITY = 1, TIMER_REQUEST, TIMER_OUTCALL };
+
+/* ---- messages ---- */
+
+enum message_type {
+    MESSAGE_REQUEST, /* a call of an RPC request: lives in the request's arena */
+    MESSAGE_CAST,    /* between entities: on the heap, freed when handled */
+    MESSAGE_CALL,
+    MESSAGE_REPLY, /* to an entity's own call */
+};
+
+struct message {
+    struct list link;                /* run queue, parked, a mailbox or a gate */
+    struct entity *mailbox;          /* whose mailbox it waits in */
+    struct runtime_request *request; /* of a MESSAGE_REQUEST */
+    uint64_t hash;                   /* of the addressee */
+    uint64_t gate_version;           /* in a gate: waits for this version to be persisted */
+    uint32_t index;                  /* of the call in its request */
+    uint32_t pid;                    /* partition of the addressee */
+    uint8_t type, kind, method, ack;
+    bool waiting;  /* in a mailbox or parked: counted against calls_waiting_max */
+    bool gated;    /* in a gate */
+    bool finished; /* has its result */
+    bool executed; /* its handler ran */
+};
+
+/* A message between entities. */
+struct letter {
+    struct message m;
+    struct troupe_bytes id, payload; /* in data */
+    uint8_t status;                  /* of a reply */
+    /* Of a call, and of the reply to it: whose it is. */
+    uint64_t call_id;
+    uint64_t caller_hash;
+    uint8_t caller_kind;
+    struct troupe_bytes caller_id; /* in data */
+    uint8_t data[];
+};
+
+struct request_deadline {
+    struct timer timer;
+    struct runtime_request *request;
+};
+
+/* ---- entities ---- */
+
+enum entity_phase {
+    ENTITY_LOADING,  /* its state is to be loaded; messages wait */
+    ENTITY_ACTIVE,   /* has its state; runs messages as they come */
+    ENTITY_STOPPING, /* asked to stop or deleted: persists what it has; messages wait for the next
+                        start */
+    ENTITY_CRASHED,  /* waits for a save under way, then loads again */
+    ENTITY_QUARANTINED, /* crashed too often: refuses calls for a while */
+    ENTITY_DROPPED,     /* out of the table; freed when the load or save under way comes back */
+};
+
+struct entity_timer {
+    uint64_t tag, due_ns;
+};
+
+/* A call this entity made and waits for. */
+struct outcall {
+    struct timer timer;
+    struct list link;
+    struct entity *caller;
+    uint64_t call_id, tag;
+};
+
+/* What few entities need. */
+struct entity_extra {
+    struct list outcalls;
+    struct entity_timer *timers;
+    uint32_t timers_n, timers_cap;
+    uint64_t crash_ns[RESTARTS_REMEMBERED]; /* a ring */
+    uint32_t crashes;
+    uint32_t quarantines;
+    bool quarantine; /* the last crash was one too many */
+    uint64_t quarantined_until_ns;
+    char crash_text[160];
+};
+
+struct entity {
+    uint64_t hash;
+    struct timer wake;   /* the earliest of: idle, its own timers */
+    struct list mailbox; /* messages that wait for it to be active */
+    struct list gate;    /* replies and letters that wait for a commit, by gate_version */
+    struct list ready;   /* in the load, due, durable or stop queue, or in its kind's dirty list */
+    void *state;         /* the kind's; NULL unless ACTIVE or STOPPING */
+    struct dedup *dedup;
+    struct entity_extra *extra;
+    uint64_t version;  /* of the state in memory */
+    uint64_t saved;    /* of the row in the store */
+    uint64_t saving;   /* of the row on its way to the store; 0 = none is */
+    uint64_t durable;  /* the highest version somebody waits for */
+    uint64_t dirty_ns; /* when version first went past what is saved or being saved */
+    uint64_t used_ns;
+    uint32_t bytes; /* estimated memory of state and dedup */
+    uint16_t mailbox_n;
+    uint8_t kind, phase;
+    bool loading;   /* in a load on its way */
+    bool tombstone; /* deleted by its handler, not yet stopped */
+    bool stop_idle; /* stop it when it is persisted, unless it is used again */
+    uint8_t id_len;
+    uint8_t id[];
+};
+
+struct kind {
+    const struct troupe_kind *def;
+    struct troupe_kind_options options; /* with defaults filled in */
+    struct list dirty;                  /* entities, oldest change first */
+    struct troupe_bytes name;
+};
+
+/* ---- the store ---- */
+
+/* A request of which there is at most one. */
+struct store_slot {
+    struct store_request request;
+    struct arena arena;
+    bool out; /* at the store */
+    uint64_t sent_ns;
+    uint64_t retry_ns; /* not before */
+    uint32_t failures; /* in a row */
+};
+
+struct load_batch {
+    struct store_request request;
+    struct arena arena;
+    struct store_key *keys;
+    struct entity **entities;
+    bool out;
+};
+
+struct save_batch {
+    struct store_request request;
+    struct arena arena;     /* captured states */
+    struct arena outputs;   /* the store's */
+    struct store_row *rows; /* row.data = the entity */
+    uint32_t rows_n;        /* captured */
+    uint32_t done_n;        /* settled, from the front */
+    uint32_t window;        /* rows under way, from done_n on */
+    bool used, out;
+    bool uncertain; /* an attempt's outcome is unknown */
+    uint32_t failures;
+    uint64_t sent_ns, retry_ns, oldest_ns;
+};
+
+struct log_buffer {
+    struct runtime_log entries[LOGS_MAX];
+    uint32_t n, dropped;
+    struct arena arena;
+    bool stale; /* handed out by the last collect */
+};
+
+struct known_node {
+    struct rpc_owner owner; /* strings in nodes_arena */
+};
+
+struct runtime {
+    struct runtime_config config; /* with defaults filled in, strings in arena */
+    struct arena arena;           /* lives as long as the runtime */
+    struct runtime_time now;
+    uint64_t opened_ns;
+    uint64_t random;
+    unsigned partition_bits;
+
+    struct kind *kinds;
+    size_t kinds_n;
+    struct table *partitions;
+
+    /* lifecycle */
+    enum runtime_phase phase;
+    int failure_code;
+    char failure[STORE_ERRMSG_BYTES + 256];
+    struct lease lease;
+    struct ownership ownership;
+    uint64_t generation, timeline;
+    char cluster_uid[STORE_UID_BYTES + 1];
+    struct store_slot reg, renew, claim, owners, leave;
+    store_pid claim_pids[CLAIM_PIDS_MAX];
+    bool recheck;      /* the owner map must be read before serving again */
+    bool want_map;     /* … and to tell callers who owns what we do not */
+    bool claimed_once; /* every partition has been asked for */
+    uint64_t want_foreign_ns;
+    uint64_t holder_generation, holder_seq, holder_seen_ns; /* of a name that is taken */
+    uint32_t holder_moves;
+    bool supersede;
+    bool store_ok;
+    char store_error[STORE_ERRMSG_BYTES];
+    struct arena nodes_arena;
+    struct known_node *nodes;
+    size_t nodes_n;
+
+    /* work */
+    struct wheel wheel;
+    struct list run;    /* messages to deliver */
+    struct list parked; /* messages whose partition is not ready */
+    struct list load_queue, due_queue, durable_queue, stop_queue; /* entities, by ready */
+    struct load_batch *loads;
+    uint64_t load_retry_ns; /* no load before */
+    uint32_t load_failures; /* in a row */
+    struct save_batch *saves;
+    uint32_t saves_used;
+    struct arena scratch; /* of one callback */
+    uint32_t callbacks;   /* under way, one inside the other: save within $get */
+    uint64_t next_call_id;
+
+    /* effects */
+    struct runtime_request *replies, **replies_tail;
+    struct store_request *store, **store_tail;
+    uint32_t store_out; /* requests at the store */
+    struct log_buffer log;
+    char name[NAME_KIND_BYTES_MAX + 2 + NAME_ID_BYTES_MAX]; /* see entity__name */
+
+    /* figures */
+    uint64_t entities_n, dirty_n, loading_n, quarantined_n, entity_bytes;
+    uint64_t calls_n, calls_failed_n, waiting_n, gated_n, crashes_n, rows_saved_n, rows_loaded_n;
+    uint64_t rate_s, rate_calls,
+        rate_last; /* second under way, calls then, calls of the one before */
+    uint64_t commit_us;
+    uint64_t rows_per_s; /* persisted, smoothed: how long a backlog will take */
+};
+
+/* ---- runtime.c ---- */
+uint64_t runtime__random(struct runtime *rt);
+/* Hands a request to the store with the next effects. */
+void runtime__submit(struct runtime *rt, struct store_request *request);
+/* Delay before attempt n + 1, in ns. */
+uint64_t runtime__backoff(struct runtime *rt, uint32_t failures);
+
+/* ---- lifecycle.c ---- */
+int lifecycle__init(struct runtime *rt);
+void lifecycle__close(struct runtime *rt);
+/* What the time brings: renewals, claims, retries, the end of the lease. */
+void lifecycle__tick(struct runtime *rt);
+/* Time of the next thing that lifecycle__tick would do. */
+uint64_t lifecycle__next_ns(const struct runtime *rt);
+/* Whether the request was one of lifecycle's. */
+bool lifecycle__done(struct runtime *rt, struct store_request *request);
+void lifecycle__stop(struct runtime *rt);
+/* The lease has run out: hold everything back. */
+void lifecycle__suspend(struct runtime *rt, const char *why);
+/* The store has fenced this partition: its entities go, and it is claimed anew. */
+void lifecycle__fenced(struct runtime *rt, uint32_t pid, bool uncertain);
+void lifecycle__store_failed(struct runtime *rt, const struct store_request *request);
+void lifecycle__store_works(struct runtime *rt);
+
+/* ---- request.c ---- */
+void request__accept(struct runtime *rt, struct runtime_request *request);
+/* Gives the message's call its result; the last one sends the request off. */
+void request__finish(struct runtime *rt, struct message *m, enum troupe_status status,
+                     struct troupe_bytes payload, struct troupe_bytes text);
+/* The result is filled in already. */
+void request__complete(struct runtime *rt, struct message *m);
+/* An error with a printf'd text. */
+void request__fail(struct runtime *rt, struct message *m, enum troupe_status status,
+                   const char *format, ...) __attribute__((format(printf, 4, 5)));
+void request__expire(struct runtime *rt, struct runtime_request *request);
+/* While suspended: finished requests past their deadline go out as UNKNOWN. */
+void request__expire_held(struct runtime *rt);
+/* The lease is in doubt and will not be confirmed: finished requests that relied on it become
+ * UNKNOWN. */
+void request__revoke_all(struct runtime *rt);
+/* After a re-check: finished requests that relied on a partition that is lost become UNKNOWN. */
+void request__revoke_lost(struct runtime *rt);
+struct runtime_request *request__take_replies(struct runtime *rt);
+
+/* ---- deliver.c ---- */
+struct kind *deliver__kind(const struct runtime *rt, struct troupe_bytes name);
+/* Index of a method, METHOD_GET, or -1. */
+int deliver__method(const struct kind *kind, struct troupe_bytes name);
+/* A call of a request finds its entity, or its refusal. */
+void deliver__request(struct runtime *rt, struct message *m);
+void deliver__message(struct runtime *rt, struct message *m);
+void deliver__run(struct runtime *rt);
+/* Everything parked is tried again. */
+void deliver__unpark(struct runtime *rt);
+struct troupe_bytes message__id(const struct message *m);
+struct troupe_bytes message__payload(const struct message *m);
+/* Takes a message out of whatever it waits in. */
+void message__unlink(struct runtime *rt, struct message *m);
+/* The message cannot be executed: fails a request, answers a letter's call, frees a letter. */
+void message__refuse(struct runtime *rt, struct message *m, enum troupe_status status,
+                     const char *format, ...) __attribute__((format(printf, 4, 5)));
+struct letter *letter__new(struct runtime *rt, enum message_type type, uint8_t kind, uint8_t method,
+                           uint64_t hash, struct troupe_bytes id, struct troupe_bytes payload,
+                           struct troupe_bytes caller_id);
+/* The reply to a letter's call, not sent yet; NULL when out of memory. */
+struct letter *letter__reply(struct runtime *rt, const struct letter *call,
+                             enum troupe_status status, struct troupe_bytes payload);
+static inline struct letter *letter__of(struct message *m)
+{
+    return (struct letter *)(void *)m;
+}
+
+/* ---- entity.c ---- */
+/* A new entity in its partition's table, loading; NULL when out of memory. */
+struct entity *entity__new(struct runtime *rt, struct message *m);
+struct entity_extra *
+entity__extra(struct entity *e); /* made on first use; NULL when out of memory */
+void entity__free(struct runtime *rt, struct entity *e);
+/* Queues the message in the mailbox, or refuses it when that is full. */
+void entity__enqueue(struct runtime *rt, struct entity *e, struct message *m);
+/* Queues the entity to be loaded (again). */
+void entity__load(struct runtime *rt, struct entity *e);
+/* The row has come: starts the entity and runs its mailbox. row NULL: there is none. */
+void entity__start(struct runtime *rt, struct entity *e, const struct store_row *row);
+/* Runs what waits in the mailbox. */
+void entity__drain(struct runtime *rt, struct entity *e);
+void entity__crash(struct runtime *rt, struct entity *e, const char *why);
+/* After a save under way has come back. */
+void entity__crash_settle(struct runtime *rt, struct entity *e);
+/* Stops the entity if it is clean and nothing waits; whether it is gone. */
+bool entity__try_stop(struct runtime *rt, struct entity *e, enum troupe_stop_reason reason);
+/* Asks it to stop once persisted; it is not freed before entity__reap. */
+void entity__stop_soon(struct runtime *rt, struct entity *e);
+/* Stops those that were asked to and are clean. Only where no entity is in hand. */
+void entity__reap(struct runtime *rt);
+/* Frees an entity that nobody waits for any more and that need not be loaded. Whether it did. */
+bool entity__abandon(struct runtime *rt, struct entity *e);
+/* The node stops and the entity is clean: ends it. */
+void entity__end(struct runtime *rt, struct entity *e);
+/* The partition is lost: the entity goes without being persisted. */
+void entity__drop(struct runtime *rt, struct entity *e, bool uncertain);
+void entity__drop_partition(struct runtime *rt, uint32_t pid, bool uncertain);
+void entity__wake(struct runtime *rt, struct entity *e);
+void entity__rearm(struct runtime *rt, struct entity *e);
+void entity__set_bytes(struct runtime *rt, struct entity *e, size_t bytes);
+bool entity__is_clean(const struct entity *e);
+/* "venue/42" for logs and messages; valid until the next call. */
+const char *entity__name(struct runtime *rt, const struct entity *e);
+
+/* ---- handler.c ---- */
+struct troupe_ctx {
+    struct runtime *rt;
+    struct entity *e;
+    struct kind *kind;
+    struct message *m;     /* NULL in start, save, stop, info */
+    struct arena *replies; /* where the reply's payload goes */
+    struct list letters;   /* sent by this callback */
+    uint32_t letters_n;
+    enum troupe_status status;
+    struct troupe_bytes payload;
+    const char *text;
+    bool callable; /* sends and timers are allowed */
+    char crash[160];
+};
+void handler__ctx_init(struct troupe_ctx *ctx, struct runtime *rt, struct entity *e,
+                       struct message *m);
+void handler__ctx_close(struct troupe_ctx *ctx);
+/* Runs a message on an active entity. */
+void handler__run(struct runtime *rt, struct entity *e, struct message *m);
+void handler__info(struct runtime *rt, struct entity *e, const struct troupe_info *info);
+
+/* ---- ctx.c ---- */
+struct troupe_buffer {
+    struct arena *arena;
+    uint8_t *data;
+    size_t len, cap, max;
+    bool full; /* something did not fit */
+};
+/* Fires what is due of the entity's own timers. */
+void ctx__fire_timers(struct runtime *rt, struct entity *e);
+uint64_t ctx__next_timer_ns(const struct entity *e);
+/* A call to another entity was not answered in time. */
+void ctx__outcall_expired(struct runtime *rt, struct outcall *call);
+/* An answer has come: true and its tag when somebody still waits for it. */
+bool ctx__outcall_take(struct runtime *rt, struct entity *e, uint64_t call_id, uint64_t *tag);
+/* Forgets timers and calls: the entity stops. */
+void ctx__forget(struct runtime *rt, struct entity *e);
+
+/* ---- load.c ---- */
+int load__init(struct runtime *rt);
+void load__close(struct runtime *rt);
+void load__flush(struct runtime *rt);
+bool load__is_out(const struct runtime *rt);
+bool load__done(struct runtime *rt, struct store_request *request);
+
+/* ---- save.c ---- */
+int save__init(struct runtime *rt);
+void save__close(struct runtime *rt);
+/* The handler changed the state; durable: somebody waits for it. */
+void save__changed(struct runtime *rt, struct entity *e, bool durable);
+/* Somebody waits for the version in memory. */
+void save__want_durable(struct runtime *rt, struct entity *e);
+/* Persist it as soon as possible, though nobody waits. */
+void save__want_soon(struct runtime *rt, struct entity *e);
+/* Puts m behind the entity's gate, or does at once what is due if nothing is to be waited for. */
+void save__output(struct runtime *rt, struct entity *e, struct message *m);
+/* Takes the state of an active entity as bytes in the arena: 0, or a crash text in *why. */
+int save__capture(struct runtime *rt, struct entity *e, struct arena *arena,
+                  struct troupe_bytes *bytes, char *why, size_t why_bytes);
+/* Gated messages beyond `version` can no longer be kept: they are answered. */
+void save__abort_gate(struct runtime *rt, struct entity *e, uint64_t version,
+                      enum troupe_status status, const char *why);
+/* Puts a dirty entity back into the queue it belongs in. */
+void save__enqueue(struct runtime *rt, struct entity *e);
+/* Moves what is due into the due queue. */
+void save__tick(struct runtime *rt);
+void save__flush(struct runtime *rt);
+uint64_t save__next_ns(const struct runtime *rt);
+bool save__done(struct runtime *rt, struct store_request *request);
+/* Everything dirty is due now. */
+void save__all(struct runtime *rt);
+uint64_t save__lag_ms(const struct runtime *rt);
+
+/* ---- evict.c ---- */
+void evict__flush(struct runtime *rt);
+bool evict__is_full(const struct runtime *rt);
+
+/* ---- node_kind.c ---- */
+void node_kind__call(struct runtime *rt, struct message *m);
+bool node_kind__is(struct troupe_bytes kind);
+bool node_kind__method(struct troupe_bytes method, const ProtobufCMessageDescriptor **response);
+
+/* ---- log.c ---- */
+/* Key, value pairs of strings, ended by NULL. Keys are static; values are copied. */
+void log__add(struct runtime *rt, enum runtime_log_level level, const char *message, ...)
+    __attribute__((sentinel));
+void log__reset(struct runtime *rt);
+
+#endif

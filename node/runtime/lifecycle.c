@@ -1,0 +1,610 @@
+/* The node's standing in its cluster: it registers, keeps its lease, claims partitions, is
+ * suspended when the lease runs out, takes up again when the store confirms it, stops and leaves
+ * (DESIGN §6.1-6.4, §6.9).
+ *
+ *   STARTING ──registered, everything claimed once──▶ SERVING ──lease ran out, clock jumped──▶
+ * SUSPENDED ▲                                                │  ▲ │ └────────────── evicted
+ * ─────────────────────────┘  └── renewed, owner map re-checked ─────┘ any of these ──stop──▶
+ * STOPPING ──all persisted, left──▶ STOPPED          STARTING ──▶ FAILED
+ *
+ * While suspended nothing that relies on owning is answered: calls wait, finished replies are held.
+ * State stays in memory. If the epochs turn out unchanged, nobody else can have written in between,
+ * and all goes on; what was lost is dropped. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "node/runtime/internal.h"
+
+enum {
+    WANT_FOREIGN_MS = 2000, /* how often partitions of others are asked for again */
+    HOLDER_POLL_MS = 500,   /* a name that is taken: look again */
+    HOLDER_MOVES_MAX = 2,   /* renewals seen that prove that its holder lives */
+    LEAVE_ATTEMPTS_MAX = 3,
+    HELD_POLL_MS = 50,
+};
+
+static void slot_init(struct store_slot *slot)
+{
+    arena_init(&slot->arena, 0, 0);
+}
+
+int lifecycle__init(struct runtime *rt)
+{
+    const struct runtime_config *c = &rt->config;
+    struct lease_config lease = {
+        .ttl_ns = c->lease_ttl_ms * NS_PER_MS,
+        .renew_ns = c->lease_renew_ms * NS_PER_MS,
+        .outage_grace_ns = c->outage_grace_ms * NS_PER_MS,
+        .outage_fence = c->outage_fence,
+    };
+    lease_init(&rt->lease, &lease);
+    slot_init(&rt->reg);
+    slot_init(&rt->renew);
+    slot_init(&rt->claim);
+    slot_init(&rt->owners);
+    slot_init(&rt->leave);
+    snprintf(rt->store_error, sizeof rt->store_error, "not reached yet");
+    return ownership_init(&rt->ownership, c->partitions);
+}
+
+void lifecycle__close(struct runtime *rt)
+{
+    struct store_slot *slots[] = {&rt->reg, &rt->renew, &rt->claim, &rt->owners, &rt->leave};
+    for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
+        arena_close(&slots[i]->arena);
+    ownership_close(&rt->ownership);
+}
+
+static void submit(struct runtime *rt, struct store_slot *slot, enum store_op op)
+{
+    INVARIANT(!slot->out);
+    slot->out = true;
+    slot->sent_ns = rt->now.mono_ns;
+    slot->request.data = rt;
+    slot->request.op = op;
+    slot->request.arena = &slot->arena;
+    runtime__submit(rt, &slot->request);
+}
+
+static bool is_free(const struct runtime *rt, const struct store_slot *slot)
+{
+    return !slot->out && rt->now.mono_ns >= slot->retry_ns;
+}
+
+static void slot_failed(struct runtime *rt, struct store_slot *slot)
+{
+    slot->retry_ns = rt->now.mono_ns + runtime__backoff(rt, slot->failures++);
+}
+
+static void slot_worked(struct store_slot *slot)
+{
+    slot->failures = 0;
+    slot->retry_ns = 0;
+}
+
+static void fail(struct runtime *rt, int code, const char *text)
+{
+    rt->phase = RUNTIME_FAILED;
+    rt->failure_code = code;
+    snprintf(rt->failure, sizeof rt->failure, "%s", text);
+    deliver__unpark(rt); /* refuses what waits */
+}
+
+static const char *number(char buf[24], uint64_t value)
+{
+    snprintf(buf, 24, "%" PRIu64, value);
+    return buf;
+}
+
+/* ---- the store's health ---- */
+
+void lifecycle__store_failed(struct runtime *rt, const struct store_request *request)
+{
+    switch (request->error) {
+    case TROUPE_EUNAVAILABLE:
+    case TROUPE_EOUTCOME:
+    case TROUPE_EIO:
+    case TROUPE_ETIMEOUT:
+        break;
+    default:
+        return; /* it answered */
+    }
+    bool news = rt->store_ok || strcmp(rt->store_error, request->errmsg) != 0;
+    rt->store_ok = false;
+    snprintf(rt->store_error, sizeof rt->store_error, "%s", request->errmsg);
+    if (news)
+        log__add(rt, RUNTIME_WARN, "the store cannot be reached; trying again", "store",
+                 rt->config.store_url, "why", request->errmsg, NULL);
+}
+
+void lifecycle__store_works(struct runtime *rt)
+{
+    if (!rt->store_ok)
+        log__add(rt, RUNTIME_INFO, "the store answers", "store", rt->config.store_url, NULL);
+    rt->store_ok = true;
+}
+
+/* ---- phases ---- */
+
+static void serve(struct runtime *rt)
+{
+    char owned[24], generation[24];
+    rt->phase = RUNTIME_SERVING;
+    request__revoke_lost(rt);
+    log__add(rt, RUNTIME_INFO, "serving", "name", rt->config.name, "generation",
+             number(generation, rt->generation), "partitions", number(owned, rt->ownership.owned),
+             NULL);
+    deliver__unpark(rt);
+}
+
+void lifecycle__suspend(struct runtime *rt, const char *why)
+{
+    INVARIANT(rt->phase == RUNTIME_SERVING);
+    rt->phase = RUNTIME_SUSPENDED;
+    rt->recheck = false; /* after the next renewal, not before */
+    log__add(rt, RUNTIME_WARN, "suspended: calls wait until the store confirms the lease", "why",
+             why, "store_error", rt->store_ok ? "" : rt->store_error, NULL);
+}
+
+/* Somebody has evicted us. What we have in memory is still right for every partition that nobody
+ * claims before we do: the claim's epoch_prev will tell. */
+static void evicted(struct runtime *rt)
+{
+    log__add(rt, RUNTIME_ERROR, "evicted: another node or an operator ended this lease", "name",
+             rt->config.name, NULL);
+    lease_lose(&rt->lease);
+    for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
+        if (!ownership_is_owned(&rt->ownership, pid))
+            continue;
+        ownership_lose(&rt->ownership, pid);
+        if (rt->phase == RUNTIME_STOPPING)
+            entity__drop_partition(rt, pid, false);
+    }
+    rt->claimed_once = rt->recheck = false;
+    if (rt->phase != RUNTIME_STOPPING)
+        rt->phase = RUNTIME_STARTING;
+}
+
+void lifecycle__fenced(struct runtime *rt, uint32_t pid, bool uncertain)
+{
+    char text[24];
+    log__add(rt, RUNTIME_WARN, "partition lost: the store has another owner or epoch", "partition",
+             number(text, pid), NULL);
+    ownership_lose(&rt->ownership, pid);
+    entity__drop_partition(rt, pid, uncertain);
+}
+
+/* ---- registering ---- */
+
+static void send_register(struct runtime *rt)
+{
+    arena_reset(&rt->reg.arena);
+    rt->reg.request.u.reg = (struct store_register){
+        .name = rt->config.name,
+        .incarnation = rt->config.incarnation,
+        .addr = rt->config.address,
+        .proof = rt->config.proof,
+        .ttl_ms = rt->config.lease_ttl_ms,
+        .supersede = rt->supersede,
+        .supersede_generation = rt->holder_generation,
+        .supersede_renew_seq = rt->holder_seq,
+    };
+    submit(rt, &rt->reg, STORE_REGISTER);
+}
+
+/* The name is taken. By a run that is provably gone: take over. By one that renews: give up.
+ * Otherwise watch it for a whole TTL of its own: no renewal in that time, and it has lost its lease
+ * by every clock (DESIGN §6.3). */
+static void watch_holder(struct runtime *rt, const struct store_register *reg)
+{
+    const struct store_node *holder = &reg->holder;
+    uint64_t now = rt->now.mono_ns;
+    bool same_run = holder->generation == rt->holder_generation;
+    if (!same_run || holder->renew_seq != rt->holder_seq) {
+        rt->holder_moves = same_run ? rt->holder_moves + 1 : 0;
+        rt->holder_generation = holder->generation;
+        rt->holder_seq = holder->renew_seq;
+        rt->holder_seen_ns = now;
+        char wait[24];
+        log__add(rt, RUNTIME_WARN,
+                 "the name is held by another run; watching whether it still lives", "name",
+                 rt->config.name, "address", holder->addr, "ttl_ms", number(wait, holder->ttl_ms),
+                 NULL);
+    }
+    if (rt->holder_moves >= HOLDER_MOVES_MAX) {
+        char text[STORE_ERRMSG_BYTES + 128];
+        snprintf(text, sizeof text,
+                 "the name '%s' is taken: a node of that name is running at %s (generation %" PRIu64
+                 "). Give this one another --name, or stop the other",
+                 rt->config.name, holder->addr, holder->generation);
+        fail(rt, TROUPE_EBUSY, text);
+        return;
+    }
+    bool silent = holder->expired && now - rt->holder_seen_ns >= holder->ttl_ms * NS_PER_MS;
+    rt->supersede = reg->holder_gone || silent;
+    rt->reg.retry_ns = rt->supersede ? 0 : now + HOLDER_POLL_MS * NS_PER_MS;
+}
+
+static void registered(struct runtime *rt)
+{
+    const struct store_register *reg = &rt->reg.request.u.reg;
+    char generation[24];
+    rt->generation = reg->generation;
+    memcpy(rt->cluster_uid, reg->cluster_uid, sizeof rt->cluster_uid);
+    rt->supersede = false;
+    rt->holder_moves = 0;
+    lease_grant(&rt->lease, rt->reg.sent_ns, rt->now.mono_ns);
+    log__add(rt, RUNTIME_INFO, "registered", "name", rt->config.name, "generation",
+             number(generation, rt->generation), "cluster", rt->config.cluster, "uid",
+             rt->cluster_uid, NULL);
+}
+
+static void register_done(struct runtime *rt)
+{
+    const struct store_request *request = &rt->reg.request;
+    rt->supersede = false;
+    switch (request->error) {
+    case 0:
+        slot_worked(&rt->reg);
+        registered(rt);
+        return;
+    case TROUPE_EBUSY:
+        if (rt->phase == RUNTIME_STARTING)
+            watch_holder(rt, &request->u.reg);
+        return;
+    case TROUPE_EVERSION:
+    case TROUPE_EINVAL:
+        if (rt->phase == RUNTIME_STARTING)
+            fail(rt, request->error, request->errmsg);
+        return;
+    default:
+        slot_failed(rt, &rt->reg);
+    }
+}
+
+/* ---- the lease ---- */
+
+static void send_renewal(struct runtime *rt)
+{
+    uint64_t ttl_ns = lease_send(&rt->lease, rt->now.mono_ns);
+    arena_reset(&rt->renew.arena);
+    rt->renew.request.u.renew = (struct store_renew){
+        .name = rt->config.name,
+        .generation = rt->generation,
+        .ttl_ms = (uint32_t)(ttl_ns / NS_PER_MS),
+    };
+    submit(rt, &rt->renew, STORE_RENEW);
+}
+
+/* The database has failed over to another copy, which may lack the last commits. */
+static void check_timeline(struct runtime *rt, uint64_t timeline)
+{
+    if (timeline > rt->timeline && rt->timeline != 0 && rt->phase == RUNTIME_SERVING)
+        lifecycle__suspend(rt, "the store has failed over to another copy of the data");
+    rt->timeline = timeline;
+}
+
+static void renew_done(struct runtime *rt)
+{
+    const struct store_request *request = &rt->renew.request;
+    if (!rt->lease.held) /* evicted meanwhile by another answer */
+        return;
+    if (request->error == TROUPE_EFENCED) {
+        evicted(rt);
+    } else if (request->error != 0) {
+        lease_failed(&rt->lease, rt->now.mono_ns);
+    } else {
+        lease_renewed(&rt->lease, rt->now.mono_ns, (uint32_t)request->u.renew.others_n);
+        check_timeline(rt, request->u.renew.timeline);
+        rt->recheck |= rt->phase == RUNTIME_SUSPENDED;
+    }
+}
+
+/* ---- claims ---- */
+
+static void send_claim(struct runtime *rt)
+{
+    arena_reset(&rt->claim.arena);
+    rt->claim.request.u.claim = (struct store_claim){
+        .name = rt->config.name,
+        .generation = rt->generation,
+        .pids = rt->claim_pids,
+        .pids_n = ownership_ask(&rt->ownership, rt->claim_pids, CLAIM_PIDS_MAX),
+    };
+    submit(rt, &rt->claim, STORE_CLAIM);
+}
+
+/* Entities that were set aside while the partition was in doubt go on. */
+static void resume_partition(struct runtime *rt, uint32_t pid)
+{
+    struct table *t = &rt->partitions[pid];
+    for (uint32_t i = 0; i < table_slots(t); i++) {
+        struct entity *e = t->slots[i];
+        if (e == NULL)
+            continue;
+        if (e->phase == ENTITY_LOADING && !e->loading)
+            entity__load(rt, e);
+        else if (!entity__is_clean(e))
+            save__enqueue(rt, e);
+    }
+}
+
+static void won(struct runtime *rt, const struct store_claimed *claimed)
+{
+    uint64_t ours = rt->ownership.entries[claimed->pid].epoch;
+    if (claimed->epoch_prev != ours) /* somebody else may have written since */
+        entity__drop_partition(rt, claimed->pid, false);
+    ownership_win(&rt->ownership, claimed->pid, claimed->epoch);
+    resume_partition(rt, claimed->pid);
+}
+
+static void claim_applied(struct runtime *rt)
+{
+    const struct store_claim *claim = &rt->claim.request.u.claim;
+    size_t at = 0;
+    for (size_t i = 0; i < claim->pids_n; i++) {
+        uint32_t pid = claim->pids[i];
+        if (at < claim->claimed_n && claim->claimed[at].pid == pid) {
+            won(rt, &claim->claimed[at++]);
+        } else {
+            entity__drop_partition(rt, pid, false);
+            ownership_miss(&rt->ownership, pid);
+            rt->want_map = true;
+        }
+    }
+    INVARIANT(at == claim->claimed_n);
+    if (rt->ownership.wanted > 0)
+        return;
+    rt->want_foreign_ns = rt->now.mono_ns + WANT_FOREIGN_MS * NS_PER_MS;
+    rt->claimed_once = true;
+}
+
+static void claim_done(struct runtime *rt)
+{
+    const struct store_request *request = &rt->claim.request;
+    if (request->error == 0 && rt->lease.held) {
+        slot_worked(&rt->claim);
+        claim_applied(rt);
+        if (rt->phase == RUNTIME_STARTING && rt->claimed_once)
+            serve(rt);
+        else if (rt->phase == RUNTIME_SERVING)
+            deliver__unpark(rt);
+        return;
+    }
+    for (size_t i = 0; i < request->u.claim.pids_n; i++)
+        ownership_retry(&rt->ownership, request->u.claim.pids[i]);
+    slot_failed(rt, &rt->claim);
+    if (request->error == TROUPE_EFENCED && rt->lease.held)
+        evicted(rt);
+}
+
+/* ---- the owner map ---- */
+
+static void send_owners(struct runtime *rt)
+{
+    arena_reset(&rt->owners.arena);
+    submit(rt, &rt->owners, STORE_OWNERS);
+}
+
+static void learn_nodes(struct runtime *rt, const struct store_owners *map)
+{
+    arena_reset(&rt->nodes_arena);
+    rt->nodes_n = 0;
+    rt->nodes = arena_calloc(&rt->nodes_arena, map->nodes_n, sizeof *rt->nodes);
+    for (size_t i = 0; rt->nodes != NULL && i < map->nodes_n; i++) {
+        struct rpc_owner *owner = &rt->nodes[i].owner;
+        owner->node = arena_copy(&rt->nodes_arena, troupe_bytes_of(map->nodes[i].name));
+        owner->address = arena_copy(&rt->nodes_arena, troupe_bytes_of(map->nodes[i].addr));
+        rt->nodes_n++;
+    }
+}
+
+static bool is_confirmed(const struct runtime *rt, const struct store_owners *map, uint32_t pid)
+{
+    const struct store_owner *owner = &map->owners[pid];
+    return owner->node < map->nodes_n &&
+           strcmp(map->nodes[owner->node].name, rt->config.name) == 0 &&
+           owner->generation == rt->generation && owner->epoch == rt->ownership.entries[pid].epoch;
+}
+
+static void owners_done(struct runtime *rt)
+{
+    const struct store_request *request = &rt->owners.request;
+    const struct store_owners *map = &request->u.owners;
+    if (request->error != 0) {
+        slot_failed(rt, &rt->owners);
+        return;
+    }
+    slot_worked(&rt->owners);
+    if (!rt->lease.held || map->owners_n != rt->config.partitions)
+        return;
+    /* A claim that was under way when the map was read may be ahead of it: those are not judged. */
+    bool recheck = rt->recheck && rt->owners.sent_ns >= rt->lease.renewed_ns;
+    learn_nodes(rt, map);
+    for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
+        if (!ownership_is_owned(&rt->ownership, pid))
+            ownership_learn(&rt->ownership, pid, map->owners[pid].epoch, map->owners[pid].node);
+        else if (recheck && !is_confirmed(rt, map, pid))
+            lifecycle__fenced(rt, pid, false);
+    }
+    rt->want_map = false;
+    if (!recheck)
+        return;
+    rt->recheck = false;
+    if (rt->phase == RUNTIME_SUSPENDED &&
+        lease_is_valid(&rt->lease, rt->now.mono_ns, rt->now.wall_ms))
+        serve(rt);
+    else if (rt->phase == RUNTIME_SUSPENDED)
+        rt->recheck = true;
+}
+
+/* ---- stopping ---- */
+
+/* Calls that wait for a start are refused: they have not been executed. */
+static void refuse_waiting(struct runtime *rt)
+{
+    deliver__unpark(rt);
+    for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
+        struct table *t = &rt->partitions[pid];
+        for (uint32_t i = 0; i < table_slots(t); i++) {
+            struct entity *e = t->slots[i];
+            while (e != NULL && !list_is_empty(&e->mailbox)) {
+                struct message *m = LIST_ENTRY(e->mailbox.next, struct message, link);
+                message__unlink(rt, m);
+                message__refuse(rt, m, TROUPE_UNAVAILABLE,
+                                "the node is stopping: retry, with another node if there is one");
+            }
+        }
+    }
+}
+
+void lifecycle__stop(struct runtime *rt)
+{
+    if (rt->phase == RUNTIME_STOPPING || rt->phase == RUNTIME_STOPPED ||
+        rt->phase == RUNTIME_FAILED)
+        return;
+    char dirty[24], resident[24];
+    log__add(rt, RUNTIME_INFO, "stopping: no more calls; persisting", "resident",
+             number(resident, rt->entities_n), "dirty", number(dirty, rt->dirty_n), NULL);
+    bool unsure = rt->phase == RUNTIME_SUSPENDED || rt->phase == RUNTIME_STARTING;
+    rt->phase = RUNTIME_STOPPING;
+    if (unsure)
+        request__revoke_all(rt);
+    refuse_waiting(rt);
+    save__all(rt);
+}
+
+static void stop_entities(struct runtime *rt)
+{
+    for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
+        struct table *t = &rt->partitions[pid];
+        while (t->count > 0) {
+            uint32_t i = 0;
+            while (t->slots[i] == NULL)
+                i++;
+            entity__end(rt, t->slots[i]);
+        }
+    }
+}
+
+/* Everything is persisted and quiet: the entities end, then the lease is given back. */
+static void stop_tick(struct runtime *rt)
+{
+    if (rt->dirty_n > 0 || rt->saves_used > 0 || load__is_out(rt) || !list_is_empty(&rt->run))
+        return;
+    if (rt->entities_n > 0)
+        stop_entities(rt);
+    if (rt->reg.out || rt->renew.out || rt->claim.out || rt->owners.out || rt->leave.out)
+        return;
+    bool give_up = rt->leave.failures >= LEAVE_ATTEMPTS_MAX;
+    if (!rt->lease.held || give_up) {
+        INVARIANT(rt->store_out == 0);
+        log__add(rt, give_up ? RUNTIME_WARN : RUNTIME_INFO,
+                 give_up
+                     ? "stopped, but the lease could not be given back: it will run out by itself"
+                     : "stopped",
+                 "name", rt->config.name, NULL);
+        rt->phase = RUNTIME_STOPPED;
+        return;
+    }
+    if (is_free(rt, &rt->leave)) {
+        rt->leave.request.u.leave =
+            (struct store_leave){.name = rt->config.name, .generation = rt->generation};
+        submit(rt, &rt->leave, STORE_LEAVE);
+    }
+}
+
+static void leave_done(struct runtime *rt)
+{
+    if (rt->leave.request.error == 0)
+        lease_lose(&rt->lease);
+    else
+        slot_failed(rt, &rt->leave);
+}
+
+/* ---- driving ---- */
+
+static bool has_foreign(const struct runtime *rt)
+{
+    return rt->claimed_once && !rt->claim.out &&
+           rt->ownership.owned + rt->ownership.wanted < rt->config.partitions;
+}
+
+void lifecycle__tick(struct runtime *rt)
+{
+    uint64_t now = rt->now.mono_ns;
+    if (rt->phase == RUNTIME_FAILED || rt->phase == RUNTIME_STOPPED)
+        return;
+    if (rt->phase == RUNTIME_SERVING && !lease_is_valid(&rt->lease, now, rt->now.wall_ms))
+        lifecycle__suspend(rt, "the lease ran out before it could be renewed, or the clock jumped");
+    if (lease_renewal_is_due(&rt->lease, now) && !rt->renew.out && !rt->leave.out)
+        send_renewal(rt);
+    if (rt->phase == RUNTIME_STOPPING) {
+        stop_tick(rt);
+        return;
+    }
+    if (rt->phase == RUNTIME_SUSPENDED)
+        request__expire_held(rt);
+    if (!rt->lease.held) {
+        if (is_free(rt, &rt->reg) && !rt->renew.out && !rt->claim.out)
+            send_register(rt);
+        return;
+    }
+    if (has_foreign(rt) && now >= rt->want_foreign_ns)
+        ownership_want_foreign(&rt->ownership);
+    if (rt->ownership.wanted > 0 && is_free(rt, &rt->claim))
+        send_claim(rt);
+    if ((rt->recheck || rt->want_map) && is_free(rt, &rt->owners))
+        send_owners(rt);
+}
+
+static uint64_t slot_next(const struct runtime *rt, const struct store_slot *slot, bool wanted)
+{
+    if (!wanted || slot->out)
+        return UINT64_MAX;
+    return slot->retry_ns > rt->now.mono_ns ? slot->retry_ns : rt->now.mono_ns;
+}
+
+uint64_t lifecycle__next_ns(const struct runtime *rt)
+{
+    if (rt->phase == RUNTIME_FAILED || rt->phase == RUNTIME_STOPPED)
+        return UINT64_MAX;
+    const struct lease *l = &rt->lease;
+    bool stopping = rt->phase == RUNTIME_STOPPING, active = l->held && !stopping;
+    uint64_t times[] = {
+        slot_next(rt, &rt->reg, !l->held && !stopping && !rt->renew.out && !rt->claim.out),
+        slot_next(rt, &rt->claim, active && rt->ownership.wanted > 0),
+        slot_next(rt, &rt->owners, active && (rt->recheck || rt->want_map)),
+        stopping && rt->leave.failures > 0 ? slot_next(rt, &rt->leave, true) : UINT64_MAX,
+        l->held && !l->in_flight ? l->next_ns : UINT64_MAX,
+        rt->phase == RUNTIME_SERVING ? l->deadline_ns : UINT64_MAX,
+        active && has_foreign(rt) ? rt->want_foreign_ns : UINT64_MAX,
+        rt->phase == RUNTIME_SUSPENDED && rt->replies != NULL
+            ? rt->now.mono_ns + HELD_POLL_MS * NS_PER_MS
+            : UINT64_MAX,
+    };
+    uint64_t next = UINT64_MAX;
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+        next = times[i] < next ? times[i] : next;
+    return next;
+}
+
+bool lifecycle__done(struct runtime *rt, struct store_request *request)
+{
+    static const struct {
+        enum store_op op;
+        void (*done)(struct runtime *rt);
+    } dones[] = {
+        {STORE_REGISTER, register_done}, {STORE_RENEW, renew_done}, {STORE_CLAIM, claim_done},
+        {STORE_OWNERS, owners_done},     {STORE_LEAVE, leave_done},
+    };
+    for (size_t i = 0; i < sizeof dones / sizeof dones[0]; i++) {
+        if (dones[i].op == request->op) {
+            LIST_ENTRY(request, struct store_slot, request)->out = false;
+            dones[i].done(rt);
+            return true;
+        }
+    }
+    return false;
+}

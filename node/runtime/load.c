@@ -1,0 +1,122 @@
+/* Batched loads: entities that are to start gather in a queue, and each flush asks the store for as
+ * many at once as a load may have. While the store fails, they stay in the queue and their calls
+ * wait for their deadlines. */
+#include <stdlib.h>
+
+#include "node/runtime/internal.h"
+
+int load__init(struct runtime *rt)
+{
+    uint32_t n = rt->config.loads_in_flight_max, keys = rt->config.load_keys_max;
+    rt->loads = calloc(n, sizeof *rt->loads);
+    if (rt->loads == NULL)
+        return TROUPE_ENOMEM;
+    for (uint32_t i = 0; i < n; i++) {
+        struct load_batch *b = &rt->loads[i];
+        arena_init(&b->arena, 256 << 10, 0);
+        b->keys = calloc(keys, sizeof *b->keys);
+        b->entities = calloc(keys, sizeof *b->entities);
+        if (b->keys == NULL || b->entities == NULL)
+            return TROUPE_ENOMEM;
+    }
+    return 0;
+}
+
+void load__close(struct runtime *rt)
+{
+    for (uint32_t i = 0; rt->loads != NULL && i < rt->config.loads_in_flight_max; i++) {
+        arena_close(&rt->loads[i].arena);
+        free(rt->loads[i].keys);
+        free(rt->loads[i].entities);
+    }
+    free(rt->loads);
+}
+
+/* Up to a batch of entities out of the queue. Those whose partition is not ours at present wait
+ * outside of it until it is won again or dropped. */
+static uint32_t fill(struct runtime *rt, struct load_batch *b)
+{
+    uint32_t n = 0;
+    struct list *node;
+    while (n < rt->config.load_keys_max && (node = list_pop(&rt->load_queue)) != NULL) {
+        struct entity *e = LIST_ENTRY(node, struct entity, ready);
+        INVARIANT(e->phase == ENTITY_LOADING && !e->loading && e->saving == 0);
+        uint32_t pid = name_partition(e->hash, rt->partition_bits);
+        if (entity__abandon(rt, e) || !ownership_is_owned(&rt->ownership, pid))
+            continue;
+        e->loading = true;
+        b->entities[n] = e;
+        b->keys[n] = (struct store_key){
+            .pid = pid, .kind = rt->kinds[e->kind].name, .id = {e->id, e->id_len}};
+        n++;
+    }
+    return n;
+}
+
+void load__flush(struct runtime *rt)
+{
+    if (rt->phase == RUNTIME_STOPPING || rt->phase == RUNTIME_STOPPED ||
+        rt->phase == RUNTIME_FAILED || rt->now.mono_ns < rt->load_retry_ns)
+        return;
+    for (uint32_t i = 0; i < rt->config.loads_in_flight_max && !list_is_empty(&rt->load_queue);
+         i++) {
+        struct load_batch *b = &rt->loads[i];
+        uint32_t n = b->out ? 0 : fill(rt, b);
+        if (n == 0)
+            continue;
+        b->out = true;
+        arena_reset(&b->arena);
+        b->request = (struct store_request){.data = rt, .op = STORE_LOAD, .arena = &b->arena};
+        b->request.u.load = (struct store_load){.keys = b->keys, .keys_n = n};
+        runtime__submit(rt, &b->request);
+    }
+}
+
+bool load__is_out(const struct runtime *rt)
+{
+    for (uint32_t i = 0; i < rt->config.loads_in_flight_max; i++) {
+        if (rt->loads[i].out)
+            return true;
+    }
+    return false;
+}
+
+/* Back into the queue: the store did not answer. */
+static void load_failed(struct runtime *rt, struct load_batch *b)
+{
+    rt->load_retry_ns = rt->now.mono_ns + runtime__backoff(rt, rt->load_failures++);
+    for (size_t i = 0; i < b->request.u.load.keys_n; i++) {
+        struct entity *e = b->entities[i];
+        e->loading = false;
+        if (e->phase == ENTITY_DROPPED)
+            entity__free(rt, e);
+        else
+            entity__load(rt, e);
+    }
+}
+
+bool load__done(struct runtime *rt, struct store_request *request)
+{
+    if (request->op != STORE_LOAD)
+        return false;
+    struct load_batch *b = LIST_ENTRY(request, struct load_batch, request);
+    const struct store_load *load = &request->u.load;
+    INVARIANT(b->out);
+    b->out = false;
+    if (request->error != 0) {
+        load_failed(rt, b);
+        return true;
+    }
+    rt->load_failures = 0;
+    rt->load_retry_ns = 0;
+    for (size_t i = 0; i < load->keys_n; i++) {
+        struct entity *e = b->entities[i];
+        e->loading = false;
+        rt->rows_loaded_n += load->found[i];
+        if (e->phase == ENTITY_DROPPED)
+            entity__free(rt, e);
+        else
+            entity__start(rt, e, load->found[i] ? &load->rows[i] : NULL);
+    }
+    return true;
+}

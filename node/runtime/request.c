@@ -1,0 +1,232 @@
+/* RPC requests: a batch of calls with one deadline in, a result per call out. A request is
+ * finished, and on its way out, when its last call is. While the lease is in doubt, finished
+ * requests are held here. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "node/runtime/internal.h"
+
+int runtime_request_init(struct runtime_request *r, struct arena *arena,
+                         const struct rpc_request *rpc)
+{
+    r->arena = arena;
+    r->rpc = rpc;
+    r->next = NULL;
+    r->pending = rpc->calls_n;
+    r->deadline_ns = 0;
+    r->deadline = NULL;
+    r->executed = false;
+    r->reply = (struct rpc_reply){.results_n = rpc->calls_n};
+    r->reply.results = arena_calloc(arena, rpc->calls_n, sizeof *r->reply.results);
+    r->calls = arena_calloc(arena, rpc->calls_n, sizeof *r->calls);
+    if (r->reply.results == NULL || r->calls == NULL)
+        return TROUPE_ENOMEM;
+    for (size_t i = 0; i < rpc->calls_n; i++) {
+        struct message *m = &r->calls[i];
+        list_init(&m->link);
+        m->type = MESSAGE_REQUEST;
+        m->request = r;
+        m->index = (uint32_t)i;
+        m->ack = rpc->calls[i].ack;
+    }
+    return 0;
+}
+
+void runtime_request_refuse(struct runtime_request *r, size_t i, enum troupe_status status,
+                            const char *message)
+{
+    INVARIANT(i < r->reply.results_n && status != TROUPE_OK);
+    if (r->calls[i].finished)
+        return;
+    r->calls[i].finished = true;
+    r->reply.results[i].status = (uint8_t)status;
+    r->reply.results[i].message = troupe_bytes_of(message);
+    INVARIANT(r->pending > 0);
+    r->pending--;
+}
+
+static void send_off(struct runtime *rt, struct runtime_request *r)
+{
+    if (r->deadline != NULL)
+        wheel_cancel(&rt->wheel, &r->deadline->timer);
+    r->next = NULL;
+    *rt->replies_tail = r;
+    rt->replies_tail = &r->next;
+}
+
+void request__accept(struct runtime *rt, struct runtime_request *r)
+{
+    size_t n = r->reply.results_n, refused = n - r->pending;
+    rt->calls_n += n;
+    rt->calls_failed_n += refused;
+    r->deadline_ns = rt->now.mono_ns + r->rpc->timeout_ms * NS_PER_MS;
+    if (r->pending == 0) {
+        send_off(rt, r);
+        return;
+    }
+    r->pending++; /* so that it cannot finish while its calls are being handed out */
+    for (size_t i = 0; i < n; i++) {
+        if (!r->calls[i].finished)
+            deliver__request(rt, &r->calls[i]);
+    }
+    if (--r->pending == 0) {
+        send_off(rt, r);
+        return;
+    }
+    r->deadline = arena_calloc(r->arena, 1, sizeof *r->deadline);
+    if (r->deadline == NULL) { /* without a deadline nothing may wait */
+        request__expire(rt, r);
+        return;
+    }
+    r->deadline->request = r;
+    r->deadline->timer.type = TIMER_REQUEST;
+    wheel_set(&rt->wheel, &r->deadline->timer, r->deadline_ns);
+}
+
+void request__complete(struct runtime *rt, struct message *m)
+{
+    INVARIANT(m->type == MESSAGE_REQUEST && !m->finished);
+    struct runtime_request *r = m->request;
+    m->finished = true;
+    rt->calls_failed_n += r->reply.results[m->index].status != TROUPE_OK;
+    INVARIANT(r->pending > 0);
+    if (--r->pending == 0)
+        send_off(rt, r);
+}
+
+void request__finish(struct runtime *rt, struct message *m, enum troupe_status status,
+                     struct troupe_bytes payload, struct troupe_bytes text)
+{
+    struct rpc_result *result = &m->request->reply.results[m->index];
+    result->status = (uint8_t)status;
+    result->payload = payload;
+    result->message = text;
+    request__complete(rt, m);
+}
+
+void request__fail(struct runtime *rt, struct message *m, enum troupe_status status,
+                   const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    struct troupe_bytes copy = arena_copy(m->request->arena, troupe_bytes_of(text));
+    request__finish(rt, m, status, troupe_bytes(NULL, 0), copy);
+}
+
+/* Why a call that has waited until its deadline was not done. */
+static void expire_call(struct runtime *rt, struct message *m)
+{
+    bool gated = m->gated, parked = m->waiting;
+    message__unlink(rt, m);
+    const char *store = rt->store_ok ? "it is slow" : rt->store_error;
+    if (gated) {
+        request__fail(
+            rt, m, TROUPE_UNAVAILABLE,
+            "executed, but not committed in time (the store: %s); it may still be. Retry with the "
+            "same request id",
+            store);
+    } else if (parked && rt->phase != RUNTIME_SERVING) {
+        request__fail(rt, m, TROUPE_UNAVAILABLE,
+                      "not executed: the node waits for the store (%s). Retry later", store);
+    } else if (parked && !rt->store_ok) {
+        request__fail(rt, m, TROUPE_UNAVAILABLE,
+                      "not executed: the entity could not be loaded (the store: %s). Retry later",
+                      store);
+    } else {
+        request__fail(rt, m, TROUPE_DEADLINE_EXCEEDED,
+                      "not executed within %u ms: allow more time or send less at once",
+                      m->request->rpc->timeout_ms);
+    }
+}
+
+void request__expire(struct runtime *rt, struct runtime_request *r)
+{
+    INVARIANT(r->pending > 0);
+    r->pending++;
+    for (size_t i = 0; i < r->reply.results_n; i++) {
+        if (!r->calls[i].finished)
+            expire_call(rt, &r->calls[i]);
+    }
+    INVARIANT(r->pending == 1);
+    r->pending = 0;
+    send_off(rt, r);
+}
+
+static void revoke(struct runtime *rt, struct message *m, const char *why)
+{
+    struct rpc_result *result = &m->request->reply.results[m->index];
+    result->status = TROUPE_UNKNOWN;
+    result->payload = troupe_bytes(NULL, 0);
+    result->message = troupe_bytes_of(why);
+    rt->calls_failed_n++;
+    m->executed = false;
+}
+
+void request__revoke_lost(struct runtime *rt)
+{
+    for (struct runtime_request *r = rt->replies; r != NULL; r = r->next) {
+        bool executed = false;
+        for (size_t i = 0; i < r->reply.results_n; i++) {
+            struct message *m = &r->calls[i];
+            if (m->executed && !ownership_is_owned(&rt->ownership, m->pid))
+                revoke(rt, m,
+                       "executed, but this node had lost the entity: the effect may be gone. Retry "
+                       "with the same request id");
+            executed |= m->executed;
+        }
+        r->executed = executed;
+    }
+}
+
+static void revoke_since(struct runtime *rt, uint64_t deadline_ns, const char *why)
+{
+    for (struct runtime_request *r = rt->replies; r != NULL; r = r->next) {
+        if (!r->executed || r->deadline_ns > deadline_ns)
+            continue;
+        for (size_t i = 0; i < r->reply.results_n; i++) {
+            if (r->calls[i].executed)
+                revoke(rt, &r->calls[i], why);
+        }
+        r->executed = false;
+    }
+}
+
+void request__expire_held(struct runtime *rt)
+{
+    revoke_since(rt, rt->now.mono_ns,
+                 "executed, but this node's lease could not be confirmed in time: the effect may "
+                 "be lost. Retry "
+                 "with the same request id");
+}
+
+void request__revoke_all(struct runtime *rt)
+{
+    revoke_since(rt, UINT64_MAX,
+                 "executed, but this node stops without its lease being confirmed: the effect may "
+                 "be lost. Retry "
+                 "with the same request id");
+}
+
+/* While suspended, only what does not rely on the lease goes out. */
+struct runtime_request *request__take_replies(struct runtime *rt)
+{
+    struct runtime_request *out = NULL, **tail = &out, *held = NULL, **held_tail = &held;
+    bool hold = rt->phase == RUNTIME_SUSPENDED || rt->phase == RUNTIME_STARTING;
+    if (!hold) {
+        out = rt->replies;
+    } else {
+        for (struct runtime_request *r = rt->replies, *next; r != NULL; r = next) {
+            next = r->next;
+            struct runtime_request ***to = r->executed ? &held_tail : &tail;
+            r->next = NULL;
+            **to = r;
+            *to = &r->next;
+        }
+    }
+    rt->replies = held;
+    rt->replies_tail = held == NULL ? &rt->replies : held_tail;
+    return out;
+}

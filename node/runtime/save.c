@@ -1,0 +1,566 @@
+/* Persistence. What handlers change is gathered into batches; a batch is one commit of the store.
+ *
+ * Two queues feed the batches: durable_queue, entities whose changes somebody waits for, and
+ * due_queue, entities whose changes are old enough, that are to stop, or that are flushed. A change
+ * that nobody waits for first rests in its kind's dirty list (oldest first) and becomes due early
+ * enough that the whole backlog is persisted within the kind's persist_interval. An entity is in
+ * one batch at a time.
+ *
+ * Output gates: a reply or a letter of an entity with uncommitted durable changes waits in its gate
+ * until the highest version it could have seen is committed (DESIGN §7). Because whole states are
+ * saved, one commit settles all versions up to its own.
+ *
+ * Failures: a batch that the store could not take, or whose outcome is unknown, is sent again as it
+ * is, same rows, same versions, until it is applied or fenced (DESIGN §6.6). A batch that the store
+ * rejects is split until the row that is to blame stands alone; that entity crashes. A fenced
+ * partition is dropped. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "node/runtime/internal.h"
+
+int save__init(struct runtime *rt)
+{
+    uint32_t n = rt->config.saves_in_flight_max;
+    rt->saves = calloc(n, sizeof *rt->saves);
+    if (rt->saves == NULL)
+        return TROUPE_ENOMEM;
+    for (uint32_t i = 0; i < n; i++) {
+        struct save_batch *b = &rt->saves[i];
+        arena_init(&b->arena, 256 << 10, 0);
+        arena_init(&b->outputs, 0, 0);
+        b->rows = calloc(rt->config.save_rows_max, sizeof *b->rows);
+        if (b->rows == NULL)
+            return TROUPE_ENOMEM;
+    }
+    return 0;
+}
+
+void save__close(struct runtime *rt)
+{
+    for (uint32_t i = 0; rt->saves != NULL && i < rt->config.saves_in_flight_max; i++) {
+        arena_close(&rt->saves[i].arena);
+        arena_close(&rt->saves[i].outputs);
+        free(rt->saves[i].rows);
+    }
+    free(rt->saves);
+}
+
+/* ---- queues ---- */
+
+static uint32_t pid_of(const struct runtime *rt, const struct entity *e)
+{
+    return name_partition(e->hash, rt->partition_bits);
+}
+
+/* Where a dirty entity waits for its turn. Not while it is being saved: the end of that puts it
+ * here again. */
+void save__enqueue(struct runtime *rt, struct entity *e)
+{
+    INVARIANT(!entity__is_clean(e));
+    if (e->saving != 0)
+        return;
+    list_remove(&e->ready);
+    if (e->durable > e->saved)
+        list_push(&rt->durable_queue, &e->ready);
+    else if (e->phase != ENTITY_ACTIVE || e->stop_idle || rt->phase == RUNTIME_STOPPING)
+        list_push(&rt->due_queue, &e->ready);
+    else
+        list_push(&rt->kinds[e->kind].dirty, &e->ready);
+}
+
+void save__changed(struct runtime *rt, struct entity *e, bool durable)
+{
+    bool was_clean = entity__is_clean(e), was_waited_for = e->durable > e->saved;
+    e->version++;
+    if (was_clean)
+        rt->dirty_n++;
+    if (was_clean || e->version == e->saving + 1)
+        e->dirty_ns = rt->now.mono_ns;
+    if (durable)
+        e->durable = e->version;
+    if (was_clean || (durable && !was_waited_for))
+        save__enqueue(rt, e);
+}
+
+void save__want_durable(struct runtime *rt, struct entity *e)
+{
+    INVARIANT(!entity__is_clean(e));
+    bool was_waited_for = e->durable > e->saved;
+    e->durable = e->version;
+    if (!was_waited_for)
+        save__enqueue(rt, e);
+}
+
+void save__want_soon(struct runtime *rt, struct entity *e)
+{
+    INVARIANT(!entity__is_clean(e));
+    if (e->saving != 0 || e->durable > e->saved)
+        return;
+    list_remove(&e->ready);
+    list_push(&rt->due_queue, &e->ready);
+}
+
+void save__all(struct runtime *rt)
+{
+    for (size_t i = 0; i < rt->kinds_n; i++)
+        list_splice(&rt->due_queue, &rt->kinds[i].dirty);
+}
+
+/* How long before its interval is over a change becomes due: the time the backlog takes, twice
+ * over. */
+static uint64_t lead_ns(const struct runtime *rt, uint64_t interval_ns)
+{
+    uint64_t rows_per_s = rt->rows_per_s > 0 ? rt->rows_per_s : 5000;
+    uint64_t backlog_ns = rt->dirty_n * (2 * NS_PER_S / rows_per_s);
+    uint64_t least = interval_ns / 10, most = interval_ns * 8 / 10;
+    uint64_t lead = least + backlog_ns;
+    return lead < most ? lead : most;
+}
+
+static uint64_t due_ns(const struct runtime *rt, const struct kind *k, const struct entity *e)
+{
+    uint64_t interval_ns = k->options.persist_interval_ms * NS_PER_MS;
+    return e->dirty_ns + interval_ns - lead_ns(rt, interval_ns);
+}
+
+void save__tick(struct runtime *rt)
+{
+    for (size_t i = 0; i < rt->kinds_n; i++) {
+        struct kind *k = &rt->kinds[i];
+        while (!list_is_empty(&k->dirty)) {
+            struct entity *e = LIST_ENTRY(k->dirty.next, struct entity, ready);
+            if (due_ns(rt, k, e) > rt->now.mono_ns)
+                break;
+            list_remove(&e->ready);
+            list_push(&rt->due_queue, &e->ready);
+        }
+    }
+}
+
+/* ---- gates ---- */
+
+/* What an output does once nothing holds it back. */
+static void let_out(struct runtime *rt, struct message *m, enum troupe_ack ack)
+{
+    if (m->type != MESSAGE_REQUEST) {
+        list_push(&rt->run, &m->link);
+        return;
+    }
+    m->request->reply.results[m->index].ack = (uint8_t)ack;
+    request__complete(rt, m);
+}
+
+void save__output(struct runtime *rt, struct entity *e, struct message *m)
+{
+    if (e->durable <= e->saved) {
+        let_out(rt, m, entity__is_clean(e) ? TROUPE_ACK_DURABLE : TROUPE_ACK_MEMORY);
+        return;
+    }
+    m->gate_version = e->durable;
+    m->gated = true;
+    rt->gated_n++;
+    list_push(&e->gate, &m->link);
+}
+
+static void open_gate(struct runtime *rt, struct entity *e)
+{
+    while (!list_is_empty(&e->gate)) {
+        struct message *m = LIST_ENTRY(e->gate.next, struct message, link);
+        if (m->gate_version > e->saved)
+            break;
+        message__unlink(rt, m);
+        let_out(rt, m, TROUPE_ACK_DURABLE);
+    }
+}
+
+static void abort_output(struct runtime *rt, struct message *m, enum troupe_status status,
+                         const char *why)
+{
+    message__unlink(rt, m);
+    if (m->type == MESSAGE_REQUEST) {
+        m->executed = false;
+        request__finish(rt, m, status, troupe_bytes(NULL, 0), troupe_bytes_of(why));
+        return;
+    }
+    struct letter *l = letter__of(m);
+    if (m->type == MESSAGE_REPLY) { /* whoever waits for it learns that it came to nothing */
+        struct letter *reply = letter__new(rt, MESSAGE_REPLY, m->kind, 0, m->hash, l->id,
+                                           troupe_bytes_of(why), troupe_bytes(NULL, 0));
+        if (reply != NULL) {
+            reply->status = (uint8_t)status;
+            reply->call_id = l->call_id;
+            list_push(&rt->run, &reply->m.link);
+        }
+    }
+    free(l);
+}
+
+void save__abort_gate(struct runtime *rt, struct entity *e, uint64_t version,
+                      enum troupe_status status, const char *why)
+{
+    struct list kept;
+    list_init(&kept);
+    struct list *node;
+    while ((node = list_pop(&e->gate)) != NULL) {
+        struct message *m = LIST_ENTRY(node, struct message, link);
+        if (m->gate_version <= version)
+            list_push(&kept, node);
+        else
+            abort_output(rt, m, status, why);
+    }
+    list_splice(&e->gate, &kept);
+}
+
+/* ---- capturing ---- */
+
+int save__capture(struct runtime *rt, struct entity *e, struct arena *arena,
+                  struct troupe_bytes *bytes, char *why, size_t why_bytes)
+{
+    struct troupe_ctx ctx;
+    struct troupe_buffer buffer = {.arena = arena, .max = rt->config.state_bytes_max};
+    handler__ctx_init(&ctx, rt, e, NULL);
+    ctx.callable = false;
+    int rc = ctx.kind->def->save(&ctx, e->state, &buffer);
+    if (rc != 0 && ctx.crash[0] != '\0')
+        snprintf(why, why_bytes, "%s", ctx.crash);
+    else if (rc != 0 && buffer.full)
+        snprintf(why, why_bytes, "its state is larger than %u bytes", rt->config.state_bytes_max);
+    else if (rc != 0)
+        snprintf(why, why_bytes, "save failed (%d)", rc);
+    handler__ctx_close(&ctx);
+    *bytes = troupe_bytes(buffer.data, buffer.len);
+    return rc;
+}
+
+/* Copies of what must not change while the row is on its way. */
+static int capture_row(struct runtime *rt, struct entity *e, struct save_batch *b,
+                       struct store_row *row, char *why, size_t why_bytes)
+{
+    const struct kind *k = &rt->kinds[e->kind];
+    uint32_t pid = pid_of(rt, e);
+    *row = (struct store_row){
+        .data = e,
+        .key = {.pid = pid, .kind = k->name, .id = {e->id, e->id_len}},
+        .epoch = rt->ownership.entries[pid].epoch,
+        .version = e->version,
+        .deleted = e->tombstone,
+    };
+    if (e->tombstone)
+        return 0;
+    int rc = save__capture(rt, e, &b->arena, &row->state, why, why_bytes);
+    if (rc != 0)
+        return rc;
+    struct troupe_bytes dedup = dedup_bytes(e->dedup);
+    if (dedup.len > 0) {
+        row->dedup = arena_copy(&b->arena, dedup);
+        if (row->dedup.data == NULL) {
+            snprintf(why, why_bytes, "out of memory while it was persisted");
+            return TROUPE_ENOMEM;
+        }
+    }
+    size_t state_bytes = k->def->memory != NULL ? k->def->memory(e->state) : row->state.len;
+    entity__set_bytes(rt, e, state_bytes + dedup_memory(e->dedup));
+    return 0;
+}
+
+/* The next entity to persist, taken out of its queue; NULL when there is none. */
+static struct entity *next_entity(struct runtime *rt)
+{
+    struct list *node = list_pop(&rt->durable_queue);
+    if (node == NULL)
+        node = list_pop(&rt->due_queue);
+    return node == NULL ? NULL : LIST_ENTRY(node, struct entity, ready);
+}
+
+static void fill(struct runtime *rt, struct save_batch *b)
+{
+    size_t bytes = 0;
+    struct entity *e;
+    while (b->rows_n < rt->config.save_rows_max && bytes < rt->config.save_bytes_max &&
+           (e = next_entity(rt)) != NULL) {
+        INVARIANT(e->saving == 0 && !entity__is_clean(e));
+        if (!ownership_is_owned(&rt->ownership, pid_of(rt, e)))
+            continue; /* waits, in no queue, for its partition to be won again or dropped */
+        char why[160];
+        struct store_row *row = &b->rows[b->rows_n];
+        if (capture_row(rt, e, b, row, why, sizeof why) != 0) {
+            entity__crash(rt, e, why);
+            continue;
+        }
+        e->saving = e->version;
+        b->oldest_ns = e->dirty_ns < b->oldest_ns ? e->dirty_ns : b->oldest_ns;
+        b->rows_n++;
+        bytes += row->state.len + row->dedup.len;
+    }
+}
+
+/* ---- sending ---- */
+
+static void send(struct runtime *rt, struct save_batch *b)
+{
+    INVARIANT(b->used && !b->out && b->window > 0 && b->done_n + b->window <= b->rows_n);
+    arena_reset(&b->outputs);
+    b->request = (struct store_request){.data = rt, .op = STORE_SAVE, .arena = &b->outputs};
+    b->request.u.save = (struct store_save){
+        .name = rt->config.name,
+        .generation = rt->generation,
+        .rows = b->rows + b->done_n,
+        .rows_n = b->window,
+    };
+    b->out = true;
+    b->sent_ns = rt->now.mono_ns;
+    runtime__submit(rt, &b->request);
+}
+
+static struct save_batch *free_batch(struct runtime *rt)
+{
+    for (uint32_t i = 0; i < rt->config.saves_in_flight_max; i++) {
+        if (!rt->saves[i].used)
+            return &rt->saves[i];
+    }
+    return NULL;
+}
+
+/* Whether enough waits to justify one more commit in flight: small commits one after the other
+ * gather more in the end than many small ones at once. */
+static bool is_worth_a_flight(const struct runtime *rt)
+{
+    uint32_t wanted = rt->saves_used * SAVE_ROWS_PER_FLIGHT, n = 0;
+    const struct list *queues[] = {&rt->durable_queue, &rt->due_queue};
+    for (size_t q = 0; q < 2; q++) {
+        for (const struct list *l = queues[q]->next; l != queues[q] && n <= wanted; l = l->next)
+            n++;
+    }
+    return n > wanted;
+}
+
+void save__flush(struct runtime *rt)
+{
+    for (uint32_t i = 0; i < rt->config.saves_in_flight_max; i++) {
+        struct save_batch *b = &rt->saves[i];
+        if (b->used && !b->out && rt->now.mono_ns >= b->retry_ns)
+            send(rt, b);
+    }
+    struct save_batch *b;
+    while (is_worth_a_flight(rt) && (b = free_batch(rt)) != NULL) {
+        b->rows_n = b->done_n = b->failures = 0;
+        b->uncertain = false;
+        b->oldest_ns = UINT64_MAX;
+        arena_reset(&b->arena);
+        fill(rt, b);
+        if (b->rows_n == 0)
+            continue;
+        b->used = true;
+        b->window = b->rows_n;
+        rt->saves_used++;
+        send(rt, b);
+    }
+}
+
+uint64_t save__next_ns(const struct runtime *rt)
+{
+    uint64_t next = UINT64_MAX;
+    for (uint32_t i = 0; i < rt->config.saves_in_flight_max; i++) {
+        const struct save_batch *b = &rt->saves[i];
+        if (b->used && !b->out && b->retry_ns < next)
+            next = b->retry_ns;
+    }
+    for (size_t i = 0; i < rt->kinds_n; i++) {
+        const struct kind *k = &rt->kinds[i];
+        if (list_is_empty(&k->dirty))
+            continue;
+        uint64_t due = due_ns(rt, k, LIST_ENTRY(k->dirty.next, struct entity, ready));
+        next = due < next ? due : next;
+    }
+    return next;
+}
+
+/* ---- the answer ---- */
+
+/* The entity's row is no longer on its way: what is next for it. */
+static void settle(struct runtime *rt, struct entity *e)
+{
+    e->saving = 0;
+    switch ((enum entity_phase)e->phase) {
+    case ENTITY_DROPPED:
+        entity__free(rt, e);
+        return;
+    case ENTITY_CRASHED:
+        save__abort_gate(
+            rt, e, 0, TROUPE_ABORTED,
+            "the entity crashed before this was persisted: retry with the same request id");
+        entity__crash_settle(rt, e);
+        return;
+    case ENTITY_ACTIVE:
+    case ENTITY_STOPPING:
+        if (!entity__is_clean(e))
+            save__enqueue(rt, e);
+        else if (e->phase == ENTITY_STOPPING)
+            entity__try_stop(
+                rt, e, rt->phase == RUNTIME_STOPPING ? TROUPE_STOP_SHUTDOWN : TROUPE_STOP_REQUEST);
+        else if (e->stop_idle)
+            entity__try_stop(rt, e, TROUPE_STOP_IDLE);
+        return;
+    case ENTITY_LOADING:
+    case ENTITY_QUARANTINED:
+        break;
+    }
+    INVARIANT(!"an entity that is saved is active, stopping, crashed or dropped");
+}
+
+static void row_applied(struct runtime *rt, struct store_row *row)
+{
+    struct entity *e = row->data;
+    INVARIANT(e->saving == row->version);
+    bool alive = e->phase == ENTITY_ACTIVE || e->phase == ENTITY_STOPPING;
+    if (alive) {
+        INVARIANT(e->version >= row->version && e->saved < row->version);
+        e->saved = row->version;
+        if (entity__is_clean(e)) {
+            INVARIANT(rt->dirty_n > 0);
+            rt->dirty_n--;
+        }
+        open_gate(rt, e);
+    } else if (e->phase == ENTITY_CRASHED) { /* this much of it survived the crash */
+        e->saved = row->version;
+        open_gate(rt, e);
+        e->saved = 0;
+    }
+    settle(rt, e);
+}
+
+static bool is_fenced(const struct store_save *save, uint32_t pid)
+{
+    for (size_t i = 0; i < save->fenced_n; i++) {
+        if (save->fenced[i] == pid)
+            return true;
+    }
+    return false;
+}
+
+/* The rows of fenced partitions are taken out of flight; then the partitions are dropped, unless
+ * the fence is one that we have moved past ourselves by winning the partition again with its state
+ * untouched. */
+static void rows_fenced(struct runtime *rt, struct save_batch *b, struct store_row *rows,
+                        uint32_t n)
+{
+    const struct store_save *save = &b->request.u.save;
+    for (uint32_t i = 0; i < n; i++) {
+        if (is_fenced(save, rows[i].key.pid))
+            settle(rt, rows[i].data);
+    }
+    for (size_t i = 0; i < save->fenced_n; i++) {
+        uint32_t pid = save->fenced[i];
+        uint64_t epoch = 0;
+        for (uint32_t r = 0; r < n; r++)
+            epoch = rows[r].key.pid == pid ? rows[r].epoch : epoch;
+        if (ownership_is_owned(&rt->ownership, pid) && rt->ownership.entries[pid].epoch == epoch)
+            lifecycle__fenced(rt, pid, b->uncertain);
+    }
+}
+
+static void finish_batch(struct runtime *rt, struct save_batch *b)
+{
+    b->used = false;
+    INVARIANT(rt->saves_used > 0);
+    rt->saves_used--;
+    arena_reset(&b->outputs);
+}
+
+static void note_speed(struct runtime *rt, const struct save_batch *b, uint32_t rows)
+{
+    uint64_t took_ns = rt->now.mono_ns - b->sent_ns + 1;
+    rt->commit_us = took_ns / 1000;
+    rt->rows_saved_n += rows;
+    if (rows >= SAVE_ROWS_PER_FLIGHT) {
+        uint64_t rate = rows * NS_PER_S / took_ns;
+        rt->rows_per_s = rt->rows_per_s == 0 ? rate : (rt->rows_per_s * 7 + rate) / 8;
+    }
+}
+
+static void window_applied(struct runtime *rt, struct save_batch *b)
+{
+    const struct store_save *save = &b->request.u.save;
+    struct store_row *rows = b->rows + b->done_n;
+    uint32_t n = b->window;
+    note_speed(rt, b, (uint32_t)save->applied);
+    if (save->skipped > 0) {
+        char text[24];
+        snprintf(text, sizeof text, "%zu", save->skipped);
+        log__add(rt, RUNTIME_ERROR, "the store had newer versions than this node, which owns them",
+                 "rows", text, NULL);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (save->fenced_n == 0 || !is_fenced(save, rows[i].key.pid))
+            row_applied(rt, &rows[i]);
+    }
+    if (save->fenced_n > 0)
+        rows_fenced(rt, b, rows, n);
+    b->done_n += n;
+    b->window = b->rows_n - b->done_n;
+    b->failures = 0;
+    b->retry_ns = 0;
+    b->uncertain = false;
+    if (b->window == 0)
+        finish_batch(rt, b);
+}
+
+/* The store refuses something in this window: halves, until one row is to blame. */
+static void window_rejected(struct runtime *rt, struct save_batch *b)
+{
+    b->retry_ns = 0;
+    if (b->window > 1) {
+        b->window /= 2;
+        return;
+    }
+    struct entity *e = b->rows[b->done_n].data;
+    char why[160];
+    snprintf(why, sizeof why, "the store refuses its state: %.120s", b->request.errmsg);
+    b->done_n++;
+    b->window = b->rows_n - b->done_n;
+    e->saving = 0;
+    if (e->phase == ENTITY_ACTIVE || e->phase == ENTITY_STOPPING)
+        entity__crash(rt, e, why);
+    else
+        settle(rt, e);
+    if (b->window == 0)
+        finish_batch(rt, b);
+}
+
+bool save__done(struct runtime *rt, struct store_request *request)
+{
+    if (request->op != STORE_SAVE)
+        return false;
+    struct save_batch *b = LIST_ENTRY(request, struct save_batch, request);
+    INVARIANT(b->used && b->out);
+    b->out = false;
+    if (request->error == 0) {
+        window_applied(rt, b);
+    } else if (request->error == TROUPE_EREJECTED || request->error == TROUPE_EINVAL) {
+        window_rejected(rt, b);
+    } else {
+        b->uncertain |= request->error == TROUPE_EOUTCOME;
+        b->retry_ns = rt->now.mono_ns + runtime__backoff(rt, b->failures++);
+    }
+    return true;
+}
+
+uint64_t save__lag_ms(const struct runtime *rt)
+{
+    uint64_t oldest = rt->now.mono_ns;
+    const struct list *queues[] = {&rt->durable_queue, &rt->due_queue};
+    for (size_t q = 0; q < 2 + rt->kinds_n; q++) {
+        const struct list *l = q < 2 ? queues[q] : &rt->kinds[q - 2].dirty;
+        if (list_is_empty(l))
+            continue;
+        const struct entity *e = LIST_ENTRY(l->next, struct entity, ready);
+        oldest = e->dirty_ns < oldest ? e->dirty_ns : oldest;
+    }
+    for (uint32_t i = 0; i < rt->config.saves_in_flight_max; i++) {
+        const struct save_batch *b = &rt->saves[i];
+        if (b->used && b->oldest_ns < oldest)
+            oldest = b->oldest_ns;
+    }
+    return (rt->now.mono_ns - oldest) / NS_PER_MS;
+}
