@@ -1,0 +1,175 @@
+/* The lease as its holder sees it, and the bookkeeping of what is owned. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "cluster/lease.h"
+#include "cluster/ownership.h"
+#include "random.h"
+
+#define MS UINT64_C(1000000)
+
+static struct lease lease_new(bool fence)
+{
+    struct lease l;
+    lease_init(&l, &(struct lease_config){.ttl_ns = 5000 * MS,
+                                          .renew_ns = 1000 * MS,
+                                          .outage_grace_ns = 600000 * MS,
+                                          .outage_fence = fence});
+    return l;
+}
+
+static bool valid(struct lease *l, uint64_t now_ms)
+{
+    return lease_is_valid(l, now_ms * MS, now_ms + 1700000000000);
+}
+
+static void counts_from_before_the_sending(void **state)
+{
+    (void)state;
+    struct lease l = lease_new(true);
+    assert_false(valid(&l, 1));
+    lease_grant(&l, 1000 * MS, 2500 * MS); /* the answer took 1.5 s */
+    assert_true(valid(&l, 5499));
+    assert_false(valid(&l, 5500)); /* 1000 + 5000 - 500 */
+    assert_false(lease_renewal_is_due(&l, 1999 * MS));
+    assert_true(lease_renewal_is_due(&l, 2000 * MS));
+    assert_true(lease_send(&l, 2500 * MS) == 5000 * MS);
+    assert_false(lease_renewal_is_due(&l, 9000 * MS)); /* one at a time */
+    lease_renewed(&l, 6000 * MS, 1);
+    assert_true(valid(&l, 6999));
+    assert_false(valid(&l, 7000));
+}
+
+static void a_failed_renewal_is_tried_again_soon(void **state)
+{
+    (void)state;
+    struct lease l = lease_new(true);
+    lease_grant(&l, 0, 0);
+    lease_send(&l, 1000 * MS);
+    lease_failed(&l, 1200 * MS);
+    assert_true(lease_renewal_is_due(&l, 1300 * MS));
+    assert_true(valid(&l, 4499));
+    assert_false(valid(&l, 4500));
+    lease_send(&l, 4600 * MS);
+    lease_renewed(&l, 4700 * MS, 0);
+    assert_true(valid(&l, 9099));
+}
+
+/* Alone, it asks for a long lease, and only then relies on it. */
+static void alone_it_outlives_the_store(void **state)
+{
+    (void)state;
+    struct lease l = lease_new(false);
+    lease_grant(&l, 0, 0);
+    assert_true(lease_send(&l, 1000 * MS) == 5000 * MS);
+    lease_renewed(&l, 1000 * MS, 0);
+    assert_false(valid(&l, 5500)); /* this one asked for the short time */
+    assert_true(lease_send(&l, 5600 * MS) == 600000 * MS);
+    lease_renewed(&l, 5600 * MS, 0);
+    assert_true(valid(&l, 600000));
+    assert_false(valid(&l, 605100));
+    assert_true(lease_send(&l, 605200 * MS) == 600000 * MS);
+    lease_renewed(&l, 605200 * MS, 1); /* company: back to the short time at once */
+    assert_false(valid(&l, 609700));
+    assert_true(lease_send(&l, 609800 * MS) == 5000 * MS);
+}
+
+static void fence_never_asks_for_long(void **state)
+{
+    (void)state;
+    struct lease l = lease_new(true);
+    lease_grant(&l, 0, 0);
+    lease_send(&l, 1000 * MS);
+    lease_renewed(&l, 1000 * MS, 0);
+    assert_true(lease_send(&l, 2000 * MS) == 5000 * MS);
+}
+
+static void a_clock_jump_is_a_loss_until_renewed(void **state)
+{
+    (void)state;
+    static const int64_t jumps[] = {1500, -1500, 3600000};
+    for (size_t i = 0; i < 3; i++) {
+        struct lease l = lease_new(true);
+        uint64_t wall = 1700000000000;
+        lease_grant(&l, 0, 0);
+        assert_true(lease_is_valid(&l, 100 * MS, wall + 100));
+        assert_true(lease_is_valid(&l, 200 * MS, wall + 900)); /* small: a clock is being set */
+        assert_false(lease_is_valid(&l, 300 * MS, (uint64_t)((int64_t)wall + 300 + jumps[i])));
+        assert_false(lease_is_valid(&l, 400 * MS, wall + 400)); /* jumping back does not help */
+        assert_true(lease_renewal_is_due(&l, 400 * MS));
+        lease_send(&l, 400 * MS);
+        lease_renewed(&l, 500 * MS, 1);
+        assert_true(lease_is_valid(&l, 600 * MS, (uint64_t)((int64_t)wall + 600 + jumps[i])));
+    }
+}
+
+static void lost_is_lost(void **state)
+{
+    (void)state;
+    struct lease l = lease_new(true);
+    lease_grant(&l, 0, 0);
+    lease_lose(&l);
+    assert_false(valid(&l, 1));
+    assert_false(lease_renewal_is_due(&l, 100000 * MS));
+    lease_grant(&l, 2000 * MS, 2000 * MS);
+    assert_true(valid(&l, 2001));
+}
+
+static void ownership_counts_are_right(void **state)
+{
+    (void)state;
+    enum { N = 256 };
+    struct dice d = dice_new(5);
+    struct ownership o;
+    uint32_t pids[N];
+    uint64_t epochs[N] = {0};
+    assert_int_equal(ownership_init(&o, N), 0);
+    assert_int_equal(o.wanted, N);
+    for (int round = 0; round < 5000; round++) {
+        size_t n = ownership_ask(&o, pids, 1 + dice_below(&d, 40));
+        for (size_t i = 0; i < n; i++) {
+            assert_true(i == 0 || pids[i] > pids[i - 1]);
+            uint64_t what = dice_below(&d, 3);
+            if (what == 0)
+                ownership_win(&o, pids[i], ++epochs[pids[i]]);
+            else if (what == 1)
+                ownership_miss(&o, pids[i]);
+            else
+                ownership_retry(&o, pids[i]);
+        }
+        uint32_t pid = (uint32_t)dice_below(&d, N);
+        if (ownership_is_owned(&o, pid))
+            ownership_lose(&o, pid);
+        ownership_learn(&o, pid, 99, 3);
+        if (dice_below(&d, 10) == 0)
+            ownership_want_foreign(&o);
+        uint32_t owned = 0, wanted = 0;
+        for (uint32_t i = 0; i < N; i++) {
+            owned += o.entries[i].state == OWNERSHIP_OWNED;
+            wanted += o.entries[i].state == OWNERSHIP_NONE;
+            if (ownership_is_owned(&o, i))
+                assert_true(o.entries[i].epoch == epochs[i]);
+        }
+        assert_int_equal(owned, o.owned);
+        assert_int_equal(wanted, o.wanted);
+    }
+    ownership_close(&o);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counts_from_before_the_sending),
+        cmocka_unit_test(a_failed_renewal_is_tried_again_soon),
+        cmocka_unit_test(alone_it_outlives_the_store),
+        cmocka_unit_test(fence_never_asks_for_long),
+        cmocka_unit_test(a_clock_jump_is_a_loss_until_renewed),
+        cmocka_unit_test(lost_is_lost),
+        cmocka_unit_test(ownership_counts_are_right),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
