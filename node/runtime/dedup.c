@@ -1,17 +1,17 @@
 /* See dedup.h. The block, little-endian whatever the machine:
  *   header   u8 format = 1, u8 0, u16 clients, u32 replies, u64 floor
  *   clients  { u64 client, u64 floor }  oldest first
- *   replies  { u64 client, u64 sequence, u8 status, u8 kept, u16 0, u32 len, len bytes }  oldest
+ *   replies  { u64 client, u64 sequence, u8 status, u8 flags, u16 0, u32 len, len bytes }  oldest
  * first */
 #include "node/runtime/dedup.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/invariant.h"
 #include "troupe/error.h"
 
 enum { FORMAT = 1, HEADER_BYTES = 16, CLIENT_BYTES = 16, REPLY_BYTES = 24 };
+enum { FLAG_KEPT = 1, FLAG_DURABLE = 2 };
 
 struct dedup {
     uint32_t len, capacity; /* of block */
@@ -73,7 +73,8 @@ enum dedup_verdict dedup_look(const struct dedup *d, uint64_t client, uint64_t s
             continue;
         if (get(r + 8, 8) == sequence) {
             *reply = (struct dedup_reply){.status = r[16],
-                                          .kept = r[17],
+                                          .kept = (r[17] & FLAG_KEPT) != 0,
+                                          .durable = (r[17] & FLAG_DURABLE) != 0,
                                           .payload = {r + REPLY_BYTES, reply_len(r) - REPLY_BYTES}};
             return DEDUP_DONE;
         }
@@ -148,12 +149,12 @@ static void forget_reply(struct dedup *d)
     put(d->block + 2, clients_n(d) + 1, 2);
 }
 
-int dedup_add(struct dedup **d, uint64_t client, uint64_t sequence, uint8_t status,
-              struct troupe_bytes payload, uint32_t replies_max)
+int dedup_add(struct dedup **d, uint64_t client, uint64_t sequence, const struct dedup_reply *reply,
+              uint32_t replies_max)
 {
     INVARIANT(replies_max > 0 && replies_max <= DEDUP_REPLIES_MAX);
-    bool kept = payload.len <= DEDUP_REPLY_BYTES_MAX;
-    uint32_t len = kept ? (uint32_t)payload.len : 0;
+    bool kept = reply->payload.len <= DEDUP_REPLY_BYTES_MAX;
+    uint32_t len = kept ? (uint32_t)reply->payload.len : 0;
     int rc = reserve(d, REPLY_BYTES + len + CLIENT_BYTES);
     if (rc != 0)
         return rc;
@@ -166,11 +167,11 @@ int dedup_add(struct dedup **d, uint64_t client, uint64_t sequence, uint8_t stat
     memset(r, 0, REPLY_BYTES);
     put(r, client, 8);
     put(r + 8, sequence, 8);
-    r[16] = status;
-    r[17] = kept;
+    r[16] = reply->status;
+    r[17] = (uint8_t)((kept ? FLAG_KEPT : 0) | (reply->durable ? FLAG_DURABLE : 0));
     put(r + 20, len, 4);
     if (len != 0)
-        memcpy(r + REPLY_BYTES, payload.data, len);
+        memcpy(r + REPLY_BYTES, reply->payload.data, len);
     w->len += REPLY_BYTES + len;
     put(w->block + 4, replies_n(w) + 1, 4);
     return 0;

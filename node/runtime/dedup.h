@@ -17,6 +17,7 @@
 #ifndef TROUPE_RUNTIME_DEDUP_H
 #define TROUPE_RUNTIME_DEDUP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,7 +34,8 @@ struct dedup; /* NULL = empty */
 
 struct dedup_reply {
     uint8_t status;
-    uint8_t kept;                /* 0: the reply was too large to keep */
+    bool kept;                   /* false: the reply was too large to keep */
+    bool durable;                /* the change was acknowledged, or is to be, when committed */
     struct troupe_bytes payload; /* or the message, with a status other than OK */
 };
 
@@ -45,10 +47,10 @@ enum dedup_verdict {
 
 enum dedup_verdict dedup_look(const struct dedup *d, uint64_t client, uint64_t sequence,
                               struct dedup_reply *reply);
-/* Remembers an executed id that dedup_look called new. 0, or TROUPE_ENOMEM: nothing has changed
- * then. */
-int dedup_add(struct dedup **d, uint64_t client, uint64_t sequence, uint8_t status,
-              struct troupe_bytes payload, uint32_t replies_max);
+/* Remembers an executed id that dedup_look called new; reply->kept is ignored. 0, or TROUPE_ENOMEM:
+ * nothing has changed then. */
+int dedup_add(struct dedup **d, uint64_t client, uint64_t sequence, const struct dedup_reply *reply,
+              uint32_t replies_max);
 /* The persisted form, valid until the next call. */
 struct troupe_bytes dedup_bytes(const struct dedup *d);
 /* From the persisted form; checked whole. 0, TROUPE_EMALFORMED, TROUPE_ENOMEM. */

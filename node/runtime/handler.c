@@ -53,15 +53,19 @@ static bool has_request_id(const struct message *m)
 }
 
 /* The reply of a change becomes part of the state, under the request's id. */
-static void remember(struct troupe_ctx *ctx)
+static void remember(struct troupe_ctx *ctx, bool durable)
 {
     struct runtime *rt = ctx->rt;
     struct entity *e = ctx->e;
     const struct rpc_request *rpc = ctx->m->request->rpc;
-    struct troupe_bytes kept = ctx->status == TROUPE_OK ? ctx->payload : troupe_bytes_of(ctx->text);
+    struct dedup_reply reply = {
+        .status = (uint8_t)ctx->status,
+        .durable = durable,
+        .payload = ctx->status == TROUPE_OK ? ctx->payload : troupe_bytes_of(ctx->text),
+    };
     size_t before = dedup_memory(e->dedup);
-    int rc = dedup_add(&e->dedup, rpc->client, rpc->calls[ctx->m->index].sequence,
-                       (uint8_t)ctx->status, kept, rt->config.dedup_replies_max);
+    int rc = dedup_add(&e->dedup, rpc->client, rpc->calls[ctx->m->index].sequence, &reply,
+                       rt->config.dedup_replies_max);
     if (rc != 0)
         log__add(rt, RUNTIME_WARN, "out of memory: a request id could not be remembered", "entity",
                  entity__name(rt, e), NULL);
@@ -133,10 +137,11 @@ static void conclude(struct troupe_ctx *ctx, int outcome)
     }
     bool stop = (outcome & TROUPE_STOP) != 0 || what == TROUPE_DELETE;
     if (what != TROUPE_UNCHANGED) {
+        bool durable = what >= TROUPE_DURABLE || asked_for_durable(ctx->m);
         if (has_request_id(ctx->m))
-            remember(ctx);
+            remember(ctx, durable);
         e->tombstone = what == TROUPE_DELETE;
-        save__changed(rt, e, what >= TROUPE_DURABLE || asked_for_durable(ctx->m));
+        save__changed(rt, e, durable);
     } else if (asked_for_durable(ctx->m) && !entity__is_clean(e)) {
         save__want_durable(rt, e);
     }
@@ -183,6 +188,7 @@ static bool run_known(struct troupe_ctx *ctx)
         break;
     case DEDUP_DONE:
         ctx->status = (enum troupe_status)reply.status;
+        ctx->m->durable = reply.durable;
         struct troupe_bytes copy = arena_copy(ctx->replies, reply.payload);
         if (!reply.kept) {
             ctx->status = TROUPE_ALREADY_EXISTS;

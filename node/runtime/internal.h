@@ -71,6 +71,7 @@ struct message {
     bool gated;    /* in a gate */
     bool finished; /* has its result */
     bool executed; /* its handler ran */
+    bool durable;  /* what it did is, or is to be, committed before it is answered */
 };
 
 /* A message between entities. */

@@ -99,6 +99,13 @@ static const char *number(char buf[24], uint64_t value)
 
 /* ---- the store's health ---- */
 
+void lifecycle__store_works(struct runtime *rt)
+{
+    if (!rt->store_ok)
+        log__add(rt, RUNTIME_INFO, "the store answers", "store", rt->config.store_url, NULL);
+    rt->store_ok = true;
+}
+
 void lifecycle__store_failed(struct runtime *rt, const struct store_request *request)
 {
     switch (request->error) {
@@ -108,7 +115,8 @@ void lifecycle__store_failed(struct runtime *rt, const struct store_request *req
     case TROUPE_ETIMEOUT:
         break;
     default:
-        return; /* it answered */
+        lifecycle__store_works(rt); /* it answered */
+        return;
     }
     bool news = rt->store_ok || strcmp(rt->store_error, request->errmsg) != 0;
     rt->store_ok = false;
@@ -116,13 +124,6 @@ void lifecycle__store_failed(struct runtime *rt, const struct store_request *req
     if (news)
         log__add(rt, RUNTIME_WARN, "the store cannot be reached; trying again", "store",
                  rt->config.store_url, "why", request->errmsg, NULL);
-}
-
-void lifecycle__store_works(struct runtime *rt)
-{
-    if (!rt->store_ok)
-        log__add(rt, RUNTIME_INFO, "the store answers", "store", rt->config.store_url, NULL);
-    rt->store_ok = true;
 }
 
 /* ---- phases ---- */
@@ -577,7 +578,7 @@ uint64_t lifecycle__next_ns(const struct runtime *rt)
         slot_next(rt, &rt->claim, active && rt->ownership.wanted > 0),
         slot_next(rt, &rt->owners, active && (rt->recheck || rt->want_map)),
         stopping && rt->leave.failures > 0 ? slot_next(rt, &rt->leave, true) : UINT64_MAX,
-        l->held && !l->in_flight ? l->next_ns : UINT64_MAX,
+        l->held && !rt->renew.out && !rt->leave.out ? l->next_ns : UINT64_MAX,
         rt->phase == RUNTIME_SERVING ? l->deadline_ns : UINT64_MAX,
         active && has_foreign(rt) ? rt->want_foreign_ns : UINT64_MAX,
         rt->phase == RUNTIME_SUSPENDED && rt->replies != NULL

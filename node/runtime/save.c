@@ -140,21 +140,24 @@ void save__tick(struct runtime *rt)
 
 /* ---- gates ---- */
 
-/* What an output does once nothing holds it back. */
-static void let_out(struct runtime *rt, struct message *m, enum troupe_ack ack)
+/* Nothing holds the output back any more. What it tells of may still be younger than the commit it
+ * waited for. */
+static void let_out(struct runtime *rt, const struct entity *e, struct message *m)
 {
     if (m->type != MESSAGE_REQUEST) {
         list_push(&rt->run, &m->link);
         return;
     }
-    m->request->reply.results[m->index].ack = (uint8_t)ack;
+    struct rpc_result *result = &m->request->reply.results[m->index];
+    bool durable = m->durable || result->version <= e->saved;
+    result->ack = durable ? TROUPE_ACK_DURABLE : TROUPE_ACK_MEMORY;
     request__complete(rt, m);
 }
 
 void save__output(struct runtime *rt, struct entity *e, struct message *m)
 {
     if (e->durable <= e->saved) {
-        let_out(rt, m, entity__is_clean(e) ? TROUPE_ACK_DURABLE : TROUPE_ACK_MEMORY);
+        let_out(rt, e, m);
         return;
     }
     m->gate_version = e->durable;
@@ -170,7 +173,7 @@ static void open_gate(struct runtime *rt, struct entity *e)
         if (m->gate_version > e->saved)
             break;
         message__unlink(rt, m);
-        let_out(rt, m, TROUPE_ACK_DURABLE);
+        let_out(rt, e, m);
     }
 }
 

@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct troupe_bytes payload = troupe_bytes(data, size < 64 ? size : 64);
         if (dedup_look(d, client, sequence, &reply) != DEDUP_NEW)
             continue;
-        if (dedup_add(&d, client, sequence, (uint8_t)(sequence % 17), payload, 16) != 0)
+        struct dedup_reply made = {.status = (uint8_t)(sequence % 17), .payload = payload};
+        if (dedup_add(&d, client, sequence, &made, 16) != 0)
             break;
         INVARIANT(dedup_look(d, client, sequence, &reply) == DEDUP_DONE);
         INVARIANT(reply.payload.len == payload.len);

@@ -12,21 +12,31 @@
 #include "troupe/error.h"
 #include "troupe/status.h"
 
+static int add(struct dedup **d, uint64_t client, uint64_t sequence, uint8_t status,
+               struct troupe_bytes payload, uint32_t replies_max)
+{
+    struct dedup_reply reply = {.status = status, .payload = payload, .durable = sequence % 2 == 0};
+    return dedup_add(d, client, sequence, &reply, replies_max);
+}
+
 static void remembers_replies(void **state)
 {
     (void)state;
     struct dedup *d = NULL;
     struct dedup_reply reply;
     assert_int_equal(dedup_look(d, 1, 100, &reply), DEDUP_NEW);
-    assert_int_equal(dedup_add(&d, 1, 100, TROUPE_OK, troupe_bytes_of("booked"), 64), 0);
-    assert_int_equal(dedup_add(&d, 1, 101, TROUPE_ALREADY_EXISTS, troupe_bytes_of("taken"), 64), 0);
+    assert_int_equal(add(&d, 1, 100, TROUPE_OK, troupe_bytes_of("booked"), 64), 0);
+    assert_int_equal(add(&d, 1, 101, TROUPE_ALREADY_EXISTS, troupe_bytes_of("taken"), 64), 0);
     assert_int_equal(dedup_look(d, 1, 100, &reply), DEDUP_DONE);
     assert_int_equal(reply.status, TROUPE_OK);
+    assert_true(reply.kept && reply.durable);
     assert_true(troupe_bytes_equal(reply.payload, troupe_bytes_of("booked")));
     assert_int_equal(dedup_look(d, 1, 101, &reply), DEDUP_DONE);
     assert_int_equal(reply.status, TROUPE_ALREADY_EXISTS);
+    assert_true(reply.kept && !reply.durable);
     assert_int_equal(dedup_look(d, 2, 100, &reply), DEDUP_NEW);
-    assert_int_equal(dedup_look(d, 1, 99, &reply), DEDUP_NEW); /* late, but nothing was forgotten yet */
+    assert_int_equal(dedup_look(d, 1, 99, &reply),
+                     DEDUP_NEW); /* late, but nothing was forgotten yet */
     dedup_free(d);
 }
 
@@ -36,9 +46,9 @@ static void large_replies_are_only_noted(void **state)
     struct dedup *d = NULL;
     struct dedup_reply reply;
     static uint8_t large[DEDUP_REPLY_BYTES_MAX + 1];
-    assert_int_equal(dedup_add(&d, 1, 1, TROUPE_OK, troupe_bytes(large, sizeof large), 4), 0);
+    assert_int_equal(add(&d, 1, 1, TROUPE_OK, troupe_bytes(large, sizeof large), 4), 0);
     assert_int_equal(dedup_look(d, 1, 1, &reply), DEDUP_DONE);
-    assert_int_equal(reply.kept, 0);
+    assert_false(reply.kept);
     dedup_free(d);
 }
 
@@ -48,7 +58,7 @@ static void forgets_the_oldest_and_refuses_it(void **state)
     struct dedup *d = NULL;
     struct dedup_reply reply;
     for (uint64_t s = 1; s <= 10; s++)
-        assert_int_equal(dedup_add(&d, 7, s, TROUPE_OK, troupe_bytes(NULL, 0), 4), 0);
+        assert_int_equal(add(&d, 7, s, TROUPE_OK, troupe_bytes(NULL, 0), 4), 0);
     assert_int_equal(dedup_look(d, 7, 6, &reply), DEDUP_OLD);
     assert_int_equal(dedup_look(d, 7, 7, &reply), DEDUP_DONE);
     assert_int_equal(dedup_look(d, 7, 11, &reply), DEDUP_NEW);
@@ -75,9 +85,9 @@ static void never_calls_an_executed_id_new(void **state)
             uint8_t text[40];
             size_t len = dice_below(&dice, sizeof text);
             memset(text, (int)i, sizeof text);
-            assert_int_equal(dedup_add(&d, done[i].client, done[i].sequence, TROUPE_OK,
-                                       troupe_bytes(text, len), 32),
-                             0);
+            assert_int_equal(
+                add(&d, done[i].client, done[i].sequence, TROUPE_OK, troupe_bytes(text, len), 32),
+                0);
         } else {
             done[i].client = 0; /* refused: never executed */
             refused++;
@@ -102,11 +112,11 @@ static void survives_being_persisted(void **state)
     struct dedup *d = NULL, *again = NULL;
     struct dedup_reply reply;
     for (uint64_t s = 1; s <= 300; s++)
-        assert_int_equal(dedup_add(&d, s % 200, s, TROUPE_OK, troupe_bytes_of("reply"), 16), 0);
+        assert_int_equal(add(&d, s % 200, s, TROUPE_OK, troupe_bytes_of("reply"), 16), 0);
     assert_int_equal(dedup_parse(&again, dedup_bytes(d)), 0);
     assert_true(troupe_bytes_equal(dedup_bytes(d), dedup_bytes(again)));
     assert_int_equal(dedup_look(again, 300 % 200, 300, &reply), DEDUP_DONE);
-    assert_int_equal(dedup_add(&again, 1, 301, TROUPE_OK, troupe_bytes_of("more"), 16), 0);
+    assert_int_equal(add(&again, 1, 301, TROUPE_OK, troupe_bytes_of("more"), 16), 0);
     dedup_free(d);
     dedup_free(again);
     assert_int_equal(dedup_parse(&again, troupe_bytes(NULL, 0)), 0);
@@ -120,7 +130,7 @@ static void refuses_malformed_blocks(void **state)
     struct dice dice = dice_new(4);
     struct dedup *d = NULL, *bad = NULL;
     for (uint64_t s = 1; s <= 40; s++)
-        assert_int_equal(dedup_add(&d, s, s, TROUPE_OK, troupe_bytes_of("reply"), 16), 0);
+        assert_int_equal(add(&d, s, s, TROUPE_OK, troupe_bytes_of("reply"), 16), 0);
     struct troupe_bytes good = dedup_bytes(d);
     for (size_t len = 1; len < good.len; len++)
         assert_int_equal(dedup_parse(&bad, troupe_bytes(good.data, len)), TROUPE_EMALFORMED);
@@ -133,7 +143,7 @@ static void refuses_malformed_blocks(void **state)
             continue;
         struct dedup_reply reply;
         dedup_look(bad, dice_below(&dice, 50), dice_below(&dice, 50), &reply);
-        assert_int_equal(dedup_add(&bad, 1, 1000, TROUPE_OK, troupe_bytes_of("x"), 8), 0);
+        assert_int_equal(add(&bad, 1, 1000, TROUPE_OK, troupe_bytes_of("x"), 8), 0);
         dedup_free(bad);
     }
     free(copy);
