@@ -1,0 +1,654 @@
+/* The runtime's rules one by one, in virtual time: what a call gets, when, and what is in the store
+ * afterwards. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "proto/rpc.h"
+#include "runtime_world.h"
+#include "status.pb-c.h"
+#include "tests/sim/bag.h"
+
+enum { SLOTS = 64 };
+
+/* A call and, later, its answer. */
+struct ask {
+    struct runtime_request request;
+    struct rpc_request rpc;
+    struct rpc_call call;
+    struct arena arena;
+    uint64_t payload[2];
+    bool answered;
+};
+
+struct stage {
+    struct world w;
+    struct ask asks[SLOTS];
+    size_t n;
+};
+
+static struct stage stage;
+
+static void on_reply(void *data, struct runtime_request *request)
+{
+    (void)data;
+    struct ask *a = request->data;
+    assert_false(a->answered);
+    a->answered = true;
+}
+
+static void open_with(void (*tune)(struct runtime_config *config))
+{
+    static const struct troupe_kind *const kinds[] = {&bag_kind};
+    memset(&stage, 0, sizeof stage);
+    world_open(&stage.w, 1, kinds, 1);
+    stage.w.reply = on_reply;
+    if (tune != NULL)
+        tune(&stage.w.config);
+    world_start(&stage.w);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    open_with(NULL);
+    return world_serve(&stage.w, 5000) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    world_close(&stage.w);
+    for (size_t i = 0; i < stage.n; i++)
+        arena_close(&stage.asks[i].arena);
+    return 0;
+}
+
+static struct ask *prepare(const char *kind, const char *id, const char *method, uint64_t token)
+{
+    assert_true(stage.n < SLOTS);
+    struct ask *a = &stage.asks[stage.n++];
+    arena_init(&a->arena, 1024, 0);
+    a->payload[0] = token;
+    a->call = (struct rpc_call){.kind = troupe_bytes_of(kind),
+                                .id = troupe_bytes_of(id),
+                                .method = troupe_bytes_of(method),
+                                .payload = troupe_bytes(a->payload, sizeof a->payload)};
+    a->rpc = (struct rpc_request){.timeout_ms = 2000, .calls = &a->call, .calls_n = 1};
+    a->request.data = a;
+    return a;
+}
+
+static struct ask *send_off(struct ask *a)
+{
+    assert_int_equal(runtime_request_init(&a->request, &a->arena, &a->rpc), 0);
+    world_step(&stage.w,
+               &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = &a->request});
+    return a;
+}
+
+static struct ask *call(const char *id, const char *method, uint64_t token)
+{
+    return send_off(prepare("bag", id, method, token));
+}
+
+static void pass_ms(uint64_t ms)
+{
+    world_run(&stage.w, stage.w.now.mono_ns + ms * WORLD_MS);
+}
+
+static const struct rpc_result *result(const struct ask *a)
+{
+    assert_true(a->answered);
+    assert_int_equal(a->request.reply.results_n, 1);
+    return &a->request.reply.results[0];
+}
+
+static void assert_status(const struct ask *a, enum troupe_status status)
+{
+    const struct rpc_result *r = result(a);
+    if (r->status != status)
+        fail_msg("%s instead of %s: %.*s", troupe_status_name(r->status),
+                 troupe_status_name(status), (int)r->message.len, (const char *)r->message.data);
+    assert_true((status == TROUPE_OK) == (r->message.len == 0)); /* errors say what to do */
+}
+
+static bool says(const struct ask *a, const char *part)
+{
+    const struct rpc_result *r = result(a);
+    return memmem(r->message.data, r->message.len, part, strlen(part)) != NULL;
+}
+
+static size_t tokens(const char *id)
+{
+    struct ask *a = call(id, "list", 0);
+    pass_ms(50);
+    assert_status(a, TROUPE_OK);
+    return result(a)->payload.len / 8;
+}
+
+static struct runtime_stats stats(void)
+{
+    struct runtime_stats s;
+    runtime_stats(stage.w.rt, stage.w.now, &s);
+    return s;
+}
+
+/* ---- calls ---- */
+
+static void starts_on_first_use_and_answers_from_memory(void **state)
+{
+    (void)state;
+    struct ask *a = call("1", "add", 11);
+    assert_false(a->answered); /* it has to be loaded first */
+    pass_ms(20);
+    assert_status(a, TROUPE_OK);
+    assert_int_equal(result(a)->version, 1);
+    assert_int_equal(result(a)->ack, TROUPE_ACK_MEMORY);
+    a = call("1", "add", 12);
+    assert_status(a, TROUPE_OK); /* at once */
+    assert_int_equal(tokens("1"), 2);
+    assert_int_equal(stats().entities_resident, 1);
+    assert_int_equal(stats().rows_saved, 0);
+}
+
+static void refuses_what_it_does_not_know(void **state)
+{
+    (void)state;
+    struct ask *a = send_off(prepare("bga", "1", "add", 1));
+    assert_status(a, TROUPE_NOT_FOUND);
+    assert_true(says(a, "bag"));
+    a = call("1", "ad", 1);
+    assert_status(a, TROUPE_UNIMPLEMENTED);
+    assert_true(says(a, "add"));
+    a = call("", "add", 1);
+    assert_status(a, TROUPE_INVALID_ARGUMENT);
+    a = call("\xFF\xFE", "add", 1);
+    assert_status(a, TROUPE_INVALID_ARGUMENT);
+    a = prepare("bag", "1", "add", 1);
+    a->call.ack = 7;
+    assert_status(send_off(a), TROUPE_INVALID_ARGUMENT);
+    a = prepare("bag", "1", "", 1);
+    assert_status(send_off(a), TROUPE_UNIMPLEMENTED);
+    assert_int_equal(stats().entities_resident, 0);
+}
+
+static void a_batch_is_answered_when_all_of_it_is(void **state)
+{
+    (void)state;
+    struct ask *a = prepare("bag", "1", "add", 1);
+    struct rpc_call calls[3] = {a->call, a->call, a->call};
+    calls[1].method = troupe_bytes_of("nonsense");
+    calls[2].id = troupe_bytes_of("2");
+    a->rpc.calls = calls;
+    a->rpc.calls_n = 3;
+    send_off(a);
+    assert_false(a->answered);
+    pass_ms(30);
+    assert_true(a->answered);
+    const struct rpc_result *r = a->request.reply.results;
+    assert_int_equal(r[0].status, TROUPE_OK);
+    assert_int_equal(r[1].status, TROUPE_UNIMPLEMENTED);
+    assert_int_equal(r[2].status, TROUPE_OK);
+    a = prepare("bag", "1", "add", 1);
+    a->rpc.calls_n = 0;
+    send_off(a);
+    assert_true(a->answered);
+}
+
+static void get_shows_the_state_of_what_exists(void **state)
+{
+    (void)state;
+    struct ask *a = call("1", "$get", 0);
+    pass_ms(20);
+    assert_status(a, TROUPE_NOT_FOUND);
+    call("1", "add", 5);
+    a = call("1", "$get", 0);
+    assert_status(a, TROUPE_OK);
+    assert_int_equal(result(a)->payload.len, 8);
+}
+
+static void the_node_tells_about_itself(void **state)
+{
+    (void)state;
+    struct ask *a = send_off(prepare("$node", "self", "status", 0));
+    assert_status(a, TROUPE_OK);
+    const struct rpc_result *r = result(a);
+    Troupe__Rpc__NodeStatus *s =
+        troupe__rpc__node_status__unpack(NULL, r->payload.len, r->payload.data);
+    assert_non_null(s);
+    assert_string_equal(s->name, "n1");
+    assert_string_equal(s->state, "serving");
+    assert_int_equal(s->partitions_owned, 256);
+    assert_int_equal(s->n_kinds, 1);
+    troupe__rpc__node_status__free_unpacked(s, NULL);
+    assert_status(send_off(prepare("$node", "self", "statsu", 0)), TROUPE_UNIMPLEMENTED);
+}
+
+/* ---- persistence ---- */
+
+static void durable_replies_wait_for_the_commit(void **state)
+{
+    (void)state;
+    call("1", "add", 1);
+    pass_ms(20);
+    struct ask *put = call("1", "put", 2), *read = call("1", "list", 0),
+               *other = call("2", "list", 0);
+    assert_false(put->answered);
+    assert_false(read->answered); /* it has seen the put */
+    assert_int_equal(stats().calls_gated, 2);
+    pass_ms(40);
+    assert_status(put, TROUPE_OK);
+    assert_int_equal(result(put)->ack, TROUPE_ACK_DURABLE);
+    assert_status(read, TROUPE_OK);
+    assert_status(other, TROUPE_OK);
+    assert_int_equal(stats().rows_saved, 1);
+    assert_int_equal(stats().entities_dirty, 0);
+}
+
+static void a_caller_can_ask_for_durable(void **state)
+{
+    (void)state;
+    call("1", "add", 1);
+    pass_ms(20);
+    struct ask *read = prepare("bag", "1", "list", 0);
+    read->call.ack = TROUPE_ACK_DURABLE;
+    send_off(read);
+    assert_false(read->answered); /* what it shows is not committed yet */
+    pass_ms(40);
+    assert_status(read, TROUPE_OK);
+    assert_int_equal(result(read)->ack, TROUPE_ACK_DURABLE);
+    struct ask *add = prepare("bag", "1", "add", 2);
+    add->call.ack = TROUPE_ACK_DURABLE;
+    send_off(add);
+    assert_false(add->answered);
+    pass_ms(40);
+    assert_int_equal(result(add)->ack, TROUPE_ACK_DURABLE);
+}
+
+static void durable_calls_share_commits(void **state)
+{
+    (void)state;
+    struct ask *asks[20];
+    call("1", "put", 1);
+    pass_ms(50);
+    for (size_t i = 0; i < 20; i++)
+        asks[i] = call("1", "put", 10 + i);
+    pass_ms(60);
+    for (size_t i = 0; i < 20; i++)
+        assert_status(asks[i], TROUPE_OK);
+    assert_true(stats().rows_saved <= 4); /* the first, then all that came meanwhile */
+}
+
+static void changes_are_persisted_within_the_interval(void **state)
+{
+    (void)state;
+    call("1", "add", 1);
+    pass_ms(10000);
+    assert_int_equal(stats().rows_saved, 0);
+    assert_true(stats().persist_lag_ms >= 9000);
+    call("1", "add", 2); /* does not put it off */
+    pass_ms(20000);
+    assert_int_equal(stats().rows_saved, 1);
+    assert_int_equal(stats().persist_lag_ms, 0);
+    world_crash(&stage.w);
+    world_start(&stage.w);
+    assert_true(world_serve(&stage.w, 20000));
+    assert_int_equal(tokens("1"), 2);
+}
+
+static void a_clean_stop_loses_nothing(void **state)
+{
+    (void)state;
+    call("1", "add", 1);
+    call("2", "put", 2);
+    pass_ms(20);
+    struct ask *late = call("3", "add", 3);
+    assert_true(world_stop(&stage.w, 5000));
+    assert_true(late->answered); /* refused or done, but told */
+    size_t expected = result(late)->status == TROUPE_OK;
+    world_start(&stage.w);
+    assert_true(world_serve(&stage.w, 5000)); /* at once: the lease was given back */
+    assert_int_equal(tokens("1"), 1);
+    assert_int_equal(tokens("2"), 1);
+    assert_int_equal(tokens("3"), expected);
+}
+
+static void idle_entities_stop_persisted_and_come_back(void **state)
+{
+    (void)state;
+    call("1", "add", 1);
+    call("nobody", "list", 0);
+    pass_ms(100);
+    assert_int_equal(stats().entities_resident, 2);
+    pass_ms(11000); /* one that was never written to goes soon */
+    assert_int_equal(stats().entities_resident, 1);
+    pass_ms(62000);
+    assert_int_equal(stats().entities_resident, 0);
+    assert_int_equal(stats().memory_bytes, 0);
+    assert_int_equal(tokens("1"), 1);
+}
+
+static void stop_and_delete_persist_first(void **state)
+{
+    (void)state;
+    call("1", "add", 1);
+    pass_ms(20);
+    struct ask *stop = call("1", "stop", 0), *after = call("1", "list", 0);
+    pass_ms(100);
+    assert_status(stop, TROUPE_OK);
+    assert_status(after, TROUPE_OK); /* by its next life */
+    assert_int_equal(result(after)->payload.len, 8);
+    assert_int_equal(stats().rows_loaded, 1);
+    struct ask *erase = call("1", "erase", 0), *again = call("1", "add", 9);
+    assert_false(erase->answered);
+    pass_ms(100);
+    assert_status(erase, TROUPE_OK);
+    assert_int_equal(result(erase)->ack, TROUPE_ACK_DURABLE);
+    assert_status(again, TROUPE_OK);
+    assert_true(result(again)->version > result(erase)->version);
+    assert_int_equal(tokens("1"), 1);
+}
+
+/* ---- exactly once ---- */
+
+static void a_retry_gets_the_first_reply(void **state)
+{
+    (void)state;
+    struct ask *asks[3];
+    for (size_t i = 0; i < 3; i++) {
+        asks[i] = prepare("bag", "1", "put", 7);
+        asks[i]->rpc.client = 5;
+        asks[i]->call.sequence = 100;
+        send_off(asks[i]);
+        if (i == 1)
+            pass_ms(100);
+    }
+    pass_ms(100);
+    for (size_t i = 0; i < 3; i++) {
+        assert_status(asks[i], TROUPE_OK);
+        assert_int_equal(result(asks[i])->payload.len, 8);
+        assert_int_equal(result(asks[i])->ack, TROUPE_ACK_DURABLE);
+    }
+    assert_int_equal(tokens("1"), 1);
+    world_crash(&stage.w); /* the window is in the row */
+    world_start(&stage.w);
+    assert_true(world_serve(&stage.w, 20000));
+    struct ask *a = prepare("bag", "1", "put", 7);
+    a->rpc.client = 5;
+    a->call.sequence = 100;
+    send_off(a);
+    pass_ms(50);
+    assert_status(a, TROUPE_OK);
+    assert_int_equal(tokens("1"), 1);
+}
+
+/* ---- crashes ---- */
+
+static void a_crash_goes_back_to_what_is_persisted(void **state)
+{
+    (void)state;
+    call("1", "put", 1);
+    pass_ms(50);
+    call("1", "add", 2);
+    struct ask *crash = call("1", "crash", 0), *after = call("1", "list", 0);
+    assert_status(crash, TROUPE_INTERNAL);
+    assert_true(says(crash, "told to"));
+    pass_ms(50);
+    assert_status(after, TROUPE_OK);
+    assert_int_equal(result(after)->payload.len,
+                     8); /* the add is lost, and no wrong token is there */
+    assert_int_equal(stats().crashes, 1);
+}
+
+static void a_crash_aborts_what_was_not_yet_sent_to_the_store(void **state)
+{
+    (void)state;
+    call("1", "put", 1);
+    pass_ms(50);
+    struct ask *sent = call("1", "put", 2), *unsent = call("1", "put", 3);
+    call("1", "crash", 0);
+    assert_status(unsent, TROUPE_ABORTED);
+    assert_false(sent->answered);
+    pass_ms(100);
+    assert_status(sent, TROUPE_OK);
+    assert_int_equal(tokens("1"), 2);
+}
+
+static void crashing_too_often_is_quarantined(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        call("1", "crash", 0);
+        pass_ms(50);
+    }
+    struct ask *a = call("1", "list", 0);
+    assert_status(a, TROUPE_UNAVAILABLE);
+    assert_true(says(a, "too often"));
+    assert_true(says(a, "told to"));
+    assert_int_equal(stats().entities_quarantined, 1);
+    assert_int_equal(tokens("2"), 0); /* others do not suffer */
+    pass_ms(1100);
+    assert_int_equal(tokens("1"), 0);
+    assert_int_equal(stats().entities_quarantined, 0);
+    pass_ms(6000); /* past the window of 5 s */
+    call("1", "crash", 0);
+    pass_ms(50);
+    assert_int_equal(tokens("1"), 0);
+}
+
+/* ---- between entities ---- */
+
+static void casts_leave_with_the_commit(void **state)
+{
+    (void)state;
+    struct ask *a = prepare("bag", "1", "pass", 3);
+    a->payload[1] = 2;
+    send_off(a);
+    pass_ms(12);
+    pass_ms(100);
+    assert_status(a, TROUPE_OK);
+    assert_int_equal(tokens("1"), 1);
+    assert_int_equal(tokens("2"), 1);
+}
+
+static void an_aborted_change_sends_nothing(void **state)
+{
+    (void)state;
+    call("1", "put", 1);
+    pass_ms(50);
+    call("1", "put", 2); /* on its way, so the next one is not */
+    struct ask *a = prepare("bag", "1", "pass", 3);
+    a->payload[1] = 2;
+    send_off(a);
+    call("1", "crash", 0);
+    pass_ms(100);
+    assert_status(a, TROUPE_ABORTED);
+    assert_int_equal(tokens("2"), 0);
+}
+
+static void calls_between_entities_are_answered(void **state)
+{
+    (void)state;
+    struct ask *a = prepare("bag", "1", "ask", 3);
+    a->payload[1] = 2;
+    send_off(a);
+    pass_ms(100);
+    assert_status(a, TROUPE_OK);
+    assert_int_equal(tokens("2"), 1);
+    assert_int_equal(tokens("1"), 1); /* added when the answer came */
+    pass_ms(3000);
+    stage.w.outage_until_ns = UINT64_MAX;
+    a = prepare("bag", "1", "ask", 4);
+    a->payload[1] = 3;
+    send_off(a);
+    pass_ms(6000); /* no answer within 5 s: told so */
+    stage.w.outage_until_ns = 0;
+    pass_ms(3000);
+    assert_int_equal(tokens("1"), 1);
+}
+
+static void timers_fire_once(void **state)
+{
+    (void)state;
+    call("1", "tick", 8);
+    pass_ms(900);
+    assert_int_equal(tokens("1"), 0);
+    pass_ms(300);
+    assert_int_equal(tokens("1"), 1);
+    pass_ms(3000);
+    assert_int_equal(tokens("1"), 1);
+}
+
+/* ---- limits ---- */
+
+static void full_mailboxes_refuse(void **state)
+{
+    (void)state;
+    stage.w.outage_until_ns = UINT64_MAX; /* nothing loads */
+    struct rpc_call calls[1200];
+    struct ask *a = prepare("bag", "1", "add", 1);
+    for (size_t i = 0; i < 1200; i++)
+        calls[i] = a->call;
+    a->rpc.calls = calls;
+    a->rpc.calls_n = 1200;
+    send_off(a);
+    stage.w.outage_until_ns = 0;
+    pass_ms(3000);
+    assert_true(a->answered);
+    size_t ok = 0, full = 0;
+    for (size_t i = 0; i < 1200; i++) {
+        ok += a->request.reply.results[i].status == TROUPE_OK;
+        full += a->request.reply.results[i].status == TROUPE_RESOURCE_EXHAUSTED;
+    }
+    assert_int_equal(ok, 1000);
+    assert_int_equal(full, 200);
+}
+
+static void few_entities(struct runtime_config *config)
+{
+    config->entities_max = 10;
+}
+
+static void the_coldest_go_when_there_are_too_many(void **state)
+{
+    (void)state;
+    open_with(few_entities);
+    assert_true(world_serve(&stage.w, 5000));
+    char id[16];
+    for (int i = 0; i < 40; i++) {
+        snprintf(id, sizeof id, "%d", i);
+        call(id, "add", 1);
+        pass_ms(50);
+    }
+    pass_ms(500);
+    assert_true(stats().entities_resident <= 10);
+    assert_int_equal(tokens("0"), 1); /* persisted before it went */
+}
+
+/* ---- the store is away ---- */
+
+static void memory_calls_go_on_without_the_store(void **state)
+{
+    (void)state;
+    call("1", "add", 1);
+    call("2", "add", 1);
+    pass_ms(3000); /* long enough for the long lease of a node that is alone */
+    stage.w.outage_until_ns = UINT64_MAX;
+    pass_ms(8000);
+    struct ask *memory = call("1", "add", 2), *durable = call("2", "put", 2),
+               *cold = call("3", "list", 0);
+    assert_status(memory, TROUPE_OK);
+    pass_ms(2100);
+    assert_status(durable, TROUPE_UNAVAILABLE);
+    assert_true(says(durable, "same request id"));
+    assert_status(cold, TROUPE_UNAVAILABLE);
+    assert_false(stats().store_ok);
+    stage.w.outage_until_ns = 0;
+    pass_ms(4000);
+    assert_int_equal(stats().entities_dirty, 1);
+    assert_int_equal(tokens("2"), 2); /* it was kept and committed */
+    assert_true(world_stop(&stage.w, 5000));
+    world_start(&stage.w);
+    assert_true(world_serve(&stage.w, 5000));
+    assert_int_equal(tokens("1"), 2);
+}
+
+static void past_the_lease_calls_wait_and_nothing_is_lost(void **state)
+{
+    (void)state;
+    call("1", "add", 1);
+    pass_ms(3000);
+    stage.w.outage_until_ns = UINT64_MAX;
+    pass_ms(12500);
+    assert_int_equal(stage.w.fx.phase, RUNTIME_SUSPENDED);
+    struct ask *short_wait = call("1", "add", 2);
+    pass_ms(2100);
+    assert_status(short_wait, TROUPE_UNAVAILABLE);
+    struct ask *longer = prepare("bag", "1", "add", 3);
+    longer->rpc.timeout_ms = 30000;
+    send_off(longer);
+    stage.w.outage_until_ns = 0;
+    pass_ms(4000);
+    assert_int_equal(stage.w.fx.phase, RUNTIME_SERVING);
+    assert_status(longer, TROUPE_OK);
+    assert_int_equal(tokens("1"), 2);
+}
+
+static void the_lease_is_checked_after_the_handler(void **state)
+{
+    (void)state;
+    call("1", "add", 1);
+    pass_ms(3000);
+    stage.w.outage_until_ns = UINT64_MAX;
+    pass_ms(2000);
+    struct ask *a = prepare("bag", "1", "add", 2);
+    a->rpc.timeout_ms = 60000;
+    assert_int_equal(runtime_request_init(&a->request, &a->arena, &a->rpc), 0);
+    runtime_step(stage.w.rt, stage.w.now,
+                 &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = &a->request});
+    stage.w.now.mono_ns += 20000 * WORLD_MS; /* the process is frozen right after its handler */
+    stage.w.now.wall_ms += 20000;
+    world_step(&stage.w, &(struct runtime_event){.type = RUNTIME_WAKE});
+    assert_false(a->answered);
+    stage.w.outage_until_ns = 0;
+    pass_ms(4000);
+    assert_status(a, TROUPE_OK); /* the store has confirmed the epochs: it stands */
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(starts_on_first_use_and_answers_from_memory),
+        TEST(refuses_what_it_does_not_know),
+        TEST(a_batch_is_answered_when_all_of_it_is),
+        TEST(get_shows_the_state_of_what_exists),
+        TEST(the_node_tells_about_itself),
+        TEST(durable_replies_wait_for_the_commit),
+        TEST(a_caller_can_ask_for_durable),
+        TEST(durable_calls_share_commits),
+        TEST(changes_are_persisted_within_the_interval),
+        TEST(a_clean_stop_loses_nothing),
+        TEST(idle_entities_stop_persisted_and_come_back),
+        TEST(stop_and_delete_persist_first),
+        TEST(a_retry_gets_the_first_reply),
+        TEST(a_crash_goes_back_to_what_is_persisted),
+        TEST(a_crash_aborts_what_was_not_yet_sent_to_the_store),
+        TEST(crashing_too_often_is_quarantined),
+        TEST(casts_leave_with_the_commit),
+        TEST(an_aborted_change_sends_nothing),
+        TEST(calls_between_entities_are_answered),
+        TEST(timers_fire_once),
+        TEST(full_mailboxes_refuse),
+        cmocka_unit_test_teardown(the_coldest_go_when_there_are_too_many, tear_down),
+        TEST(memory_calls_go_on_without_the_store),
+        TEST(past_the_lease_calls_wait_and_nothing_is_lost),
+        TEST(the_lease_is_checked_after_the_handler),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
