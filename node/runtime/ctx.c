@@ -324,6 +324,7 @@ void ctx__forget(struct runtime *rt, struct entity *e)
     if (x == NULL)
         return;
     x->timers_n = 0;
-    while (!list_is_empty(&x->outcalls))
-        outcall_free(rt, LIST_ENTRY(x->outcalls.next, struct outcall, link));
+    struct list *node;
+    while ((node = list_pop(&x->outcalls)) != NULL)
+        outcall_free(rt, LIST_ENTRY(node, struct outcall, link));
 }

@@ -7,6 +7,8 @@
 
 #include "node/runtime/internal.h"
 
+enum { PREFETCH_GROUP = 16 };
+
 /* ---- resolving ---- */
 
 struct kind *deliver__kind(const struct runtime *rt, struct troupe_bytes name)
@@ -310,39 +312,76 @@ static bool refuse_durable(struct runtime *rt, struct message *m, const struct k
     return true;
 }
 
-void deliver__request(struct runtime *rt, struct message *m)
+/* Finds kind, method, hash and partition. false: the call has its answer already. */
+static bool resolve(struct runtime *rt, struct message *m)
 {
     const struct rpc_call *call = &m->request->rpc->calls[m->index];
     const char *why = NULL;
     if (node_kind__is(call->kind)) {
         node_kind__call(rt, m);
-        return;
+        return false;
     }
     const struct kind *k = deliver__kind(rt, call->kind);
     if (k == NULL) {
         refuse_kind(rt, m, call->kind);
-        return;
+        return false;
     }
     int method = call->method.len == 0 ? -1 : deliver__method(k, call->method);
     if (method < 0) {
         refuse_method(rt, m, k, call->method);
-        return;
+        return false;
     }
     if (name_check_id(call->id, &why) != 0) {
         request__fail(rt, m, TROUPE_INVALID_ARGUMENT, "%s", why);
-        return;
+        return false;
     }
     if (call->ack > TROUPE_ACK_DURABLE || call->format > RPC_JSON) {
         request__fail(rt, m, TROUPE_INVALID_ARGUMENT,
                       "ack must be 0 to 2 and format 0 or 1: this node knows no others");
-        return;
+        return false;
     }
     m->kind = (uint8_t)(k - rt->kinds);
     m->method = (uint8_t)method;
     m->hash = name_hash(call->kind, call->id);
     m->pid = name_partition(m->hash, rt->partition_bits);
-    if (!refuse_durable(rt, m, k))
-        deliver__message(rt, m);
+    return !refuse_durable(rt, m, k);
+}
+
+/* See table_prefetch_slot. Nothing here changes anything. */
+static void prefetch(const struct runtime *rt, struct message *const *group, size_t n)
+{
+    const struct entity *guesses[PREFETCH_GROUP];
+    for (size_t i = 0; i < n; i++) {
+        guesses[i] = table_guess(&rt->partitions[group[i]->pid], group[i]->hash);
+        if (guesses[i] == NULL)
+            continue;
+        __builtin_prefetch(guesses[i]);
+        __builtin_prefetch(&guesses[i]->mailbox);
+        __builtin_prefetch(guesses[i]->id);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (guesses[i] != NULL)
+            __builtin_prefetch(guesses[i]->state);
+    }
+}
+
+void deliver__requests(struct runtime *rt, struct message *messages, size_t n)
+{
+    struct message *group[PREFETCH_GROUP];
+    for (size_t i = 0; i < n;) {
+        size_t g = 0;
+        for (; i < n && g < PREFETCH_GROUP; i++) {
+            struct message *m = &messages[i];
+            if (m->finished || !resolve(rt, m))
+                continue;
+            table_prefetch_slot(&rt->partitions[m->pid], m->hash);
+            group[g++] = m;
+        }
+        if (g > 1)
+            prefetch(rt, group, g);
+        for (size_t k = 0; k < g; k++)
+            deliver__message(rt, group[k]);
+    }
 }
 
 /* Messages between entities, in the order in which they were sent. What they cause is run, too, up

@@ -129,30 +129,36 @@ struct entity_extra {
     char crash_text[160];
 };
 
+/* In the order in which a call touches it: a cache line for running, one for queues and persisting,
+ * one for the rest. */
 struct entity {
     uint64_t hash;
-    struct timer wake;   /* the earliest of: idle, its own timers */
-    struct list mailbox; /* messages that wait for it to be active */
-    struct list gate;    /* replies and letters that wait for a commit, by gate_version */
-    struct list ready;   /* in the load, due, durable or stop queue, or in its kind's dirty list */
-    void *state;         /* the kind's; NULL unless ACTIVE or STOPPING */
-    struct dedup *dedup;
-    struct entity_extra *extra;
-    uint64_t version;  /* of the state in memory */
-    uint64_t saved;    /* of the row in the store */
-    uint64_t saving;   /* of the row on its way to the store; 0 = none is */
-    uint64_t durable;  /* the highest version somebody waits for */
-    uint64_t dirty_ns; /* when version first went past what is saved or being saved */
+    void *state;      /* the kind's; NULL unless ACTIVE or STOPPING */
+    uint64_t version; /* of the state in memory */
+    uint64_t saved;   /* of the row in the store */
+    uint64_t durable; /* the highest version somebody waits for */
     uint64_t used_ns;
-    uint32_t bytes; /* estimated memory of state and dedup */
-    uint16_t mailbox_n;
+    struct dedup *dedup;
     uint8_t kind, phase;
+    uint8_t id_len;
     bool loading;   /* in a load on its way */
     bool tombstone; /* deleted by its handler, not yet stopped */
     bool stop_idle; /* stop it when it is persisted, unless it is used again */
-    uint8_t id_len;
+    uint16_t mailbox_n;
+
+    struct list mailbox; /* messages that wait for it to be active */
+    struct list gate;    /* replies and letters that wait for a commit, by gate_version */
+    struct list ready;   /* in the load, due, durable or stop queue, or in its kind's dirty list */
+    uint64_t saving;     /* version of the row on its way to the store; 0 = none is */
+    uint64_t dirty_ns;   /* when version first went past what is saved or being saved */
+
+    struct timer wake; /* the earliest of: idle, its own timers */
+    struct entity_extra *extra;
+    uint32_t bytes; /* estimated memory of state and dedup */
     uint8_t id[];
 };
+
+_Static_assert(offsetof(struct entity, mailbox) == 64, "the first cache line");
 
 struct kind {
     const struct troupe_kind *def;
@@ -319,8 +325,8 @@ struct runtime_request *request__take_replies(struct runtime *rt);
 struct kind *deliver__kind(const struct runtime *rt, struct troupe_bytes name);
 /* Index of a method, METHOD_GET, or -1. */
 int deliver__method(const struct kind *kind, struct troupe_bytes name);
-/* A call of a request finds its entity, or its refusal. */
-void deliver__request(struct runtime *rt, struct message *m);
+/* Calls of a request, in order, find their entities or their refusals. */
+void deliver__requests(struct runtime *rt, struct message *messages, size_t n);
 void deliver__message(struct runtime *rt, struct message *m);
 void deliver__run(struct runtime *rt);
 /* Everything parked is tried again. */

@@ -65,10 +65,7 @@ void request__accept(struct runtime *rt, struct runtime_request *r)
         return;
     }
     r->pending++; /* so that it cannot finish while its calls are being handed out */
-    for (size_t i = 0; i < n; i++) {
-        if (!r->calls[i].finished)
-            deliver__request(rt, &r->calls[i]);
-    }
+    deliver__requests(rt, r->calls, n);
     if (--r->pending == 0) {
         send_off(rt, r);
         return;
