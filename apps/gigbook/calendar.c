@@ -55,16 +55,18 @@ struct slot *calendar_find(const struct calendar *c, uint32_t minute)
     return &c->slots[rank - 1];
 }
 
-static int slots_reserve(struct calendar *c)
+int calendar_reserve(struct calendar *c, size_t more)
 {
-    if (c->slots_n < c->slots_cap)
+    size_t need = c->slots_n + more;
+    if (need <= c->slots_cap)
         return 0;
-    uint32_t cap = c->slots_cap == 0 ? 4 : c->slots_cap + c->slots_cap / 2;
+    size_t cap = c->slots_cap + c->slots_cap / 2;
+    cap = cap > need ? cap : need;
     struct slot *grown = realloc(c->slots, cap * sizeof *grown);
     if (grown == NULL)
         return -1;
     c->slots = grown;
-    c->slots_cap = cap;
+    c->slots_cap = (uint32_t)cap;
     return 0;
 }
 
@@ -74,7 +76,7 @@ static struct slot *slot_at(struct calendar *c, uint32_t minute)
     size_t at = calendar_rank(c, minute);
     if (at > 0 && c->slots[at - 1].minute == minute)
         return &c->slots[at - 1];
-    if (slots_reserve(c) != 0)
+    if (calendar_reserve(c, 1) != 0)
         return NULL;
     struct slot *slot = &c->slots[at];
     memmove(slot + 1, slot, (c->slots_n - at) * sizeof *slot);
@@ -297,7 +299,7 @@ size_t calendar_prune(struct calendar *c, uint32_t before, size_t *kept)
 struct slot *calendar_append(struct calendar *c, uint32_t minute, enum slot_mode mode)
 {
     bool in_order = c->slots_n == 0 || c->slots[c->slots_n - 1].minute < minute;
-    if (!in_order || c->slots_n >= VENUE_SLOTS_MAX || slots_reserve(c) != 0)
+    if (!in_order || c->slots_n >= VENUE_SLOTS_MAX || calendar_reserve(c, 1) != 0)
         return NULL;
     struct slot *slot = &c->slots[c->slots_n++];
     *slot = (struct slot){.minute = minute, .mode = (uint8_t)mode};

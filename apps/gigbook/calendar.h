@@ -69,6 +69,8 @@ struct slot *calendar_find(const struct calendar *c, uint32_t minute);
 /* The number of slots that are not later than this. */
 size_t calendar_rank(const struct calendar *c, uint32_t minute);
 
+/* Makes room for so many more slots, so that adding them cannot fail. Non-zero: no memory. */
+int calendar_reserve(struct calendar *c, size_t more);
 /* Opens or closes a slot. A slot that is booked must not be closed, and there must be room: at most
  * VENUE_SLOTS_MAX. Non-zero: no memory, nothing was changed. */
 int calendar_set_mode(struct calendar *c, uint32_t minute, enum slot_mode mode);

@@ -54,18 +54,18 @@ enum troupe_outcome venue_open_slots(struct troupe_ctx *ctx, struct venue *v,
         added += calendar_find(c, minutes[i]) == NULL;
     if (c->slots_n + added > VENUE_SLOTS_MAX)
         return fail_slots_full(ctx);
+    if (calendar_reserve(c, added) != 0)
+        return venue_no_memory(ctx);
 
     Gigbook__OpenSlotsResponse reply = GIGBOOK__OPEN_SLOTS_RESPONSE__INIT;
     for (size_t i = 0; i < r->n_slots; i++) {
         const struct slot *slot = calendar_find(c, minutes[i]);
         if (slot != NULL && slot->mode == SLOT_OPEN) {
             reply.already_open++;
-        } else if (calendar_set_mode(c, minutes[i], SLOT_OPEN) == 0) {
-            reply.opened++;
-        } else {
-            venue_no_memory(ctx);
-            return reply.opened > 0 ? TROUPE_DIRTY : TROUPE_UNCHANGED;
+            continue;
         }
+        TROUPE_ENSURE(ctx, calendar_set_mode(c, minutes[i], SLOT_OPEN) == 0);
+        reply.opened++;
     }
     troupe_reply_message(ctx, &reply.base);
     return reply.opened > 0 ? TROUPE_DIRTY : TROUPE_UNCHANGED;
