@@ -7,6 +7,8 @@
  * each) is limited by the arena's cap. */
 #include "proto/rpc.h"
 
+#include <stdbool.h>
+
 #include "base/invariant.h"
 #include "proto/arena_allocator.h"
 #include "rpc.pb-c.h"
