@@ -10,16 +10,20 @@
  * the thread of the loop, exactly once, with request->error set. Requests of one store may complete
  * in any order; what must come after something else is submitted from its done callback.
  *
- * Errors (request->error):
+ * Errors (request->error); errmsg always says which and what to do:
  *   0                    done; the outputs are valid.
  *   TROUPE_EUNAVAILABLE  the store could not be reached or is too busy (lock_timeout,
- * serialization). Nothing was changed. Retry later. TROUPE_EOUTCOME      the connection broke, or
- * the time ran out, after the commit was sent: it may have happened or not. Retry the very same
- * request until it says something else. TROUPE_EREJECTED     the store refuses the data themselves
- * (a row too large, say); a retry of the same will not help. Nothing was changed. TROUPE_EFENCED
- * (renew, claim) our lease row is gone or not active: somebody evicted us. TROUPE_EBUSY (register)
- * another run of this name is alive; see register below. TROUPE_EVERSION      the schema or the
- * cluster's constants do not fit this program. errmsg always says which and what to do.
+ *                        serialization). Nothing was changed. Retry later.
+ *   TROUPE_EOUTCOME      the connection broke, or the time ran out, after the commit was sent: it
+ *                        may have happened or not. Retry the very same request until it says
+ *                        something else.
+ *   TROUPE_EREJECTED     the store refuses the data themselves (a row too large, say); a retry of
+ *                        the same will not help. Nothing was changed.
+ *   TROUPE_EINVAL        the request breaks this specification. Nothing was changed.
+ *   TROUPE_ENOMEM        the answer does not fit the request's arena. Nothing was changed.
+ *   TROUPE_EFENCED       (renew, claim) our lease row is gone or not active: somebody evicted us.
+ *   TROUPE_EBUSY         (register) another run of this name is alive; see register below.
+ *   TROUPE_EVERSION      the schema or the cluster's constants do not fit this program.
  *
  * Durable means: once save has completed with 0, the rows survive a crash of the process, of the
  * store's process and of the machine, as far as the database can promise it (fsync on commit). */
@@ -80,11 +84,11 @@ struct store_node {
 
 /* REGISTER: become a run of a name. One transaction:
  *   - no row of this name, or its state is left or dead: a row with generation (old or 0) + 1,
- * active.
+ *     active.
  *   - an active row with the same incarnation as ours: our own earlier attempt whose answer was
- * lost; its generation again (idempotent).
+ *     lost; its generation again (idempotent). It counts as a renewal: renew_seq grows.
  *   - an active row whose generation and renew_seq are both those in supersede_*: taken over as
- * above (the caller saw it unchanged for a full TTL, or has proof that the old run is gone).
+ *     above (the caller saw it unchanged for a full TTL, or has proof that the old run is gone).
  *   - any other active row: TROUPE_EBUSY, and `holder` is that row.
  * Also returns the constants of the cluster, and creates them (with a random uid and a partition
  * row for every pid, epoch 0, no owner) when this is the first node ever. A cluster that exists
@@ -182,10 +186,11 @@ struct store_load {
 
 /* SAVE: one transaction that checks the fence and writes. A row is applied only when partition
  * row.pid is owned by (name, generation) at exactly row.epoch, and the stored (epoch, version) is
- * <= the row's (equal: the same write again, idempotent). Pids that fail the first test are
- * returned as fenced, and none of their rows is applied; the other pids' rows are. The partition
- * rows stay locked FOR SHARE till commit, so that a claim waits for the save or the save sees the
- * claim. Rows may come in any order; two rows of one entity in one request are TROUPE_EINVAL. */
+ * <= the row's (equal: the same write again, idempotent). All rows of one pid bear the same epoch.
+ * Pids that fail the first test are returned as fenced, and none of their rows is applied; the
+ * other pids' rows are. The partition rows stay locked FOR SHARE till commit, so that a claim waits
+ * for the save or the save sees the claim. Rows may come in any order; two rows of one entity in
+ * one request are TROUPE_EINVAL. */
 struct store_save {
     /* in */
     const char *name;
@@ -247,11 +252,11 @@ struct store;
 enum store_log_level { STORE_LOG_DEBUG, STORE_LOG_INFO, STORE_LOG_WARN, STORE_LOG_ERROR };
 
 struct store_options {
-    /* "memory:", "sqlite:PATH", "postgres://…" or "postgresql://…" (anything libpq takes as a URI).
-     */
+    /* "memory:" or "memory:NAME" (storage/memory/memory.h), "sqlite:PATH", "postgres://…" or
+     * "postgresql://…" (anything libpq takes as a URI). */
     const char *url;
     const char *cluster; /* name of the cluster: many may share one database */
-    uint32_t partitions; /* for a cluster that does not exist yet */
+    uint32_t partitions; /* for a cluster that does not exist yet; 0 = 4,096 */
     struct uv_loop_s
         *loop; /* done callbacks run here. memory: may be NULL, then they run in store_poll */
     uint32_t connections; /* postgres: for loads and saves; the lease has its own besides. 0 = 3 */

@@ -1,5 +1,5 @@
-/* Between store_open and the implementations: each scheme has an open and, where there is a schema, a
- * migrate. Same contracts as in store.h. */
+/* Between store_open and the implementations: each scheme has an open and, where there is a schema,
+ * a migrate. Same contracts as in store.h. */
 #ifndef TROUPE_STORAGE_STORE_IMPL_H
 #define TROUPE_STORAGE_STORE_IMPL_H
 

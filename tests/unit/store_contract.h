@@ -43,8 +43,8 @@ int store_contract_run(const struct store_fixture *fixture);
 struct contract_store {
     struct store *store;
     uv_loop_t loop;
-    uv_timer_t alarm; /* makes waits end */
-    bool without_loop, closed, alarmed;
+    uv_timer_t tick; /* makes every turn of the loop end */
+    bool without_loop, closed;
 };
 
 struct contract_request {

@@ -1,0 +1,487 @@
+/* See database.h. One lock over everything: an operation is a few microseconds, and whoever needs
+ * more than one core's worth of memory store needs another store. */
+#include "storage/memory/database.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/invariant.h"
+#include "storage/request.h"
+
+struct database {
+    struct database *next; /* in the registry */
+    char *name;
+    size_t references; /* under the registry's lock; everything else under the database's */
+    pthread_mutex_t lock;
+    struct cluster *clusters;
+    store_memory_clock_cb clock;
+    void *clock_data;
+};
+
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct database *registry;
+
+/* ---- databases and clusters ---- */
+
+static struct database *database_new(const char *name)
+{
+    struct database *db = calloc(1, sizeof *db);
+    if (db == NULL)
+        return NULL;
+    db->name = strdup(name);
+    if (db->name == NULL) {
+        free(db);
+        return NULL;
+    }
+    pthread_mutex_init(&db->lock, NULL);
+    return db;
+}
+
+struct database *database_open(const char *name)
+{
+    pthread_mutex_lock(&registry_lock);
+    struct database *db = name[0] == '\0' ? NULL : registry;
+    while (db != NULL && strcmp(db->name, name) != 0)
+        db = db->next;
+    if (db == NULL) {
+        db = database_new(name);
+        if (db != NULL) {
+            db->next = registry;
+            registry = db;
+        }
+    }
+    if (db != NULL)
+        db->references++;
+    pthread_mutex_unlock(&registry_lock);
+    return db;
+}
+
+static void cluster_free(struct cluster *c)
+{
+    rows_close(&c->rows);
+    free(c->partitions);
+    free(c->nodes);
+    free(c);
+}
+
+void database_close(struct database *db)
+{
+    pthread_mutex_lock(&registry_lock);
+    INVARIANT(db->references > 0);
+    bool last = --db->references == 0;
+    if (last) {
+        struct database **at = &registry;
+        while (*at != db)
+            at = &(*at)->next;
+        *at = db->next;
+    }
+    pthread_mutex_unlock(&registry_lock);
+    if (!last)
+        return;
+    while (db->clusters != NULL) {
+        struct cluster *c = db->clusters;
+        db->clusters = c->next;
+        cluster_free(c);
+    }
+    pthread_mutex_destroy(&db->lock);
+    free(db->name);
+    free(db);
+}
+
+struct cluster *database_cluster(struct database *db, const char *name)
+{
+    pthread_mutex_lock(&db->lock);
+    struct cluster *c = db->clusters;
+    while (c != NULL && strcmp(c->name, name) != 0)
+        c = c->next;
+    if (c == NULL && (c = calloc(1, sizeof *c)) != NULL) {
+        snprintf(c->name, sizeof c->name, "%s", name);
+        c->next = db->clusters;
+        db->clusters = c;
+    }
+    pthread_mutex_unlock(&db->lock);
+    return c;
+}
+
+void database_set_clock(struct database *db, store_memory_clock_cb clock, void *data)
+{
+    pthread_mutex_lock(&db->lock);
+    db->clock = clock;
+    db->clock_data = data;
+    pthread_mutex_unlock(&db->lock);
+}
+
+static uint64_t now_ms(const struct database *db)
+{
+    struct timespec now;
+    if (db->clock != NULL)
+        return db->clock(db->clock_data);
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Random, but the same in every run of a simulation. */
+static int make_uid(const struct database *db, struct cluster *c)
+{
+    uint64_t bits[2];
+    if (db->clock != NULL) {
+        bits[0] = XXH3_64bits_withSeed(c->name, strlen(c->name), 1);
+        bits[1] = XXH3_64bits_withSeed(c->name, strlen(c->name), 2);
+    } else if (getrandom(bits, sizeof bits, 0) != (ssize_t)sizeof bits) {
+        return TROUPE_EUNAVAILABLE;
+    }
+    snprintf(c->uid, sizeof c->uid, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(bits[0] >> 32),
+             (unsigned)(bits[0] >> 16 & 0xFFFF), (unsigned)(bits[0] & 0xFFF),
+             (unsigned)(bits[1] >> 48 & 0x3FFF) | 0x8000u,
+             (unsigned long long)(bits[1] & 0xFFFFFFFFFFFF));
+    return 0;
+}
+
+/* ---- node rows ---- */
+
+static struct cluster_node *find_node(struct cluster *c, const char *name)
+{
+    for (uint32_t i = 0; i < c->nodes_n; i++) {
+        if (strcmp(c->nodes[i].name, name) == 0)
+            return &c->nodes[i];
+    }
+    return NULL;
+}
+
+/* The row of this very run, if it is active. */
+static struct cluster_node *find_run(struct cluster *c, const char *name, uint64_t generation)
+{
+    struct cluster_node *n = find_node(c, name);
+    bool active = n != NULL && n->state == STORE_NODE_ACTIVE && n->generation == generation;
+    return active ? n : NULL;
+}
+
+static struct cluster_node *add_node(struct cluster *c, const char *name)
+{
+    if (c->nodes_n == c->nodes_max) {
+        uint32_t max = c->nodes_max == 0 ? 8 : c->nodes_max * 2;
+        struct cluster_node *nodes = realloc(c->nodes, max * sizeof *nodes);
+        if (nodes == NULL)
+            return NULL;
+        c->nodes = nodes;
+        c->nodes_max = max;
+    }
+    struct cluster_node *n = &c->nodes[c->nodes_n++];
+    *n = (struct cluster_node){.state = STORE_NODE_LEFT};
+    snprintf(n->name, sizeof n->name, "%s", name);
+    return n;
+}
+
+static bool copy_out(struct arena *a, const char *text, const char **out)
+{
+    *out = (const char *)arena_copy(a, troupe_bytes_of(text)).data;
+    return *out != NULL;
+}
+
+/* False: the arena is full. */
+static bool show_node(const struct database *db, const struct cluster_node *n, struct arena *a,
+                      struct store_node *out)
+{
+    uint64_t now = now_ms(db);
+    *out = (struct store_node){
+        .generation = n->generation,
+        .incarnation = n->incarnation,
+        .renew_seq = n->renew_seq,
+        .ttl_ms = n->ttl_ms,
+        .state = n->state,
+        .age_ms = now > n->renewed_at_ms ? now - n->renewed_at_ms : 0,
+    };
+    out->expired = out->age_ms > n->ttl_ms;
+    return copy_out(a, n->name, &out->name) && copy_out(a, n->addr, &out->addr) &&
+           copy_out(a, n->proof, &out->proof);
+}
+
+/* ---- the lease ---- */
+
+/* The cluster begins with the first node that registers. */
+static int create_cluster(struct database *db, struct cluster *c, uint32_t partitions)
+{
+    if (make_uid(db, c) != 0)
+        return TROUPE_EUNAVAILABLE;
+    c->partitions = calloc(partitions, sizeof *c->partitions);
+    if (c->partitions == NULL)
+        return TROUPE_ENOMEM;
+    for (uint32_t pid = 0; pid < partitions; pid++)
+        c->partitions[pid].node = UINT32_MAX;
+    c->partitions_n = partitions;
+    return 0;
+}
+
+static int check_cluster(struct database *db, struct cluster *c, uint32_t partitions,
+                         struct store_request *r)
+{
+    int rc = c->partitions_n == 0 ? create_cluster(db, c, partitions) : 0;
+    if (rc != 0)
+        return store__fail(r, rc, "the cluster cannot be created: %s", troupe_error_text(rc));
+    if (c->partitions_n != partitions)
+        return store__fail(r, TROUPE_EVERSION,
+                           "cluster '%s' has %u partitions and this node is configured for %u; "
+                           "configure %u",
+                           c->name, c->partitions_n, partitions, c->partitions_n);
+    return 0;
+}
+
+static int run_register(struct database *db, struct cluster *c, uint32_t partitions,
+                        struct store_request *r)
+{
+    struct store_register *reg = &r->u.reg;
+    int rc = check_cluster(db, c, partitions, r);
+    if (rc != 0)
+        return rc;
+    struct cluster_node *n = find_node(c, reg->name);
+    if (n == NULL && (n = add_node(c, reg->name)) == NULL)
+        return store__fail_memory(r);
+    bool held = n->state == STORE_NODE_ACTIVE;
+    bool same = held && n->incarnation == reg->incarnation;
+    bool superseded = reg->supersede && n->generation == reg->supersede_generation &&
+                      n->renew_seq == reg->supersede_renew_seq;
+    if (held && !same && !superseded) {
+        if (!show_node(db, n, r->arena, &reg->holder))
+            return store__fail_memory(r);
+        return store__fail(r, TROUPE_EBUSY, "the name '%s' is held by a run at %s", n->name,
+                           n->addr);
+    }
+    n->generation += !same;
+    n->incarnation = reg->incarnation;
+    n->renew_seq++;
+    n->renewed_at_ms = now_ms(db);
+    n->ttl_ms = reg->ttl_ms;
+    n->state = STORE_NODE_ACTIVE;
+    snprintf(n->addr, sizeof n->addr, "%s", reg->addr);
+    snprintf(n->proof, sizeof n->proof, "%s", reg->proof);
+    reg->generation = n->generation;
+    memcpy(reg->cluster_uid, c->uid, sizeof reg->cluster_uid);
+    return 0;
+}
+
+static int fail_fenced(struct store_request *r, const char *name, uint64_t generation)
+{
+    return store__fail(r, TROUPE_EFENCED, "run %llu of '%s' is not active any more",
+                       (unsigned long long)generation, name);
+}
+
+static int run_renew(struct database *db, struct cluster *c, struct store_request *r)
+{
+    struct store_renew *renew = &r->u.renew;
+    struct cluster_node *own = find_run(c, renew->name, renew->generation);
+    if (own == NULL)
+        return fail_fenced(r, renew->name, renew->generation);
+    renew->others = arena_calloc(r->arena, c->nodes_n, sizeof *renew->others);
+    if (renew->others == NULL)
+        return store__fail_memory(r);
+    renew->others_n = 0;
+    for (uint32_t i = 0; i < c->nodes_n; i++) {
+        const struct cluster_node *n = &c->nodes[i];
+        if (n == own || n->state != STORE_NODE_ACTIVE)
+            continue;
+        if (!show_node(db, n, r->arena, &renew->others[renew->others_n++]))
+            return store__fail_memory(r);
+    }
+    own->renew_seq++;
+    own->renewed_at_ms = now_ms(db);
+    own->ttl_ms = renew->ttl_ms;
+    renew->renew_seq = own->renew_seq;
+    renew->timeline = 0;
+    return 0;
+}
+
+static int run_leave(struct cluster *c, struct store_request *r)
+{
+    struct cluster_node *own = find_run(c, r->u.leave.name, r->u.leave.generation);
+    if (own != NULL)
+        own->state = STORE_NODE_LEFT;
+    return 0;
+}
+
+/* ---- ownership ---- */
+
+static bool is_owned_by(const struct cluster *c, const struct cluster_partition *p,
+                        const struct cluster_node *n, uint64_t generation)
+{
+    return n != NULL && p->node == (uint32_t)(n - c->nodes) && p->generation == generation;
+}
+
+/* Whether the run that owns it is still active. */
+static bool is_held(const struct cluster *c, const struct cluster_partition *p)
+{
+    if (p->node == UINT32_MAX)
+        return false;
+    const struct cluster_node *n = &c->nodes[p->node];
+    return n->state == STORE_NODE_ACTIVE && n->generation == p->generation;
+}
+
+static int run_claim(struct cluster *c, struct store_request *r)
+{
+    struct store_claim *claim = &r->u.claim;
+    const struct cluster_node *own = find_run(c, claim->name, claim->generation);
+    if (own == NULL)
+        return fail_fenced(r, claim->name, claim->generation);
+    claim->claimed = arena_calloc(r->arena, claim->pids_n, sizeof *claim->claimed);
+    if (claim->claimed == NULL)
+        return store__fail_memory(r);
+    claim->claimed_n = 0;
+    for (size_t i = 0; i < claim->pids_n && claim->pids[i] < c->partitions_n; i++) {
+        struct cluster_partition *p = &c->partitions[claim->pids[i]];
+        bool ours = is_owned_by(c, p, own, claim->generation);
+        if (!ours && is_held(c, p))
+            continue;
+        struct store_claimed *won = &claim->claimed[claim->claimed_n++];
+        *won = (struct store_claimed){.pid = claim->pids[i], .epoch_prev = p->epoch};
+        p->epoch += !ours;
+        p->node = (uint32_t)(own - c->nodes);
+        p->generation = claim->generation;
+        won->epoch = p->epoch;
+    }
+    return 0;
+}
+
+static int run_owners(struct database *db, struct cluster *c, struct store_request *r)
+{
+    struct store_owners *map = &r->u.owners;
+    map->owners = arena_calloc(r->arena, c->partitions_n, sizeof *map->owners);
+    map->nodes = arena_calloc(r->arena, c->nodes_n, sizeof *map->nodes);
+    if (map->owners == NULL || map->nodes == NULL)
+        return store__fail_memory(r);
+    map->owners_n = c->partitions_n;
+    map->nodes_n = c->nodes_n;
+    for (uint32_t pid = 0; pid < c->partitions_n; pid++) {
+        const struct cluster_partition *p = &c->partitions[pid];
+        map->owners[pid] =
+            (struct store_owner){.epoch = p->epoch, .generation = p->generation, .node = p->node};
+    }
+    for (uint32_t i = 0; i < c->nodes_n; i++) {
+        if (!show_node(db, &c->nodes[i], r->arena, &map->nodes[i]))
+            return store__fail_memory(r);
+    }
+    return 0;
+}
+
+/* ---- rows ---- */
+
+static int run_load(const struct cluster *c, struct store_request *r)
+{
+    struct store_load *load = &r->u.load;
+    load->rows = arena_calloc(r->arena, load->keys_n, sizeof *load->rows);
+    load->found = arena_calloc(r->arena, load->keys_n, sizeof *load->found);
+    if (load->rows == NULL || load->found == NULL)
+        return store__fail_memory(r);
+    for (size_t i = 0; i < load->keys_n; i++) {
+        const struct stored_row *row = rows_find(&c->rows, &load->keys[i]);
+        if (row == NULL)
+            continue;
+        load->found[i] = true;
+        load->rows[i] = (struct store_row){
+            .epoch = row->epoch,
+            .version = row->version,
+            .deleted = row->deleted,
+            .state = arena_copy(r->arena, stored_row_state(row)),
+            .dedup = arena_copy(r->arena, stored_row_dedup(row)),
+        };
+        if (load->rows[i].state.data == NULL || load->rows[i].dedup.data == NULL)
+            return store__fail_memory(r);
+    }
+    return 0;
+}
+
+static bool is_newer(const struct stored_row *stored, const struct store_row *row)
+{
+    return stored != NULL && (stored->epoch != row->epoch ? stored->epoch > row->epoch
+                                                          : stored->version > row->version);
+}
+
+/* What each row of a save has to do: a copy to put, or NULL. Changes nothing yet. */
+static int prepare_save(struct cluster *c, struct store_request *r, struct stored_row **copies)
+{
+    struct store_save *save = &r->u.save;
+    const struct cluster_node *own = find_node(c, save->name);
+    save->applied = save->skipped = save->fenced_n = 0;
+    for (size_t i = 0; i < save->rows_n; i++) {
+        const struct store_row *row = &save->rows[i];
+        store_pid pid = row->key.pid;
+        const struct cluster_partition *p = pid < c->partitions_n ? &c->partitions[pid] : NULL;
+        if (p == NULL || p->epoch != row->epoch || !is_owned_by(c, p, own, save->generation)) {
+            if (save->fenced_n == 0 || save->fenced[save->fenced_n - 1] != pid)
+                save->fenced[save->fenced_n++] = pid;
+        } else if (is_newer(rows_find(&c->rows, &row->key), row)) {
+            save->skipped++;
+        } else {
+            copies[i] = rows_copy(row);
+            if (copies[i] == NULL)
+                return TROUPE_ENOMEM;
+            save->applied++;
+        }
+    }
+    return rows_reserve(&c->rows, save->applied);
+}
+
+static int run_save(struct cluster *c, struct store_request *r)
+{
+    struct store_save *save = &r->u.save;
+    struct stored_row **copies = arena_calloc(r->arena, save->rows_n, sizeof *copies);
+    save->fenced = arena_calloc(r->arena, save->rows_n, sizeof *save->fenced);
+    if (copies == NULL || save->fenced == NULL)
+        return store__fail_memory(r);
+    int rc = prepare_save(c, r, copies);
+    for (size_t i = 0; i < save->rows_n; i++) {
+        if (rc != 0)
+            free(copies[i]);
+        else if (copies[i] != NULL)
+            rows_put(&c->rows, &save->rows[i].key, copies[i]);
+    }
+    return rc == 0 ? 0 : store__fail_memory(r);
+}
+
+/* ---- */
+
+static int run(struct database *db, struct cluster *c, uint32_t partitions, struct store_request *r)
+{
+    switch (r->op) {
+    case STORE_REGISTER:
+        return run_register(db, c, partitions, r);
+    case STORE_RENEW:
+        return run_renew(db, c, r);
+    case STORE_LEAVE:
+        return run_leave(c, r);
+    case STORE_CLAIM:
+        return run_claim(c, r);
+    case STORE_LOAD:
+        return run_load(c, r);
+    case STORE_SAVE:
+        return run_save(c, r);
+    case STORE_OWNERS:
+        return run_owners(db, c, r);
+    }
+    return TROUPE_EINVAL;
+}
+
+void database_run(struct database *db, struct cluster *cluster, uint32_t partitions,
+                  struct store_request *request)
+{
+    pthread_mutex_lock(&db->lock);
+    int rc = run(db, cluster, partitions, request);
+    INVARIANT(rc == request->error);
+    pthread_mutex_unlock(&db->lock);
+}
+
+bool database_evict(struct database *db, struct cluster *cluster, const char *name)
+{
+    pthread_mutex_lock(&db->lock);
+    struct cluster_node *n = find_node(cluster, name);
+    bool active = n != NULL && n->state == STORE_NODE_ACTIVE;
+    if (active)
+        n->state = STORE_NODE_DEAD;
+    pthread_mutex_unlock(&db->lock);
+    return active;
+}

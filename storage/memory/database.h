@@ -1,0 +1,51 @@
+/* The data behind the memory store, and the operations on it. Nothing here knows of handles, loops
+ * or queues: database_run executes one checked request, atomically. */
+#ifndef TROUPE_STORAGE_MEMORY_DATABASE_H
+#define TROUPE_STORAGE_MEMORY_DATABASE_H
+
+#include "storage/memory/memory.h"
+#include "storage/memory/rows.h"
+
+struct cluster_node {
+    char name[STORE_NAME_BYTES_MAX + 1];
+    char addr[STORE_ADDR_BYTES_MAX + 1];
+    char proof[STORE_PROOF_BYTES_MAX + 1];
+    uint64_t generation, incarnation, renew_seq, renewed_at_ms;
+    uint32_t ttl_ms;
+    enum store_node_state state;
+};
+
+struct cluster_partition {
+    uint64_t epoch, generation;
+    uint32_t node; /* index into nodes; UINT32_MAX: no owner. Nodes are never removed */
+};
+
+/* One cluster of a database. It exists once a node has registered: partitions_n is not 0 then. */
+struct cluster {
+    struct cluster *next;
+    char name[STORE_NAME_BYTES_MAX + 1];
+    char uid[STORE_UID_BYTES + 1];
+    struct cluster_partition *partitions;
+    uint32_t partitions_n;
+    struct cluster_node *nodes;
+    uint32_t nodes_n, nodes_max;
+    struct rows rows;
+};
+
+struct database;
+
+/* The database of that name, made if need be, with one more reference. An empty name is a database
+ * of one's own. NULL: out of memory. */
+struct database *database_open(const char *name);
+/* Gives the reference back; the last one frees everything. */
+void database_close(struct database *db);
+/* The cluster of that name, made if need be; NULL: out of memory. Valid until database_close. */
+struct cluster *database_cluster(struct database *db, const char *name);
+void database_set_clock(struct database *db, store_memory_clock_cb clock, void *data);
+
+/* Executes one request that store__check_request has passed: sets its outputs and error. */
+void database_run(struct database *db, struct cluster *cluster, uint32_t partitions,
+                  struct store_request *request);
+bool database_evict(struct database *db, struct cluster *cluster, const char *name);
+
+#endif

@@ -1,0 +1,15 @@
+# store_contract: the suite that every store passes; each store's test links it and brings a fixture.
+set(storage_dir ${CMAKE_CURRENT_LIST_DIR})
+troupe_library(store_contract
+  SOURCES
+    ${storage_dir}/store_contract.c ${storage_dir}/store_contract_lease.c
+    ${storage_dir}/store_contract_claim.c ${storage_dir}/store_contract_rows.c
+    ${storage_dir}/store_contract_errors.c ${storage_dir}/store_contract_race.c
+    ${storage_dir}/store_contract_oracle.c
+  PUBLIC troupe_storage PkgConfig::UV PkgConfig::CMOCKA)
+troupe_test(test_store_memory LABELS unit SOURCES ${storage_dir}/test_store_memory.c
+  LIBS store_contract)
+if(TARGET troupe_storage_sqlite)
+troupe_test(test_store_sqlite LABELS unit TIMEOUT 300 SOURCES ${storage_dir}/test_store_sqlite.c
+  LIBS store_contract troupe_storage_sqlite PkgConfig::SQLITE)
+endif()
