@@ -1,3 +1,6 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* reallocarray */
+#endif
 #include "fake_ctx.h"
 
 #include <stdarg.h>

@@ -15,3 +15,9 @@ troupe_test(test_gigbook_faults LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/te
   LIBS gigbook_kinds fake_ctx)
 target_link_options(test_gigbook_faults PRIVATE
   LINKER:--wrap=malloc LINKER:--wrap=calloc LINKER:--wrap=realloc LINKER:--wrap=strdup)
+
+# docs/kinds.md is true: its files are the example's, its commands work.
+find_program(TROUPE_PYTHON3 python3 REQUIRED)
+add_test(NAME kinds_doc
+  COMMAND ${TROUPE_PYTHON3} ${CMAKE_CURRENT_LIST_DIR}/kinds_doc.py ${CMAKE_SOURCE_DIR})
+set_tests_properties(kinds_doc PROPERTIES LABELS unit TIMEOUT 120)
