@@ -56,6 +56,7 @@ enum troupe_call_flags {
 struct troupe_call_result {
     enum troupe_status status;
     enum troupe_ack ack;
+    bool answered; /* a node said so; false: no answer came, the status is the client's own */
     uint64_t version;
     struct troupe_bytes payload; /* valid until the callback returns / the batch is freed */
     struct troupe_bytes message; /* with a status other than OK */

@@ -27,8 +27,8 @@ enum troupe_error {
 };
 
 /* "EBUSY" for TROUPE_EBUSY, "OK" for 0, "E?" for a number that is none. Static storage. */
-const char *troupe_error_name(int code);
+__attribute__((visibility("default"))) const char *troupe_error_name(int code);
 /* The text beside the name above. Static storage. */
-const char *troupe_error_text(int code);
+__attribute__((visibility("default"))) const char *troupe_error_text(int code);
 
 #endif

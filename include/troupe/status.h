@@ -32,7 +32,7 @@ enum troupe_status {
 enum { TROUPE_STATUS_COUNT = 17 };
 
 /* "NOT_FOUND" for TROUPE_NOT_FOUND, "STATUS?" for a number that is none. Static storage. */
-const char *troupe_status_name(int status);
+__attribute__((visibility("default"))) const char *troupe_status_name(int status);
 
 /* How a reply is kept safe, and what a caller asks for at least. A reply tells the level reached.
  */

@@ -1,0 +1,170 @@
+/* Opening and closing a client, and waiting for a batch. See engine.h for what goes on between. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "client/engine.h"
+
+#define DEFAULT_ADDRESSES "127.0.0.1:7700"
+
+static uint32_t or_default(uint32_t value, uint32_t standard)
+{
+    return value == 0 ? standard : value;
+}
+
+static int take_options(struct troupe_client *c, const struct troupe_client_options *given,
+                        char *errmsg, size_t errmsg_bytes)
+{
+    static const struct troupe_client_options none = {0};
+    const struct troupe_client_options *o = given == NULL ? &none : given;
+    c->in_flight_max = or_default(o->in_flight_max, CLIENT_IN_FLIGHT_DEFAULT);
+    c->queue_max = or_default(o->queue_max, CLIENT_QUEUE_DEFAULT);
+    c->timeout_ms = or_default(o->timeout_ms, RPC_TIMEOUT_MS_DEFAULT);
+    c->retry_delay_ms = or_default(o->retry_delay_ms, CLIENT_RETRY_DELAY_MS);
+    if (c->in_flight_max > CLIENT_IN_FLIGHT_MAX || c->queue_max > CLIENT_QUEUE_MAX) {
+        snprintf(errmsg, errmsg_bytes, "in_flight_max is at most %d and queue_max at most %d",
+                 CLIENT_IN_FLIGHT_MAX, CLIENT_QUEUE_MAX);
+        return TROUPE_EINVAL;
+    }
+    const char *addresses = o->addresses == NULL ? DEFAULT_ADDRESSES : o->addresses;
+    int rc = address_list_parse(&c->addresses, addresses, errmsg, errmsg_bytes);
+    if (rc != 0)
+        return rc;
+    c->addresses_text = strdup(addresses);
+    return c->addresses_text == NULL ? TROUPE_ENOMEM : 0;
+}
+
+/* Unpredictable, so that no two clients share request ids; never 0. */
+static uint64_t random_id(void)
+{
+    uint64_t id = 0;
+    ssize_t n;
+    do
+        n = getrandom(&id, sizeof id, 0);
+    while (n < 0 && errno == EINTR);
+    if (n != (ssize_t)sizeof id) { /* a kernel without it: time and address space layout */
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        id = (uint64_t)now.tv_nsec << 32 ^ (uint64_t)now.tv_sec ^ (uint64_t)(uintptr_t)&now;
+    }
+    return id == 0 ? 1 : id;
+}
+
+static int init_tables(struct troupe_client *c)
+{
+    list_init(&c->queue);
+    list_init(&c->flight);
+    uint32_t places = 4;
+    while (places < 4 * c->in_flight_max) /* a quarter full at most: a free id is near */
+        places *= 2;
+    c->by_id_mask = places - 1;
+    c->by_id = calloc(places, sizeof(struct troupe_batch *));
+    /* One more for a batch that was being read while others took its place. */
+    int rc = due_heap_init(&c->due, (size_t)c->in_flight_max + c->queue_max + 1);
+    return c->by_id == NULL ? TROUPE_ENOMEM : rc;
+}
+
+static void init_locks(struct troupe_client *c)
+{
+    pthread_mutex_init(&c->mu, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->clock_cond, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+static int start(struct troupe_client *c)
+{
+    struct link_events events = {
+        .frame = engine_on_frame,
+        .burst = engine_on_burst,
+        .changed = engine_on_change,
+        .data = c,
+    };
+    int rc = init_tables(c);
+    if (rc == 0)
+        rc = link_new(&c->link, &events);
+    if (rc == 0 && pthread_create(&c->clock, NULL, clock_main, c) != 0)
+        rc = TROUPE_ENOMEM;
+    c->clock_started = rc == 0;
+    return rc;
+}
+
+int troupe_client_open(struct troupe_client **client, const struct troupe_client_options *options,
+                       char *errmsg, size_t errmsg_bytes)
+{
+    if (errmsg_bytes != 0)
+        errmsg[0] = '\0';
+    struct troupe_client *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        snprintf(errmsg, errmsg_bytes, "out of memory");
+        return TROUPE_ENOMEM;
+    }
+    init_locks(c);
+    c->id = c->jitter = random_id();
+    c->last_id = (uint32_t)c->id;
+    int rc = take_options(c, options, errmsg, errmsg_bytes);
+    if (rc == 0)
+        rc = start(c);
+    if (rc != 0) {
+        if (rc == TROUPE_ENOMEM)
+            snprintf(errmsg, errmsg_bytes, "out of memory or threads");
+        troupe_client_close(c);
+        return rc;
+    }
+    *client = c;
+    return 0;
+}
+
+void troupe_client_close(struct troupe_client *c)
+{
+    if (c == NULL)
+        return;
+    if (c->clock_started) {
+        pthread_mutex_lock(&c->mu);
+        c->closing = true;
+        engine_kick_clock(c);
+        pthread_mutex_unlock(&c->mu);
+        pthread_join(c->clock, NULL);
+    }
+    link_free(c->link);
+    due_heap_close(&c->due);
+    free(c->by_id);
+    free(c->addresses_text);
+    address_list_close(&c->addresses);
+    pthread_cond_destroy(&c->clock_cond);
+    pthread_mutex_destroy(&c->mu);
+    free(c);
+}
+
+struct waiter {
+    pthread_mutex_t mu;
+    pthread_cond_t cond;
+    bool done;
+};
+
+static void wake(struct troupe_batch *batch, void *data)
+{
+    struct waiter *w = data;
+    pthread_mutex_lock(&w->mu);
+    w->done = true;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->mu);
+}
+
+int troupe_batch_send_wait(struct troupe_batch *batch, uint32_t timeout_ms)
+{
+    struct waiter w = {.mu = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    int rc = troupe_batch_send(batch, timeout_ms, wake, &w);
+    if (rc != 0)
+        return rc;
+    pthread_mutex_lock(&w.mu);
+    while (!w.done)
+        pthread_cond_wait(&w.cond, &w.mu);
+    pthread_mutex_unlock(&w.mu);
+    return 0;
+}
