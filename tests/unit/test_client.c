@@ -381,10 +381,15 @@ int main(void)
 {
 #define WITH_NODE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        WITH_NODE(a_call_comes_back),    WITH_NODE(each_call_has_its_own_result),
-        WITH_NODE(large_frames_pass),    WITH_NODE(many_batches_are_under_way_at_once),
-        WITH_NODE(sequences_grow),       WITH_NODE(a_steady_load_allocates_nothing),
-        cmocka_unit_test(ipc_works_too), WITH_NODE(a_name_is_dialled_by_either_family),
+        WITH_NODE(a_call_comes_back),
+        WITH_NODE(each_call_has_its_own_result),
+        WITH_NODE(large_frames_pass),
+        WITH_NODE(many_batches_are_under_way_at_once),
+        WITH_NODE(sequences_grow),
+        WITH_NODE(a_steady_load_allocates_nothing),
+        cmocka_unit_test(ipc_works_too),
+        cmocka_unit_test(nng_understands_it),
+        WITH_NODE(a_name_is_dialled_by_either_family),
     };
     return cmocka_run_group_tests_name("client", tests, NULL, NULL);
 }
