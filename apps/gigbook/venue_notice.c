@@ -7,7 +7,8 @@
  * If the user cannot be reached, or refuses because its list is full, a timer tells again, at first
  * after a second, at last every five minutes. If the venue's node dies, the next start finds the
  * bookings that are not marked, and the same timer tells them. If the mark itself is lost, the user
- * hears the same news twice, which changes nothing there: the number of the change tells it. */
+ * hears the same news twice, which changes nothing there: the number of the change tells it.
+ * A venue is started when it is next used, not before: until then its users' lists lag behind. */
 #include "venue.h"
 
 #include "bounds.h"

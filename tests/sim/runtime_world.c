@@ -56,6 +56,7 @@ void world_close(struct world *w)
     for (size_t i = 0; i < w->zombies_n; i++)
         runtime_close(w->zombies[i]);
     store_close(w->store, nothing, NULL);
+    store_memory_poll(w->store, SIZE_MAX); /* without a loop, closing takes a turn */
 }
 
 void world_start(struct world *w)
