@@ -17,8 +17,7 @@ bool venue_check_created(struct troupe_ctx *ctx, const struct venue *v)
         return true;
     struct troupe_bytes id = troupe_self_id(ctx);
     troupe_fail(ctx, TROUPE_NOT_FOUND,
-                "venue/%.*s does not exist: call its method `create` with {\"name\": …, "
-                "\"country\": …} first",
+                "venue/%.*s does not exist: call its method `create` with {\"name\": …} first",
                 (int)id.len, (const char *)id.data);
     return false;
 }
@@ -66,7 +65,8 @@ static bool check_price(struct troupe_ctx *ctx, uint64_t price_minor, const char
 
 static bool check_place(struct troupe_ctx *ctx, const Gigbook__CreateVenueRequest *r)
 {
-    return check_text(ctx, "name", r->name, 1, NAME_BYTES_MAX) && check_country(ctx, r->country) &&
+    return check_text(ctx, "name", r->name, 1, NAME_BYTES_MAX) &&
+           (*r->country == '\0' || check_country(ctx, r->country)) &&
            check_degrees(ctx, "latitude", r->latitude, 90) &&
            check_degrees(ctx, "longitude", r->longitude, 180) &&
            check_price(ctx, r->price_minor, r->currency);
@@ -92,8 +92,8 @@ static enum troupe_outcome create(struct troupe_ctx *ctx, struct venue *v,
     Gigbook__CreateVenueResponse reply = GIGBOOK__CREATE_VENUE_RESPONSE__INIT;
     if (v->place != NULL && !place_is_same(v->place, &place))
         return troupe_fail(ctx, TROUPE_ALREADY_EXISTS,
-                           "the venue exists with other data, as \"%s\" in %s: `get` shows it",
-                           v->place->name, v->place->country);
+                           "the venue exists with other data, as \"%s\": `get` shows it",
+                           v->place->name);
     reply.created = v->place == NULL;
     if (reply.created && (v->place = place_new(&place)) == NULL)
         return venue_no_memory(ctx);
