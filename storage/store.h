@@ -230,6 +230,7 @@ struct store_request {
     store_done_cb done;
     struct store_request *next; /* for whoever holds the request: queues */
     void *impl;                 /* the implementation's, from submit to done */
+    void *driver;               /* the one's who submits it, if that is not the caller itself */
     union {
         struct store_register reg;
         struct store_renew renew;

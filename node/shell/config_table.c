@@ -1,0 +1,57 @@
+/* Every setting of the node, once. */
+#include "node/shell/config.h"
+
+#define AT(field) offsetof(struct config, field)
+#define MS_MAX    UINT64_C(86400000)
+
+const struct config_option CONFIG_OPTIONS[] = {
+    {"name", CONFIG_TEXT, AT(name), "", 0, 63, NULL,
+     "the node's name, unique in the cluster and the same after a restart (default: the host's "
+     "name)"},
+    {"cluster", CONFIG_TEXT, AT(cluster), "troupe", 1, 63, NULL,
+     "the cluster's name; several clusters may share one database"},
+    {"store", CONFIG_TEXT, AT(store), "sqlite:troupe.db", 1, 1000, NULL,
+     "where states are kept: sqlite:FILE, postgres://USER@HOST/DATABASE, or memory: (nothing "
+     "survives)"},
+    {"kinds", CONFIG_TEXT, AT(kinds), "", 0, 1000, NULL,
+     "shared objects that export kinds of entities, separated by commas; the flag may be repeated"},
+    {"listen", CONFIG_TEXT, AT(listen), "127.0.0.1:7700", 1, 255, NULL,
+     "address for clients, HOST:PORT; port 0 takes a free one. There is no authentication: use a "
+     "trusted network"},
+    {"advertise", CONFIG_TEXT, AT(advertise), "", 0, 255, NULL,
+     "the address that others are told, HOST:PORT (default: what listen says)"},
+    {"partitions", CONFIG_COUNT, AT(partitions), "4096", 256, 65536, NULL,
+     "partitions of a cluster that does not exist yet, a power of two; fixed from then on"},
+    {"lease-ttl", CONFIG_DURATION, AT(lease_ttl_ms), "5s", 1000, MS_MAX, NULL,
+     "how long the node owns its partitions after a renewal"},
+    {"lease-renew", CONFIG_DURATION, AT(lease_renew_ms), "1s", 50, MS_MAX, NULL,
+     "how often the lease is renewed; less than half of lease-ttl"},
+    {"store-outage", CONFIG_CHOICE, AT(store_outage), "serve", 0, 0, "serve|fence",
+     "without the store: serve from memory while no other node could take over, or fence at the "
+     "lease's end"},
+    {"outage-grace", CONFIG_DURATION, AT(outage_grace_ms), "10m", 1000, MS_MAX, NULL,
+     "with serve: for how long at most, and how long a lone node's lease keeps others out"},
+    {"store-wait", CONFIG_DURATION, AT(store_wait_ms), "30s", 0, MS_MAX, NULL,
+     "how long to wait at the start for a store that cannot be reached, before giving up"},
+    {"store-connections", CONFIG_COUNT, AT(store_connections), "3", 1, 64, NULL,
+     "Postgres: connections for loads and saves; the lease has one of its own"},
+    {"prepared-statements", CONFIG_BOOL, AT(prepared_statements), "on", 0, 0, NULL,
+     "Postgres: off behind a pooler that does not keep sessions"},
+    {"memory-max", CONFIG_SIZE, AT(memory_max), "0", 0, UINT64_MAX / 2, NULL,
+     "estimated memory of entities beyond which the coldest are persisted and stopped (0: no "
+     "limit)"},
+    {"entities-max", CONFIG_COUNT, AT(entities_max), "0", 0, UINT64_MAX / 2, NULL,
+     "resident entities beyond which the coldest are persisted and stopped (0: no limit)"},
+    {"rpc-inflight-max", CONFIG_COUNT, AT(rpc_inflight_max), "4096", 1, 65536, NULL,
+     "requests that may be under way at once; more wait in their connections"},
+    {"stop-timeout", CONFIG_DURATION, AT(stop_timeout_ms), "60s", 100, MS_MAX, NULL,
+     "how long persisting may take at the stop; then the node exits with 70 and says what is lost"},
+    {"ready-file", CONFIG_TEXT, AT(ready_file), "", 0, 1000, NULL,
+     "a file to write the address to as soon as the node serves"},
+    {"log-level", CONFIG_CHOICE, AT(log_level), "info", 0, 0, "debug|info|warn|error",
+     "least level to log"},
+    {"log-format", CONFIG_CHOICE, AT(log_format), "auto", 0, 0, "auto|logfmt|json",
+     "auto: logfmt on a terminal, JSON lines otherwise"},
+};
+
+const size_t CONFIG_OPTIONS_N = sizeof CONFIG_OPTIONS / sizeof CONFIG_OPTIONS[0];

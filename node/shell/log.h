@@ -1,0 +1,31 @@
+/* Log lines: logfmt where a person reads (a terminal), JSON lines where a program does. One line is
+ * one write to stderr. A message that repeats more than LOG_BURST times within 10 s is held back
+ * and counted. Thread safe. */
+#ifndef TROUPE_SHELL_LOG_H
+#define TROUPE_SHELL_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
+enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_LOGFMT, LOG_FORMAT_JSON };
+
+enum { LOG_LINE_BYTES_MAX = 4096, LOG_FIELDS_MAX = 12, LOG_BURST = 50 };
+
+struct log_field {
+    const char *key, *value;
+};
+
+void log_setup(enum log_format format, enum log_level least);
+/* message: static text, without what varies; that goes into fields. Fields up to the first NULL
+ * key. */
+void log_fields(enum log_level level, const char *message, const struct log_field *fields,
+                size_t n);
+/* The same with key, value pairs, ended by NULL. */
+void log_line(enum log_level level, const char *message, ...) __attribute__((sentinel));
+
+/* Formats one line into out (of LOG_LINE_BYTES_MAX); its length. For tests. */
+size_t log_format_line(char *out, enum log_format format, const char *time, enum log_level level,
+                       const char *message, const struct log_field *fields, size_t n);
+
+#endif

@@ -1,0 +1,10 @@
+/* "did you mean …": the nearest of some words. */
+#ifndef TROUPE_SHELL_NEAREST_H
+#define TROUPE_SHELL_NEAREST_H
+
+#include <stddef.h>
+
+/* Levenshtein distance; texts longer than 63 bytes count by their first 63. */
+size_t nearest_distance(const char *a, const char *b);
+
+#endif

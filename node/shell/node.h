@@ -1,0 +1,22 @@
+/* A node as a process: settings in, exit code out. */
+#ifndef TROUPE_SHELL_NODE_H
+#define TROUPE_SHELL_NODE_H
+
+#include "node/shell/config.h"
+
+enum node_exit {
+    NODE_EXIT_OK = 0,
+    NODE_EXIT_USAGE = 2,
+    NODE_EXIT_STORE = 3,
+    NODE_EXIT_NAME_TAKEN = 4,
+    NODE_EXIT_ADDRESS = 5,
+    NODE_EXIT_KINDS = 6,
+    NODE_EXIT_FAULT = 70,
+};
+
+/* Runs until a signal or a failure ends it. */
+enum node_exit node_run(const struct config *config);
+enum node_exit node_migrate(const struct config *config, bool dry_run);
+const char *node_version(void);
+
+#endif

@@ -1,0 +1,87 @@
+/* See proof.h. The text: "boot=UUID ns=INODE pid=N start=TICKS pod=UID". */
+#include "node/shell/proof.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct identity {
+    char boot[40], pod[40];
+    uint64_t ns, start;
+    long pid;
+};
+
+/* When a process started (field 22 of /proc/PID/stat) and its state; false when there is none. */
+static bool process_started(long pid, uint64_t *start, char *state)
+{
+    char path[64], line[1024];
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return false;
+    size_t len = fread(line, 1, sizeof line - 1, f);
+    fclose(f);
+    line[len] = '\0';
+    char *p = strrchr(line, ')'); /* the name before it may contain anything */
+    if (p == NULL || p[1] != ' ')
+        return false;
+    *state = p[2];
+    p += 2;
+    for (int field = 3; field < 22; field++) {
+        p = strchr(p, ' ');
+        if (p == NULL)
+            return false;
+        p++;
+    }
+    *start = strtoull(p, NULL, 10);
+    return true;
+}
+
+static void identify(struct identity *me)
+{
+    *me = (struct identity){.pid = (long)getpid()};
+    char state;
+    struct stat st;
+    const char *pod = getenv("TROUPE_POD_UID");
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (f != NULL) {
+        if (fscanf(f, "%36s", me->boot) != 1)
+            me->boot[0] = '\0';
+        fclose(f);
+    }
+    if (stat("/proc/self/ns/pid", &st) == 0)
+        me->ns = (uint64_t)st.st_ino;
+    process_started(me->pid, &me->start, &state);
+    if (pod != NULL && strlen(pod) < sizeof me->pod && strpbrk(pod, " =") == NULL)
+        memcpy(me->pod, pod, strlen(pod) + 1);
+}
+
+void proof_make(char text[STORE_PROOF_BYTES_MAX + 1])
+{
+    struct identity me;
+    identify(&me);
+    snprintf(text, STORE_PROOF_BYTES_MAX + 1,
+             "boot=%s ns=%" PRIu64 " pid=%ld start=%" PRIu64 "%s%s", me.boot, me.ns, me.pid,
+             me.start, me.pod[0] == '\0' ? "" : " pod=", me.pod);
+}
+
+bool proof_is_gone(const char *text)
+{
+    struct identity me, other = {0};
+    identify(&me);
+    int n = sscanf(text, "boot=%39s ns=%" SCNu64 " pid=%ld start=%" SCNu64 " pod=%39s", other.boot,
+                   &other.ns, &other.pid, &other.start, other.pod);
+    if (n < 4 || me.boot[0] == '\0' || me.ns == 0)
+        return false;
+    bool here = strcmp(other.boot, me.boot) == 0 && other.ns == me.ns;
+    if (!here) /* the same pod, another container: that one has ended before this one began */
+        return n == 5 && me.pod[0] != '\0' && strcmp(other.pod, me.pod) == 0;
+    uint64_t start;
+    char state;
+    if (!process_started(other.pid, &start, &state))
+        return true;
+    return start != other.start || state == 'Z' || state == 'X';
+}
