@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "node/shell/nearest.h"
+#include "base/nearest.h"
 #include "troupe/error.h"
 
 enum { KEY_BYTES = 64, NEAR_ENOUGH = 4 };

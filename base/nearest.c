@@ -1,5 +1,5 @@
 /* See nearest.h. Two rows of the Wagner-Fischer table. */
-#include "node/shell/nearest.h"
+#include "base/nearest.h"
 
 #include <string.h>
 

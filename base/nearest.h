@@ -1,6 +1,6 @@
 /* "did you mean …": the nearest of some words. */
-#ifndef TROUPE_SHELL_NEAREST_H
-#define TROUPE_SHELL_NEAREST_H
+#ifndef TROUPE_BASE_NEAREST_H
+#define TROUPE_BASE_NEAREST_H
 
 #include <stddef.h>
 
