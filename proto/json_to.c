@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/utf8.h"
+#include "base/nearest.h"
 #include "proto/json_walk.h"
 #include "troupe/error.h"
 
@@ -47,26 +47,6 @@ static bool is_camel_of(const char *key, const char *name)
     return *key == '\0';
 }
 
-static size_t distance(const char *a, const char *b)
-{
-    enum { WORD = 40 };
-    size_t row[WORD + 1], la = strnlen(a, WORD), lb = strnlen(b, WORD);
-    for (size_t j = 0; j <= lb; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= la; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= lb; j++) {
-            size_t replace = diagonal + (a[i - 1] != b[j - 1]), insert = row[j] + 1,
-                   drop = row[j - 1] + 1;
-            diagonal = row[j];
-            row[j] = replace < insert ? replace : insert;
-            row[j] = drop < row[j] ? drop : row[j];
-        }
-    }
-    return row[lb];
-}
-
 static const ProtobufCFieldDescriptor *
 find_field(struct json_walk *w, const ProtobufCMessageDescriptor *descriptor, const char *key)
 {
@@ -76,7 +56,7 @@ find_field(struct json_walk *w, const ProtobufCMessageDescriptor *descriptor, co
         const ProtobufCFieldDescriptor *f = &descriptor->fields[i];
         if (strcmp(f->name, key) == 0 || is_camel_of(key, f->name))
             return f;
-        size_t d = distance(key, f->name);
+        size_t d = nearest_distance(key, f->name);
         if (d < best) {
             best = d;
             near = f;
