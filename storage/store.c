@@ -15,9 +15,7 @@ struct scheme {
 
 static const struct scheme schemes[] = {
     {"memory:", store_memory_open, NULL},
-#ifdef TROUPE_STORAGE_SQLITE
     {"sqlite:", store_sqlite_open, store_sqlite_migrate},
-#endif
 #ifdef TROUPE_STORAGE_POSTGRES
     {"postgres://", store_postgres_open, store_postgres_migrate},
     {"postgresql://", store_postgres_open, store_postgres_migrate},

@@ -9,7 +9,5 @@ troupe_library(store_contract
   PUBLIC troupe_storage PkgConfig::UV PkgConfig::CMOCKA)
 troupe_test(test_store_memory LABELS unit SOURCES ${storage_dir}/test_store_memory.c
   LIBS store_contract)
-if(TARGET troupe_storage_sqlite)
 troupe_test(test_store_sqlite LABELS unit TIMEOUT 300 SOURCES ${storage_dir}/test_store_sqlite.c
   LIBS store_contract troupe_storage_sqlite PkgConfig::SQLITE)
-endif()
