@@ -48,19 +48,20 @@ static int load_one(struct kinds *kinds, const char *name, char errmsg[KINDS_ERR
     }
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (object == NULL) {
-        snprintf(errmsg, KINDS_ERRMSG_BYTES, "kinds: %s cannot be loaded: %s", path, dlerror());
+        snprintf(errmsg, KINDS_ERRMSG_BYTES, "kinds: %.300s cannot be loaded: %.150s", path,
+                 dlerror());
         return TROUPE_EINVAL;
     }
     entry.object = dlsym(object, "troupe_plugin");
     const struct troupe_plugin *plugin = entry.object == NULL ? NULL : entry.function();
     if (plugin == NULL) {
         snprintf(errmsg, KINDS_ERRMSG_BYTES,
-                 "kinds: %s exports no troupe_plugin: it is not a plug-in of this node", path);
+                 "kinds: %.300s exports no troupe_plugin: it is not a plug-in of this node", path);
         return TROUPE_EINVAL;
     }
     if (plugin->abi != TROUPE_ENTITY_ABI) {
         snprintf(errmsg, KINDS_ERRMSG_BYTES,
-                 "kinds: %s was built for interface %u, this node has %d: build it anew", path,
+                 "kinds: %.300s was built for interface %u, this node has %d: build it anew", path,
                  plugin->abi, TROUPE_ENTITY_ABI);
         return TROUPE_EVERSION;
     }

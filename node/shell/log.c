@@ -135,8 +135,9 @@ size_t log_format_line(char *out, enum log_format format, const char *time, enum
         if (fields[i].value != NULL && fields[i].value[0] != '\0')
             put_field(&l, format, fields[i].key, fields[i].value);
     }
-    memcpy(out + l.len, format == LOG_FORMAT_JSON ? "}\n" : "\n", 3);
-    return l.len + (format == LOG_FORMAT_JSON ? 2 : 1);
+    const char *end = format == LOG_FORMAT_JSON ? "}\n" : "\n";
+    memcpy(out + l.len, end, strlen(end) + 1);
+    return l.len + strlen(end);
 }
 
 /* ---- writing ---- */
