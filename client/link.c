@@ -240,6 +240,9 @@ void link_reap(struct link *l)
     INVARIANT(link_state(l) == LINK_BROKEN);
     pthread_mutex_lock(&l->gate);
     l->gate_closed = true; /* from here on no operation begins */
+    pthread_mutex_lock(&l->mu);
+    l->connection++; /* nor does one of this connection on the next */
+    pthread_mutex_unlock(&l->mu);
     if (l->stream != NULL)
         nng_stream_close(l->stream);
     pthread_mutex_unlock(&l->gate);

@@ -25,7 +25,8 @@ struct link {
     struct link_events events;
     pthread_mutex_t mu;
     pthread_mutex_t gate;
-    bool gate_closed; /* under gate */
+    bool gate_closed;    /* under gate */
+    uint32_t connection; /* which one this is; written under gate and mu, read under either */
 
     nng_stream_dialer *dialer; /* the owner's thread */
     nng_stream *stream;        /* set by the dial, cleared by reap; used under gate */
@@ -44,8 +45,9 @@ struct link {
     /* The connect callback's. */
     uint8_t hello[LINK_HELLO_BYTES];
     size_t hello_sent, hello_got;
-    /* The send callback's. */
+    /* Of whoever sends: link_flush while it starts, then the send callback. */
     size_t send_from;
+    uint32_t send_connection;
     /* The receive callback's. */
     struct {
         uint8_t *data;

@@ -54,14 +54,17 @@ void link_frame_end(struct link *l)
     pthread_mutex_unlock(&l->mu);
 }
 
-/* Gives nng the rest of the buffer that is being sent. */
-static void send_start(struct link *l, struct link_buffer *b, size_t from)
+/* Gives nng the rest of the buffer that is being sent. Unless the connection is gone by now: a
+ * thread can be held up between link_flush's decision and here for as long as it takes to dial the
+ * next. */
+static void send_start(struct link *l, struct link_buffer *b, uint32_t connection)
 {
-    nng_iov iov = {.iov_buf = b->data + from, .iov_len = b->len - from};
-    nng_aio_set_iov(l->send_aio, 1, &iov);
     pthread_mutex_lock(&l->gate);
-    if (!l->gate_closed)
+    if (!l->gate_closed && l->connection == connection) {
+        nng_iov iov = {.iov_buf = b->data + l->send_from, .iov_len = b->len - l->send_from};
+        nng_aio_set_iov(l->send_aio, 1, &iov);
         nng_stream_send(l->stream, l->send_aio);
+    }
     pthread_mutex_unlock(&l->gate);
 }
 
@@ -78,8 +81,9 @@ void link_flush(struct link *l)
     l->sent_bytes = l->queued_bytes;
     l->filling = !l->filling;
     l->send_from = 0;
+    uint32_t connection = l->send_connection = l->connection;
     pthread_mutex_unlock(&l->mu);
-    send_start(l, b, 0);
+    send_start(l, b, connection);
 }
 
 /* The buffer has been sent: empty it, and give a large one back. True when a frame has been refused
@@ -111,7 +115,7 @@ void link__send_done(void *arg)
     l->send_from += nng_aio_count(l->send_aio);
     INVARIANT(l->send_from <= b->len);
     if (l->send_from < b->len) {
-        send_start(l, b, l->send_from);
+        send_start(l, b, l->send_connection);
         return;
     }
     bool starved = send_finished(l, b);
