@@ -1,5 +1,6 @@
 /* Opening and closing a client, and waiting for a batch. See engine.h for what goes on between. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,11 +86,17 @@ static int start(struct troupe_client *c)
         .changed = engine_on_change,
         .data = c,
     };
+    /* Signals are for the program's own threads: ours, and nng's, which the first client starts,
+     * inherit this mask. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = init_tables(c);
     if (rc == 0)
         rc = link_new(&c->link, &events);
     if (rc == 0 && pthread_create(&c->clock, NULL, clock_main, c) != 0)
         rc = TROUPE_ENOMEM;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     c->clock_started = rc == 0;
     return rc;
 }

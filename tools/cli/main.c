@@ -1,0 +1,88 @@
+/* troupe, the command line tool: finds the command and hands over. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/cli/cli.h"
+#include "tools/cli/near.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} commands[] = {
+    {"call", command_call, "call a method of an entity"},
+    {"get", command_get, "show the state of an entity"},
+    {"load", command_load, "make many calls, one JSON object per line"},
+    {"status", command_status, "show how a node is doing"},
+};
+
+enum { COMMANDS_N = sizeof commands / sizeof commands[0] };
+
+static void print_help(FILE *file)
+{
+    fprintf(file, "Usage: troupe COMMAND [OPTION]... [ARGUMENT]...\n\n"
+                  "Talks to a Troupe cluster.\n\nCommands:\n");
+    for (int i = 0; i < COMMANDS_N; i++)
+        fprintf(file, "  %-10s%s\n", commands[i].name, commands[i].help);
+    fprintf(
+        file,
+        "\nEvery command takes --node ADDR (default: $TROUPE_NODE, or 127.0.0.1:7700), --timeout,\n"
+        "--json and --help. `troupe --version` shows the version.\n\n"
+        "Exit codes: 0 OK; 1 the answer was an error; 2 wrong usage; 3 no answer: nobody there, "
+        "or\n"
+        "not in time.\n");
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[COMMANDS_N];
+    for (int i = 0; i < COMMANDS_N; i++)
+        names[i] = commands[i].name;
+    const char *meant = near_find(name, names, COMMANDS_N);
+    if (name[0] == '-') {
+        fprintf(stderr,
+                "troupe: \"%s\" comes before the command; options follow it: troupe COMMAND %s\n"
+                "`troupe --help` lists the commands.\n",
+                name, name);
+        return EXIT_USAGE;
+    }
+    fprintf(stderr, "troupe: there is no command \"%s\"", name);
+    if (meant != NULL)
+        fprintf(stderr, "; did you mean \"%s\"?", meant);
+    fprintf(stderr, "\n`troupe --help` lists the commands.\n");
+    return EXIT_USAGE;
+}
+
+/* Output that could not be written, to a full disk for instance, is no success. */
+static int finish(int code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    perror("troupe: standard output");
+    return code == EXIT_OK ? EXIT_ANSWERED : code;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        (strcmp(argv[1], "help") == 0 && argc == 2)) {
+        print_help(stdout);
+        return finish(EXIT_OK);
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("troupe " TROUPE_VERSION "\n");
+        return finish(EXIT_OK);
+    }
+    char help[] = "--help", *asked[] = {argv[0], help, NULL};
+    bool help_on = strcmp(argv[1], "help") == 0; /* troupe help call */
+    const char *name = argv[help_on ? 2 : 1];
+    for (int i = 0; i < COMMANDS_N; i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return finish(help_on ? commands[i].run(2, asked)
+                                  : commands[i].run(argc - 1, argv + 1));
+    return unknown_command(name);
+}

@@ -1,0 +1,26 @@
+# Completion of the troupe command for bash.
+_troupe()
+{
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    local command=${COMP_WORDS[1]} options="--node --timeout --json --help"
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        mapfile -t COMPREPLY < <(compgen -W "call get load status --help --version" -- "$word")
+        return
+    fi
+    case $before in
+    --ack) mapfile -t COMPREPLY < <(compgen -W "memory replica durable" -- "$word") && return ;;
+    --errors) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
+    --node | --timeout | --batch | --in-flight) return ;;
+    esac
+    case $command in
+    call) options+=" --ack --no-id" ;;
+    load) options+=" --batch --in-flight --ack --errors --strict" ;;
+    status) options+=" --watch" ;;
+    esac
+    if [[ $word == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+    elif [ "$command" = load ]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+    fi
+}
+complete -F _troupe troupe
