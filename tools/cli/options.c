@@ -76,9 +76,9 @@ static void print_help(const struct usage *u)
 
 static int set_number(const struct usage *u, const struct option *o, const char *value)
 {
-    char *end;
+    char *end = NULL;
     errno = 0;
-    unsigned long number = isdigit((unsigned char)value[0]) ? strtoul(value, &end, 10) : 0;
+    unsigned long number = strtoul(value, &end, 10);
     if (!isdigit((unsigned char)value[0]) || *end != '\0' || errno != 0 || number < o->min ||
         number > o->max)
         return usage_error(u->command, "--%s must be a number from %u to %u, not \"%s\"", o->name,

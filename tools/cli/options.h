@@ -17,12 +17,12 @@ enum option_type {
 
 struct option {
     const char *name; /* without the dashes */
-    enum option_type type;
     void *target;
     const char *value; /* what to call the value in the help; NULL for flags */
     const char *help;
-    uint32_t min, max, standard;
     const char *const *choices; /* ends with NULL */
+    enum option_type type;
+    uint32_t min, max, standard;
 };
 
 struct usage {
