@@ -479,6 +479,31 @@ static void load_reports_what_failed(void **state)
     unlink(errors);
 }
 
+static void load_keeps_the_replies(void **state)
+{
+    struct fixture *f = *state;
+    char path[32], replies[] = "/tmp/troupe-replies-XXXXXX", text[4096];
+    close(mkstemp(replies));
+    write_file(path,
+               "{\"entity\": \"venue/1\", \"method\": \"echo\", \"payload\": {\"a\": \"\\n\"}}\n"
+               "{\"entity\": \"venue/1\", \"method\": \"taken\"}\n"
+               "{\"entity\": \"venue/2\", \"method\": \"echo\", \"payload\": {}}\n");
+    assert_int_equal(RUN(f, command_load, "load", path, "--replies", replies), EXIT_ANSWERED);
+    slurp(open(replies, O_RDONLY), text, sizeof text);
+    assert_non_null(strstr(text, "{\"line\":1,\"status\":\"OK\",\"reply\":{\"a\":\"\\n\"}}\n"));
+    assert_non_null(
+        strstr(text, "{\"line\":2,\"status\":\"ALREADY_EXISTS\",\"message\":\"it is there"));
+    assert_non_null(strstr(text, "{\"line\":3,\"status\":\"OK\",\"reply\":{}}\n"));
+    assert_non_null(strstr(f->err, "line 2: ALREADY_EXISTS"));
+    assert_int_equal(RUN(f, command_load, "load", path, "--replies", "/nonexistent/file"),
+                     EXIT_USAGE);
+    assert_non_null(strstr(f->err, "--replies /nonexistent/file: No such file"));
+    assert_int_equal(RUN(f, command_load, "load", path, "--replies", "/dev/full"), EXIT_ANSWERED);
+    assert_non_null(strstr(f->err, "--replies /dev/full: No space left"));
+    unlink(path);
+    unlink(replies);
+}
+
 static void load_stops_when_nobody_answers(void **state)
 {
     struct fixture *f = *state;
@@ -519,6 +544,7 @@ int main(void)
         WITH_NODE(status_tells_how_the_node_is),
         WITH_NODE(load_makes_every_call_in_order),
         WITH_NODE(load_reports_what_failed),
+        WITH_NODE(load_keeps_the_replies),
         WITH_NODE(load_stops_when_nobody_answers),
     };
     return cmocka_run_group_tests_name("cli", tests, NULL, NULL);

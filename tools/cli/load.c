@@ -49,7 +49,8 @@ struct load {
     uint32_t batch_calls, in_flight;
     int ack;
     bool strict;
-    const char *errors_path;
+    const char *errors_path, *replies_path;
+    FILE *errors, *replies; /* NULL: not asked for */
 
     struct lanes lanes;
     struct line_reader reader;
@@ -196,7 +197,7 @@ static int run(struct load *l, const char *path)
     return exit_code(l, rc);
 }
 
-static int run_with(struct load *l, const char *path, int fd, FILE *errors)
+static int run_with(struct load *l, const char *path, int fd)
 {
     struct troupe_client_options options = {.addresses = l->common.node,
                                             .in_flight_max = l->in_flight};
@@ -206,7 +207,7 @@ static int run_with(struct load *l, const char *path, int fd, FILE *errors)
     if (rc == TROUPE_EINVAL)
         return usage_error("load", "%s", errmsg);
     line_reader_init(&l->reader, fd);
-    load_report_init(&l->report, errors);
+    load_report_init(&l->report, l->errors, l->replies);
     struct stat file;
     if (fstat(fd, &file) == 0 && S_ISREG(file.st_mode))
         l->file_bytes = (uint64_t)file.st_size;
@@ -230,6 +231,28 @@ static int run_with(struct load *l, const char *path, int fd, FILE *errors)
     return rc;
 }
 
+/* False, having said why, if the file that an option names cannot be written. */
+static bool open_output(FILE **file, const char *option, const char *path)
+{
+    *file = path == NULL ? NULL : fopen(path, "we");
+    if (path == NULL || *file != NULL)
+        return true;
+    fprintf(stderr, "troupe load: --%s %s: %s\n", option, path, strerror(errno));
+    return false;
+}
+
+/* What could not be written is no success. */
+static int close_output(FILE *file, const char *option, const char *path, int rc)
+{
+    if (file == NULL)
+        return rc;
+    bool failed = ferror(file) != 0;
+    if (fclose(file) == 0 && !failed)
+        return rc;
+    fprintf(stderr, "troupe load: --%s %s: %s\n", option, path, strerror(errno));
+    return rc == EXIT_OK ? EXIT_ANSWERED : rc;
+}
+
 static int open_files(struct load *l, const char *path)
 {
     bool is_stdin = strcmp(path, "-") == 0;
@@ -238,16 +261,12 @@ static int open_files(struct load *l, const char *path)
         fprintf(stderr, "troupe load: %s: %s\n", path, strerror(errno));
         return EXIT_USAGE;
     }
-    FILE *errors = l->errors_path == NULL ? NULL : fopen(l->errors_path, "we");
     int rc = EXIT_USAGE;
-    if (l->errors_path != NULL && errors == NULL)
-        fprintf(stderr, "troupe load: --errors %s: %s\n", l->errors_path, strerror(errno));
-    else
-        rc = run_with(l, is_stdin ? "standard input" : path, fd, errors);
-    if (errors != NULL && fclose(errors) != 0) {
-        fprintf(stderr, "troupe load: --errors %s: %s\n", l->errors_path, strerror(errno));
-        rc = rc == EXIT_OK ? EXIT_ANSWERED : rc;
-    }
+    if (open_output(&l->errors, "errors", l->errors_path) &&
+        open_output(&l->replies, "replies", l->replies_path))
+        rc = run_with(l, is_stdin ? "standard input" : path, fd);
+    rc = close_output(l->errors, "errors", l->errors_path, rc);
+    rc = close_output(l->replies, "replies", l->replies_path, rc);
     if (!is_stdin)
         close(fd);
     return rc;
@@ -287,6 +306,12 @@ int command_load(int argc, char **argv)
          .value = "FILE",
          .help = "write every error there, as lines of JSON; without it the\n"
                  "first 10 are shown"},
+        {.name = "replies",
+         .type = OPTION_TEXT,
+         .target = &l.replies_path,
+         .value = "FILE",
+         .help = "write every answer there as it comes, as lines of JSON with\n"
+                 "the number of the line that it answers"},
         {.name = "strict",
          .type = OPTION_FLAG,
          .target = &l.strict,

@@ -6,9 +6,9 @@
 
 #include "tools/cli/output.h"
 
-void load_report_init(struct load_report *r, FILE *errors)
+void load_report_init(struct load_report *r, FILE *errors, FILE *replies)
 {
-    *r = (struct load_report){.errors = errors};
+    *r = (struct load_report){.errors = errors, .replies = replies};
     pthread_mutex_init(&r->mu, NULL);
 }
 
@@ -24,17 +24,33 @@ void load_report_sent(struct load_report *r, uint64_t calls)
     pthread_mutex_unlock(&r->mu);
 }
 
+static void write_line(FILE *file, json_t *all)
+{
+    json_dumpf(all, file, JSON_COMPACT);
+    putc('\n', file);
+    json_decref(all);
+}
+
+/* One answer; the lock is held. A reply of opaque bytes that are no JSON is left out. */
+static void keep(struct load_report *r, uint64_t line, const struct troupe_call_result *result)
+{
+    bool ok = result->status == TROUPE_OK;
+    struct troupe_bytes text = ok ? result->payload : result->message;
+    json_t *what = ok ? json_loadb((const char *)text.data, text.len, JSON_DECODE_ANY, NULL)
+                      : json_stringn((const char *)text.data, text.len);
+    write_line(r->replies,
+               json_pack("{s:I, s:s, s:o*}", "line", (json_int_t)line, "status",
+                         troupe_status_name((int)result->status), ok ? "reply" : "message", what));
+}
+
 /* One error; the lock is held. */
 static void show(struct load_report *r, uint64_t line, const char *status,
                  struct troupe_bytes message)
 {
     if (r->errors != NULL) {
         json_t *text = json_stringn((const char *)message.data, message.len);
-        json_t *all = json_pack("{s:I, s:s, s:o?}", "line", (json_int_t)line, "status", status,
-                                "message", text);
-        json_dumpf(all, r->errors, JSON_COMPACT);
-        putc('\n', r->errors);
-        json_decref(all);
+        write_line(r->errors, json_pack("{s:I, s:s, s:o?}", "line", (json_int_t)line, "status",
+                                        status, "message", text));
         return;
     }
     if (r->shown++ >= LOAD_ERRORS_SHOWN)
@@ -58,7 +74,15 @@ void load_report_result(struct load_report *r, uint64_t line,
         r->counts.unanswered += !result->answered;
         show(r, line, troupe_status_name((int)status), result->message);
     }
+    if (r->replies != NULL)
+        keep(r, line, result);
     pthread_mutex_unlock(&r->mu);
+}
+
+void load_report_flush(struct load_report *r)
+{
+    if (r->replies != NULL)
+        fflush(r->replies);
 }
 
 void load_report_malformed(struct load_report *r, uint64_t line, const char *why)

@@ -21,17 +21,20 @@ struct load_counts {
 struct load_report {
     pthread_mutex_t mu;
     struct load_counts counts;
-    FILE *errors; /* --errors; NULL: the first few go to stderr */
+    FILE *errors;  /* --errors; NULL: the first few go to stderr */
+    FILE *replies; /* --replies, or NULL */
     uint64_t shown;
     bool progress_line; /* there is a progress bar on stderr that has to be wiped first */
 };
 
-void load_report_init(struct load_report *report, FILE *errors);
+void load_report_init(struct load_report *report, FILE *errors, FILE *replies);
 void load_report_close(struct load_report *report);
 
 void load_report_sent(struct load_report *report, uint64_t calls);
 void load_report_result(struct load_report *report, uint64_t line,
                         const struct troupe_call_result *result);
+/* A batch has landed: whoever follows the replies may see them. */
+void load_report_flush(struct load_report *report);
 void load_report_malformed(struct load_report *report, uint64_t line, const char *why);
 struct load_counts load_report_counts(struct load_report *report);
 

@@ -9,12 +9,12 @@ _troupe()
     fi
     case $before in
     --ack) mapfile -t COMPREPLY < <(compgen -W "memory replica durable" -- "$word") && return ;;
-    --errors) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
+    --errors | --replies) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
     --node | --timeout | --batch | --in-flight) return ;;
     esac
     case $command in
     call) options+=" --ack --no-id" ;;
-    load) options+=" --batch --in-flight --ack --errors --strict" ;;
+    load) options+=" --batch --in-flight --ack --errors --replies --strict" ;;
     status) options+=" --watch" ;;
     esac
     if [[ $word == -* ]]; then
