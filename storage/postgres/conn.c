@@ -1,0 +1,464 @@
+/* One connection, driven by the loop.
+ *
+ * Happy path: DOWN → resolve the host's name (libpq would block on that) → PQconnectPoll by uv_poll
+ * → settings → READY: in pipeline mode, each request is one statement (with its PREPARE before it
+ * the first time) and one sync; answers come in order, and a request is done when its sync is.
+ *
+ * When the connection breaks, or an answer does not come in time, all that is under way on it is
+ * settled: what cannot have been committed (only read, or an error had come) is EUNAVAILABLE, a
+ * write that may have been is EOUTCOME. Then the connection is made anew, with backoff. The
+ * server's "might not have been replicated" counts as unknown, too. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/invariant.h"
+#include "storage/postgres/postgres.h"
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+static void resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res);
+
+void pg_conn_init(struct pg_conn *c, struct pg_store *s)
+{
+    *c = (struct pg_conn){.store = s, .fd = -1, .tail = &c->head};
+}
+
+bool pg_conn_can_take(const struct pg_conn *c)
+{
+    return c->state == PG_READY && c->in_flight < PG_PIPELINE_MAX;
+}
+
+bool pg_conn_is_closed(const struct pg_conn *c)
+{
+    return c->pg == NULL && !c->resolving;
+}
+
+static struct pg_task *task_of(struct store_request *r)
+{
+    return r->impl;
+}
+
+/* ---- the socket ---- */
+
+static void free_poll(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void unwatch(struct pg_conn *c)
+{
+    if (c->poll != NULL) {
+        uv_poll_stop(c->poll);
+        uv_close((uv_handle_t *)c->poll, free_poll);
+    }
+    c->poll = NULL;
+    c->fd = -1;
+    c->events = 0;
+}
+
+/* libpq may change its socket while it connects. */
+static void watch(struct pg_conn *c, int events)
+{
+    int fd = PQsocket(c->pg);
+    if (fd != c->fd) {
+        unwatch(c);
+        if (fd < 0)
+            return;
+        c->poll = calloc(1, sizeof *c->poll);
+        if (c->poll == NULL || uv_poll_init(c->store->loop, c->poll, fd) != 0) {
+            free(c->poll);
+            c->poll = NULL;
+            return;
+        }
+        c->poll->data = c;
+        c->fd = fd;
+    }
+    if (events != c->events && c->poll != NULL)
+        uv_poll_start(c->poll, events, on_poll);
+    c->events = events;
+}
+
+/* ---- breaking ---- */
+
+static void settle(struct pg_conn *c, struct store_request *r, const char *why)
+{
+    struct pg_task *t = task_of(r);
+    bool writes = pg_op(r->op)->writes;
+    if (!writes && !c->store->closing) {
+        pg_requeue(c->store, r); /* within its deadline, another connection may do it */
+        return;
+    }
+    if (writes && t->sent && !t->failed)
+        store__fail(r, TROUPE_EOUTCOME, "store: the connection broke before the answer came: %s",
+                    why);
+    else
+        store__fail(r, TROUPE_EUNAVAILABLE, "store: %s", why);
+    pg_done(c->store, r);
+}
+
+void pg_conn_break(struct pg_conn *c, const char *why)
+{
+    struct pg_store *s = c->store;
+    char text[PG_TEXT_BYTES];
+    snprintf(text, sizeof text, "%.*s", (int)strcspn(why, "\n"), why);
+    bool news = c->state == PG_READY || (c->failures == 0 && c->state != PG_DOWN);
+    unwatch(c);
+    if (c->pg != NULL)
+        PQfinish(c->pg);
+    c->pg = NULL;
+    c->state = PG_DOWN;
+    memset(c->prepared, 0, sizeof c->prepared);
+    c->unreplicated = false;
+    unsigned shift = c->failures < 5 ? c->failures : 5;
+    uint64_t wait = (uint64_t)PG_BACKOFF_MS_MIN << shift;
+    wait = wait < PG_BACKOFF_MS_MAX ? wait : PG_BACKOFF_MS_MAX;
+    uint64_t jitter = ((uintptr_t)c >> 4 ^ uv_hrtime()) % (wait / 4 + 1);
+    c->retry_ms = pg_now_ms(s) + wait + jitter;
+    c->failures++;
+    snprintf(s->last_error, sizeof s->last_error, "%s", text);
+    if (news && !s->closing)
+        pg_log(s, STORE_LOG_WARN, "postgres: %s", text);
+    struct store_request *r = c->head;
+    c->head = NULL;
+    c->tail = &c->head;
+    c->in_flight = 0;
+    while (r != NULL) {
+        struct store_request *next = r->next;
+        settle(c, r, text);
+        r = next;
+    }
+}
+
+/* ---- connecting ---- */
+
+static void on_notice(void *data, const PGresult *result)
+{
+    struct pg_conn *c = data;
+    const char *text = PQresultErrorMessage(result);
+    if (strstr(text, "might not have been replicated") != NULL)
+        c->unreplicated = true;
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    if (severity != NULL && strcmp(severity, "NOTICE") != 0)
+        pg_log(c->store, STORE_LOG_WARN, "postgres: %.*s", (int)strcspn(text, "\n"), text);
+}
+
+/* What the url says, with the address that we resolved and our name. */
+static PGconn *start(struct pg_conn *c)
+{
+    char *error = NULL;
+    PQconninfoOption *options = PQconninfoParse(c->store->url, &error);
+    const char *keys[64], *values[64];
+    size_t n = 0;
+    bool named = false, attrs = false;
+    for (const PQconninfoOption *o = options; o != NULL && o->keyword != NULL && n < 58; o++) {
+        if (o->val == NULL)
+            continue;
+        named |= strcmp(o->keyword, "application_name") == 0;
+        attrs |= strcmp(o->keyword, "target_session_attrs") == 0;
+        keys[n] = o->keyword;
+        values[n++] = o->val;
+    }
+    if (c->hostaddr[0] != '\0') {
+        keys[n] = "hostaddr";
+        values[n++] = c->hostaddr;
+    }
+    if (!named) {
+        keys[n] = "application_name";
+        values[n++] = "troupe";
+    }
+    if (!attrs) {
+        keys[n] = "target_session_attrs";
+        values[n++] = "read-write";
+    }
+    keys[n] = values[n] = NULL;
+    PGconn *pg = options == NULL ? NULL : PQconnectStartParams(keys, values, 0);
+    PQconninfoFree(options);
+    PQfreemem(error);
+    return pg;
+}
+
+static void connect_now(struct pg_conn *c)
+{
+    c->state = PG_CONNECTING;
+    c->pg = start(c);
+    if (c->pg == NULL || PQstatus(c->pg) == CONNECTION_BAD) {
+        pg_conn_break(c, c->pg == NULL ? "out of memory" : PQerrorMessage(c->pg));
+        return;
+    }
+    PQsetNoticeReceiver(c->pg, on_notice, c);
+    watch(c, UV_WRITABLE);
+}
+
+/* The one host's name that has to be resolved: not a list, not a path, not an address already. */
+static bool host_to_resolve(const struct pg_conn *c, char host[256], char port[16])
+{
+    PQconninfoOption *options = PQconninfoParse(c->store->url, NULL);
+    host[0] = '\0';
+    snprintf(port, 16, "5432");
+    for (const PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++) {
+        if (o->val == NULL || o->val[0] == '\0')
+            continue;
+        if (strcmp(o->keyword, "host") == 0)
+            snprintf(host, 256, "%s", o->val);
+        else if (strcmp(o->keyword, "port") == 0)
+            snprintf(port, 16, "%s", o->val);
+        else if (strcmp(o->keyword, "hostaddr") == 0) {
+            host[0] = '\0';
+            break;
+        }
+    }
+    PQconninfoFree(options);
+    return host[0] != '\0' && strpbrk(host, "/,") == NULL;
+}
+
+static void connect_start(struct pg_conn *c)
+{
+    char host[256], port[16];
+    c->started_ms = pg_now_ms(c->store);
+    c->hostaddr[0] = '\0';
+    if (!host_to_resolve(c, host, port)) {
+        connect_now(c);
+        return;
+    }
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    c->state = PG_RESOLVING;
+    c->resolve.data = c;
+    if (uv_getaddrinfo(c->store->loop, &c->resolve, resolved, host, port, &hints) != 0) {
+        pg_conn_break(c, "the host's name cannot be looked up");
+        return;
+    }
+    c->resolving = true;
+}
+
+static void resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
+{
+    struct pg_conn *c = req->data;
+    c->resolving = false;
+    if (status == 0 && res->ai_family == AF_INET)
+        uv_ip4_name((const struct sockaddr_in *)(const void *)res->ai_addr, c->hostaddr,
+                    sizeof c->hostaddr);
+    else if (status == 0 && res->ai_family == AF_INET6)
+        uv_ip6_name((const struct sockaddr_in6 *)(const void *)res->ai_addr, c->hostaddr,
+                    sizeof c->hostaddr);
+    uv_freeaddrinfo(res);
+    if (c->store->closing) {
+        c->state = PG_DOWN;
+        pg_dispatch(c->store);
+    } else if (c->state == PG_RESOLVING && c->hostaddr[0] != '\0') {
+        connect_now(c);
+    } else {
+        char text[PG_TEXT_BYTES];
+        snprintf(text, sizeof text, "the database's host cannot be found: %s", uv_strerror(status));
+        c->state = PG_RESOLVING;
+        pg_conn_break(c, text);
+    }
+}
+
+/* The session's limits: our statements never wait for longer than we do. */
+static void set_up(struct pg_conn *c)
+{
+    char sql[256];
+    snprintf(sql, sizeof sql,
+             "SET statement_timeout = %u; SET lock_timeout = %u; SET "
+             "idle_in_transaction_session_timeout = %u; "
+             "SET search_path = pg_catalog; SET synchronous_commit = on",
+             c->store->timeout_ms, c->store->timeout_ms / 2 + 1, c->store->timeout_ms * 2);
+    c->state = PG_SETTING_UP;
+    if (PQsetnonblocking(c->pg, 1) != 0 || PQsendQuery(c->pg, sql) == 0)
+        pg_conn_break(c, PQerrorMessage(c->pg));
+    else
+        watch(c, UV_READABLE | UV_WRITABLE);
+}
+
+static void on_connecting(struct pg_conn *c)
+{
+    switch (PQconnectPoll(c->pg)) {
+    case PGRES_POLLING_READING:
+        watch(c, UV_READABLE);
+        return;
+    case PGRES_POLLING_WRITING:
+        watch(c, UV_WRITABLE);
+        return;
+    case PGRES_POLLING_OK:
+        set_up(c);
+        return;
+    default:
+        pg_conn_break(c, PQerrorMessage(c->pg));
+    }
+}
+
+static void on_setting_up(struct pg_conn *c)
+{
+    char text[PG_TEXT_BYTES] = "";
+    if (PQflush(c->pg) < 0 || PQconsumeInput(c->pg) == 0) {
+        pg_conn_break(c, PQerrorMessage(c->pg));
+        return;
+    }
+    while (!PQisBusy(c->pg)) {
+        PGresult *result = PQgetResult(c->pg);
+        if (result == NULL) {
+            if (PQenterPipelineMode(c->pg) == 0) {
+                pg_conn_break(c, "the connection refuses pipeline mode");
+                return;
+            }
+            c->state = PG_READY;
+            c->failures = 0;
+            watch(c, UV_READABLE);
+            pg_dispatch(c->store);
+            return;
+        }
+        if (PQresultStatus(result) == PGRES_FATAL_ERROR)
+            snprintf(text, sizeof text, "%s", PQresultErrorMessage(result));
+        PQclear(result);
+        if (text[0] != '\0') {
+            pg_conn_break(c, text);
+            return;
+        }
+    }
+    watch(c, UV_READABLE);
+}
+
+/* ---- sending ---- */
+
+static bool send_statement(struct pg_conn *c, const struct pg_op *op, enum store_op which,
+                           const struct pg_params *p, struct pg_task *t)
+{
+    if (!c->store->prepare)
+        return PQsendQueryParams(c->pg, op->sql, p->n, p->types, p->values, p->lengths, p->formats,
+                                 1) != 0;
+    t->expect_prepare = !c->prepared[which];
+    if (t->expect_prepare && PQsendPrepare(c->pg, op->name, op->sql, p->n, p->types) == 0)
+        return false;
+    c->prepared[which] = true;
+    return PQsendQueryPrepared(c->pg, op->name, p->n, p->values, p->lengths, p->formats, 1) != 0;
+}
+
+static bool flush(struct pg_conn *c)
+{
+    int rc = PQflush(c->pg);
+    if (rc < 0)
+        return false;
+    watch(c, rc == 0 ? UV_READABLE : UV_READABLE | UV_WRITABLE);
+    return true;
+}
+
+void pg_conn_send(struct pg_conn *c, struct store_request *r)
+{
+    struct pg_store *s = c->store;
+    struct pg_task *t = task_of(r);
+    const struct pg_op *op = pg_op(r->op);
+    struct pg_params p;
+    arena_reset(&s->params);
+    pg_params_init(&p, &s->params);
+    op->params(s, r, &p);
+    if (p.failed) {
+        store__fail(r, TROUPE_EUNAVAILABLE, "store: out of memory for a statement");
+        pg_done(s, r);
+        return;
+    }
+    *t = (struct pg_task){.deadline_ms = t->deadline_ms, .sent_ms = pg_now_ms(s), .sent = true};
+    r->error = 0;
+    r->next = NULL;
+    *c->tail = r;
+    c->tail = &r->next;
+    c->in_flight++;
+    if (!send_statement(c, op, r->op, &p, t) || PQpipelineSync(c->pg) == 0 || !flush(c))
+        pg_conn_break(c, PQerrorMessage(c->pg));
+}
+
+/* ---- reading ---- */
+
+static void finish_head(struct pg_conn *c)
+{
+    struct store_request *r = c->head;
+    INVARIANT(r != NULL);
+    c->head = r->next;
+    if (c->head == NULL)
+        c->tail = &c->head;
+    c->in_flight--;
+    if (r->error == 0 && c->unreplicated && pg_op(r->op)->writes)
+        store__fail(r, TROUPE_EOUTCOME, "store: the commit might not have been replicated");
+    c->unreplicated = false;
+    pg_done(c->store, r);
+}
+
+static void on_result(struct pg_conn *c, PGresult *result)
+{
+    struct store_request *r = c->head;
+    ExecStatusType status = PQresultStatus(result);
+    if (r == NULL)
+        return;
+    struct pg_task *t = task_of(r);
+    if (status == PGRES_PIPELINE_SYNC) {
+        finish_head(c);
+    } else if (status == PGRES_FATAL_ERROR) {
+        const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+        if (t->expect_prepare)
+            c->prepared[r->op] = false;
+        t->failed = true;
+        pg_op_fail(r, sqlstate == NULL ? "58000" : sqlstate,
+                   text == NULL ? PQresultErrorMessage(result) : text);
+    } else if (status == PGRES_PIPELINE_ABORTED) {
+        return; /* the error before it says why */
+    } else if (t->expect_prepare) {
+        t->expect_prepare = false;
+    } else if (r->error == 0) {
+        pg_op(r->op)->result(c->store, r, result);
+    }
+}
+
+static void on_ready(struct pg_conn *c, int events)
+{
+    if (PQconsumeInput(c->pg) == 0 || ((events & UV_WRITABLE) != 0 && !flush(c))) {
+        pg_conn_break(c, PQerrorMessage(c->pg));
+        return;
+    }
+    int ends = 0; /* a NULL ends each statement's results; two in a row: nothing more */
+    while (c->state == PG_READY && c->head != NULL && ends < 2 && !PQisBusy(c->pg)) {
+        PGresult *result = PQgetResult(c->pg);
+        ends = result == NULL ? ends + 1 : 0;
+        if (result != NULL)
+            on_result(c, result);
+        PQclear(result);
+    }
+    if (c->state == PG_READY && PQstatus(c->pg) == CONNECTION_BAD)
+        pg_conn_break(c, PQerrorMessage(c->pg));
+    pg_dispatch(c->store);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct pg_conn *c = poll->data;
+    if (status < 0) {
+        pg_conn_break(c, uv_strerror(status));
+        return;
+    }
+    switch (c->state) {
+    case PG_CONNECTING:
+        on_connecting(c);
+        return;
+    case PG_SETTING_UP:
+        on_setting_up(c);
+        return;
+    case PG_READY:
+        on_ready(c, events);
+        return;
+    case PG_DOWN:
+    case PG_RESOLVING:
+        return;
+    }
+}
+
+/* ---- time ---- */
+
+void pg_conn_tick(struct pg_conn *c, uint64_t now_ms)
+{
+    struct pg_store *s = c->store;
+    if (c->state == PG_DOWN && now_ms >= c->retry_ms && !c->resolving)
+        connect_start(c);
+    else if ((c->state == PG_CONNECTING || c->state == PG_SETTING_UP) &&
+             now_ms > c->started_ms + PG_CONNECT_MS)
+        pg_conn_break(c, "connecting takes too long");
+    else if (c->head != NULL && now_ms > task_of(c->head)->sent_ms + s->timeout_ms + PG_SLACK_MS)
+        pg_conn_break(c, "the server does not answer in time");
+}

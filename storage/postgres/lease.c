@@ -1,0 +1,121 @@
+/* Register, renew, leave: parameters and results. */
+#include <stdio.h>
+#include <string.h>
+
+#include "storage/postgres/postgres.h"
+
+static const char *text_of(struct store_request *r, const PGresult *result, int row, int column)
+{
+    return (const char *)arena_copy(r->arena, pg_get_bytes(result, row, column)).data;
+}
+
+void pg_register_params(const struct pg_store *s, const struct store_request *r,
+                        struct pg_params *p)
+{
+    const struct store_register *reg = &r->u.reg;
+    pg_add_text(p, s->cluster);
+    pg_add_int4(p, s->partitions);
+    pg_add_text(p, reg->name);
+    pg_add_int8(p, reg->incarnation);
+    pg_add_text(p, reg->addr);
+    pg_add_text(p, reg->proof);
+    pg_add_int8(p, reg->ttl_ms);
+    pg_add_bool(p, reg->supersede);
+    pg_add_int8(p, reg->supersede_generation);
+    pg_add_int8(p, reg->supersede_renew_seq);
+}
+
+int pg_register_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
+{
+    struct store_register *reg = &r->u.reg;
+    if (PQntuples(result) != 1 || PQnfields(result) != 12)
+        return store__fail(r, TROUPE_EVERSION,
+                           "store: node_register answers strangely; run: troupe-node migrate");
+    uint64_t outcome = pg_get_int(result, 0, 0);
+    struct troupe_bytes uid = pg_get_bytes(result, 0, 2);
+    if (uid.len != STORE_UID_BYTES)
+        return store__fail(r, TROUPE_EVERSION, "store: the cluster's uid is malformed");
+    memcpy(reg->cluster_uid, uid.data, uid.len);
+    reg->cluster_uid[uid.len] = '\0';
+    if (outcome == 2)
+        return store__fail(r, TROUPE_EVERSION,
+                           "the cluster '%s' has %d partitions, not %u, and that cannot be "
+                           "changed: set partitions to it",
+                           s->cluster, (int)pg_get_int(result, 0, 3), s->partitions);
+    if (outcome == 0) {
+        reg->generation = pg_get_int(result, 0, 1);
+        return 0;
+    }
+    reg->holder = (struct store_node){
+        .name = reg->name,
+        .generation = pg_get_int(result, 0, 4),
+        .incarnation = pg_get_int(result, 0, 5),
+        .addr = text_of(r, result, 0, 6),
+        .proof = text_of(r, result, 0, 7),
+        .renew_seq = pg_get_int(result, 0, 8),
+        .ttl_ms = (uint32_t)pg_get_int(result, 0, 9),
+        .state = STORE_NODE_ACTIVE,
+        .expired = pg_get_bool(result, 0, 10),
+        .age_ms = pg_get_int(result, 0, 11),
+    };
+    if (reg->holder.addr == NULL || reg->holder.proof == NULL)
+        return store__fail_memory(r);
+    return store__fail(r, TROUPE_EBUSY, "the name '%s' is held by a run at %s, renewed %llu ms ago",
+                       reg->name, reg->holder.addr, (unsigned long long)reg->holder.age_ms);
+}
+
+void pg_renew_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p)
+{
+    pg_add_text(p, s->cluster);
+    pg_add_text(p, r->u.renew.name);
+    pg_add_int8(p, r->u.renew.generation);
+    pg_add_int8(p, r->u.renew.ttl_ms);
+}
+
+int pg_renew_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
+{
+    (void)s;
+    struct store_renew *renew = &r->u.renew;
+    int rows = PQntuples(result);
+    if (rows == 0 || !pg_get_bool(result, 0, 0))
+        return store__fail(r, TROUPE_EFENCED,
+                           "the lease of '%s' is gone: it was evicted or superseded", renew->name);
+    renew->renew_seq = pg_get_int(result, 0, 6);
+    renew->timeline = pg_get_int(result, 0, 7);
+    renew->others = arena_calloc(r->arena, (size_t)rows, sizeof *renew->others);
+    if (renew->others == NULL)
+        return store__fail_memory(r);
+    for (int row = 1; row < rows; row++) {
+        struct store_node *n = &renew->others[renew->others_n++];
+        *n = (struct store_node){
+            .name = text_of(r, result, row, 1),
+            .generation = pg_get_int(result, row, 2),
+            .incarnation = pg_get_int(result, row, 3),
+            .addr = text_of(r, result, row, 4),
+            .proof = text_of(r, result, row, 5),
+            .renew_seq = pg_get_int(result, row, 6),
+            .ttl_ms = (uint32_t)pg_get_int(result, row, 7),
+            .state = (enum store_node_state)pg_get_int(result, row, 8),
+            .expired = pg_get_bool(result, row, 9),
+            .age_ms = pg_get_int(result, row, 10),
+        };
+        if (n->name == NULL || n->addr == NULL || n->proof == NULL)
+            return store__fail_memory(r);
+    }
+    return 0;
+}
+
+void pg_leave_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p)
+{
+    pg_add_text(p, s->cluster);
+    pg_add_text(p, r->u.leave.name);
+    pg_add_int8(p, r->u.leave.generation);
+}
+
+int pg_leave_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
+{
+    (void)s;
+    (void)r;
+    (void)result;
+    return 0;
+}

@@ -1,0 +1,144 @@
+/* One statement per operation, and what its errors mean. */
+#include <stdio.h>
+#include <string.h>
+
+#include "storage/postgres/postgres.h"
+
+static const struct pg_op OPS[PG_OPS] = {
+    [STORE_REGISTER] =
+        {.name = "troupe_register",
+         .sql = "SELECT * FROM troupe.node_register($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+         .writes = true,
+         .params = pg_register_params,
+         .result = pg_register_result},
+    /* Our own row first; then everybody else who is active. */
+    [STORE_RENEW] =
+        {.name = "troupe_renew",
+         .sql = "WITH me AS ("
+                " UPDATE troupe.node_lease SET renewed_at = clock_timestamp(), renew_seq = "
+                "renew_seq + 1, ttl_ms = $4"
+                " WHERE cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
+                " AND name = $2 AND generation = $3 AND state = 0 RETURNING renew_seq) "
+                "SELECT true, ''::text, 0::int8, 0::int8, ''::text, ''::text, me.renew_seq,"
+                " ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int8, 0, "
+                "false, 0::int8 FROM me "
+                "UNION ALL "
+                "SELECT false, l.name, l.generation, l.incarnation, l.addr, l.proof, l.renew_seq, "
+                "l.ttl_ms, l.state,"
+                " clock_timestamp() > l.renewed_at + l.ttl_ms * interval '1 ms',"
+                " greatest(0, extract(epoch FROM clock_timestamp() - l.renewed_at) * 1000)::int8"
+                " FROM troupe.node_lease l, me"
+                " WHERE l.cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
+                " AND l.name <> $2 AND l.state = 0 ORDER BY 1 DESC, 2",
+         .writes = true,
+         .params = pg_renew_params,
+         .result = pg_renew_result},
+    [STORE_LEAVE] = {.name = "troupe_leave",
+                     .sql =
+                         "UPDATE troupe.node_lease SET state = 1"
+                         " WHERE cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
+                         " AND name = $2 AND generation = $3 AND state = 0",
+                     .writes = true,
+                     .params = pg_leave_params,
+                     .result = pg_leave_result},
+    [STORE_CLAIM] = {.name = "troupe_claim",
+                     .sql = "SELECT * FROM troupe.partition_claim($1, $2, $3, $4)",
+                     .writes = true,
+                     .params = pg_claim_params,
+                     .result = pg_claim_result},
+    [STORE_LOAD] = {.name = "troupe_load",
+                    .sql = "SELECT k.ord, e.epoch, e.version, e.deleted, e.state, e.dedup"
+                           " FROM unnest($2::int4[], $3::text[], $4::bytea[]) WITH ORDINALITY k "
+                           "(pid, kind, id, ord)"
+                           " JOIN troupe.entity e"
+                           " ON e.cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
+                           " AND e.pid = k.pid AND e.kind = k.kind AND e.id = k.id",
+                    .params = pg_load_params,
+                    .result = pg_load_result},
+    /* The fence holds the partition rows FOR SHARE until the commit: a claim waits for us, or we
+     * see the claim (the locked row is read again after a wait). FOR KEY SHARE would not do: a
+     * claim changes no key. */
+    [STORE_SAVE] =
+        {.name = "troupe_save",
+         .sql = "WITH c AS MATERIALIZED (SELECT id FROM troupe.cluster_meta WHERE name = $1), "
+                "fence AS MATERIALIZED ("
+                " SELECT p.cluster_id, p.pid FROM unnest($4::int4[], $5::int8[]) b (pid, epoch)"
+                " JOIN troupe.partition p ON p.cluster_id = (SELECT id FROM c) AND p.pid = b.pid"
+                " WHERE p.epoch = b.epoch AND p.owner = $2 AND p.owner_generation = $3"
+                " ORDER BY p.pid FOR SHARE OF p), "
+                "ins AS ("
+                " INSERT INTO troupe.entity AS e (cluster_id, pid, kind, id, epoch, version, "
+                "deleted, state, dedup)"
+                " SELECT f.cluster_id, r.* FROM unnest($6::int4[], $7::text[], $8::bytea[], "
+                "$9::int8[], $10::int8[],"
+                " $11::bool[], $12::bytea[], $13::bytea[])"
+                " r (pid, kind, id, epoch, version, deleted, state, dedup) JOIN fence f ON f.pid = "
+                "r.pid"
+                " ON CONFLICT (cluster_id, pid, kind, id) DO UPDATE SET epoch = excluded.epoch,"
+                " version = excluded.version, deleted = excluded.deleted, state = excluded.state,"
+                " dedup = excluded.dedup WHERE (e.epoch, e.version) <= (excluded.epoch, "
+                "excluded.version)"
+                " RETURNING 1) "
+                "SELECT -1, (SELECT count(*) FROM ins) UNION ALL SELECT f.pid, 0 FROM fence f",
+         .writes = true,
+         .params = pg_save_params,
+         .result = pg_save_result},
+    [STORE_OWNERS] =
+        {.name = "troupe_owners",
+         .sql = "WITH c AS MATERIALIZED (SELECT id FROM troupe.cluster_meta WHERE name = $1) "
+                "SELECT 0, p.pid::int8, p.epoch, p.owner_generation, p.owner, NULL::text, 0::int8, "
+                "0, false, 0::int8"
+                " FROM troupe.partition p WHERE p.cluster_id = (SELECT id FROM c) "
+                "UNION ALL "
+                "SELECT 1, l.generation, l.incarnation, l.renew_seq, l.name, l.addr || chr(10) || "
+                "l.proof, l.ttl_ms, l.state,"
+                " clock_timestamp() > l.renewed_at + l.ttl_ms * interval '1 ms',"
+                " greatest(0, extract(epoch FROM clock_timestamp() - l.renewed_at) * 1000)::int8"
+                " FROM troupe.node_lease l WHERE l.cluster_id = (SELECT id FROM c) ORDER BY 1, 2",
+         .params = pg_owners_params,
+         .result = pg_owners_result},
+};
+
+const struct pg_op *pg_op(enum store_op op)
+{
+    return &OPS[op];
+}
+
+static bool is_one_of(const char *sqlstate, const char *const *prefixes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strncmp(sqlstate, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+#define IS_ONE_OF(sqlstate, prefixes)                                                              \
+    is_one_of(sqlstate, prefixes, sizeof(prefixes) / sizeof(prefixes)[0])
+
+void pg_op_fail(struct store_request *r, const char *sqlstate, const char *text)
+{
+    /* Serialization, deadlock, lock and statement timeouts, resources, shutdown, standby: later. */
+    static const char *const later[] = {"40", "55P03", "57014", "53", "57P", "25006", "08", "58"};
+    static const char *const data[] = {"22", "23", "54"};
+    static const char *const schema[] = {"3F000", "42P01", "42703", "42883"};
+    static const char *const rights[] = {"42501"};
+    int len = (int)strcspn(text, "\n");
+    if (IS_ONE_OF(sqlstate, later))
+        store__fail(r, TROUPE_EUNAVAILABLE, "store: %.*s (%s)", len, text, sqlstate);
+    else if (IS_ONE_OF(sqlstate, data))
+        store__fail(r, TROUPE_EREJECTED, "store: %.*s (%s)", len, text, sqlstate);
+    else if (IS_ONE_OF(sqlstate, schema))
+        store__fail(r, TROUPE_EVERSION,
+                    "store: the schema does not fit this program; run: troupe-node migrate --store "
+                    "… (%.*s)",
+                    len, text);
+    else if (IS_ONE_OF(sqlstate, rights))
+        store__fail(
+            r, TROUPE_EUNAVAILABLE,
+            "store: the role has no right to the schema troupe: grant it, or use its owner (%.*s)",
+            len, text);
+    else
+        store__fail(r, TROUPE_EUNAVAILABLE, "store: unexpected error %s: %.*s", sqlstate, len,
+                    text);
+}

@@ -1,0 +1,113 @@
+/* Claim and owners: parameters and results. */
+#include <string.h>
+
+#include "storage/postgres/postgres.h"
+
+void pg_claim_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p)
+{
+    const struct store_claim *claim = &r->u.claim;
+    pg_add_text(p, s->cluster);
+    pg_add_text(p, claim->name);
+    pg_add_int8(p, claim->generation);
+    struct pg_array pids =
+        pg_add_array(p, PG_INT4_ARRAY, PG_INT4, claim->pids_n, claim->pids_n * 4);
+    for (size_t i = 0; i < claim->pids_n; i++)
+        pg_put_int4(&pids, claim->pids[i]);
+}
+
+int pg_claim_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
+{
+    (void)s;
+    struct store_claim *claim = &r->u.claim;
+    int rows = PQntuples(result);
+    if (rows == 0)
+        return store__fail(r, TROUPE_EFENCED, "'%s' may not claim: its lease is gone", claim->name);
+    claim->claimed_n = 0;
+    claim->claimed = arena_calloc(r->arena, (size_t)rows, sizeof *claim->claimed);
+    if (claim->claimed == NULL)
+        return store__fail_memory(r);
+    for (int row = 1; row < rows; row++) { /* the first one only says that we are alive */
+        claim->claimed[claim->claimed_n++] = (struct store_claimed){
+            .pid = (store_pid)pg_get_int(result, row, 0),
+            .epoch = pg_get_int(result, row, 1),
+            .epoch_prev = pg_get_int(result, row, 2),
+        };
+    }
+    return 0;
+}
+
+void pg_owners_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p)
+{
+    (void)r;
+    pg_add_text(p, s->cluster);
+}
+
+/* addr and proof come in one column, with a line feed between them. */
+static int node_of(struct store_request *r, const PGresult *result, int row, struct store_node *n)
+{
+    struct troupe_bytes name = arena_copy(r->arena, pg_get_bytes(result, row, 4));
+    struct troupe_bytes both = arena_copy(r->arena, pg_get_bytes(result, row, 5));
+    if (name.data == NULL || both.data == NULL)
+        return store__fail_memory(r);
+    char *text = arena_printf(r->arena, "%s", (const char *)both.data);
+    char *feed = text == NULL ? NULL : strchr(text, '\n');
+    if (feed == NULL)
+        return store__fail_memory(r);
+    *feed = '\0';
+    *n = (struct store_node){
+        .name = (const char *)name.data,
+        .generation = pg_get_int(result, row, 1),
+        .incarnation = pg_get_int(result, row, 2),
+        .addr = text,
+        .proof = feed + 1,
+        .renew_seq = pg_get_int(result, row, 3),
+        .ttl_ms = (uint32_t)pg_get_int(result, row, 6),
+        .state = (enum store_node_state)pg_get_int(result, row, 7),
+        .expired = pg_get_bool(result, row, 8),
+        .age_ms = pg_get_int(result, row, 9),
+    };
+    return 0;
+}
+
+static uint32_t node_index(const struct store_owners *map, struct troupe_bytes name)
+{
+    for (size_t i = 0; i < map->nodes_n; i++) {
+        if (troupe_bytes_equal(troupe_bytes_of(map->nodes[i].name), name))
+            return (uint32_t)i;
+    }
+    return UINT32_MAX;
+}
+
+int pg_owners_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
+{
+    struct store_owners *map = &r->u.owners;
+    int rows = PQntuples(result), partitions = 0;
+    while (partitions < rows && pg_get_int(result, partitions, 0) == 0)
+        partitions++;
+    if (partitions == 0)
+        return store__fail(r, TROUPE_EVERSION, "the cluster '%s' does not exist in this store yet",
+                           s->cluster);
+    map->owners_n = (size_t)partitions;
+    map->nodes_n = 0;
+    map->owners = arena_calloc(r->arena, map->owners_n, sizeof *map->owners);
+    map->nodes = arena_calloc(r->arena, (size_t)(rows - partitions), sizeof *map->nodes);
+    if (map->owners == NULL || map->nodes == NULL)
+        return store__fail_memory(r);
+    for (int row = partitions; row < rows; row++) {
+        int rc = node_of(r, result, row, &map->nodes[map->nodes_n]);
+        if (rc != 0)
+            return rc;
+        map->nodes_n++;
+    }
+    for (int row = 0; row < partitions; row++) {
+        if (pg_get_int(result, row, 1) != (uint64_t)row)
+            return store__fail(r, TROUPE_EVERSION, "store: the partition table of '%s' has gaps",
+                               s->cluster);
+        struct store_owner *o = &map->owners[row];
+        o->epoch = pg_get_int(result, row, 2);
+        o->generation = pg_get_int(result, row, 3);
+        o->node = PQgetisnull(result, row, 4) ? UINT32_MAX
+                                              : node_index(map, pg_get_bytes(result, row, 4));
+    }
+    return 0;
+}

@@ -1,0 +1,146 @@
+/* What the files of this folder share.
+ *
+ *   postgres.c   the store: queue, choice of a connection, deadlines
+ *   conn.c       one connection: connecting, pipelining, reading, breaking
+ *   ops.c        which statement belongs to which operation; what an SQLSTATE means
+ *   lease.c partitions.c rows.c   parameters and results of the operations
+ *   params.c     binary parameters             migrate.c   the schema */
+#ifndef TROUPE_POSTGRES_POSTGRES_H
+#define TROUPE_POSTGRES_POSTGRES_H
+
+#include <libpq-fe.h>
+#include <uv.h>
+
+#include "storage/postgres/params.h"
+#include "storage/request.h"
+#include "storage/store.h"
+
+enum {
+    PG_PIPELINE_MAX = 4,  /* requests under way on one connection */
+    PG_CONNECT_MS = 5000, /* for one attempt */
+    PG_BACKOFF_MS_MIN = 100,
+    PG_BACKOFF_MS_MAX = 2000,
+    PG_TICK_MS = 50,
+    PG_SLACK_MS =
+        1000, /* an answer this much later than statement_timeout: the connection is dead */
+    PG_CONNECTIONS_MAX = 64,
+    PG_OPS = STORE_OWNERS + 1,
+    PG_TEXT_BYTES = 256,
+};
+
+/* A request on its way: request->impl, from submit to done. */
+struct pg_task {
+    uint64_t deadline_ms; /* while it waits for a connection */
+    uint64_t sent_ms;
+    bool expect_prepare; /* the next result belongs to the PREPARE before it */
+    bool failed;         /* an error result came */
+    bool sent;
+    char sqlstate[6];
+};
+
+enum pg_conn_state { PG_DOWN, PG_RESOLVING, PG_CONNECTING, PG_SETTING_UP, PG_READY };
+
+struct pg_store;
+
+struct pg_conn {
+    struct pg_store *store;
+    enum pg_conn_state state;
+    PGconn *pg;
+    uv_poll_t *poll; /* on the heap: closing takes a turn of the loop, and by then there may be
+                        another one */
+    int fd, events;
+    uv_getaddrinfo_t resolve;
+    bool resolving;
+    char hostaddr[64];
+    uint64_t retry_ms, started_ms;
+    unsigned failures;
+    bool prepared[PG_OPS];
+    bool unreplicated; /* a commit was confirmed by the primary alone */
+    bool closing;
+    struct store_request *head, **tail; /* under way, oldest first */
+    unsigned in_flight;
+};
+
+struct pg_store {
+    struct store base;
+    uv_loop_t *loop;
+    uv_timer_t tick;
+    char *url, *cluster;
+    uint32_t partitions, timeout_ms;
+    bool prepare;
+    void (*log)(void *data, enum store_log_level level, const char *message);
+    void *log_data;
+    struct pg_conn *conns; /* the first one is the lease's */
+    unsigned conns_n;
+    struct store_request *waiting, **waiting_tail; /* for a connection of the pool */
+    struct store_request *lease, **lease_tail;     /* for the lease's */
+    struct arena params;                           /* of the statement that is being sent */
+    char last_error[PG_TEXT_BYTES];                /* why there is no connection */
+    struct store_request *rejected; /* wrong from the start: answered with the next tick */
+    uv_work_t migrate;
+    bool migrating, migrated; /* whether there is a schema is being looked at; was found */
+    uint64_t migrate_ms;      /* look again then */
+    char migrate_error[STORE_ERRMSG_BYTES];
+    unsigned outstanding;
+    bool closing, tick_closed;
+    void (*closed)(void *data);
+    void *closed_data;
+};
+
+/* ---- ops.c ---- */
+struct pg_op {
+    const char *name; /* of the prepared statement */
+    const char *sql;
+    bool writes;
+    void (*params)(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
+    /* 0, or store__fail. */
+    int (*result)(const struct pg_store *s, struct store_request *r, const PGresult *result);
+};
+const struct pg_op *pg_op(enum store_op op);
+/* Sets the request's error from an SQLSTATE and the server's text. */
+void pg_op_fail(struct store_request *r, const char *sqlstate, const char *text);
+
+void pg_register_params(const struct pg_store *s, const struct store_request *r,
+                        struct pg_params *p);
+int pg_register_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
+void pg_renew_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
+int pg_renew_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
+void pg_leave_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
+int pg_leave_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
+void pg_claim_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
+int pg_claim_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
+void pg_owners_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
+int pg_owners_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
+void pg_load_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
+int pg_load_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
+void pg_save_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
+int pg_save_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
+
+/* ---- conn.c ---- */
+void pg_conn_init(struct pg_conn *c, struct pg_store *s);
+/* Begins to connect if it is time to. */
+void pg_conn_tick(struct pg_conn *c, uint64_t now_ms);
+bool pg_conn_can_take(const struct pg_conn *c);
+/* Sends a request; it is the connection's until pg_done. */
+void pg_conn_send(struct pg_conn *c, struct store_request *r);
+/* Gives up the connection; requests under way fail as it must be. */
+void pg_conn_break(struct pg_conn *c, const char *why);
+bool pg_conn_is_closed(const struct pg_conn *c);
+
+/* ---- migrate.c ---- */
+/* Makes the schema where there is none of ours, leaves any other alone. */
+int store_postgres_migrate_if_empty(const char *url, void (*report)(void *data, const char *line),
+                                    void *data, char errmsg[STORE_ERRMSG_BYTES]);
+
+/* ---- postgres.c ---- */
+uint64_t pg_now_ms(const struct pg_store *s);
+/* The request is finished, with error set. */
+void pg_done(struct pg_store *s, struct store_request *r);
+/* Back to where it waits for a connection: it was not sent, or may be sent again. */
+void pg_requeue(struct pg_store *s, struct store_request *r);
+/* A connection can take more, or has closed. */
+void pg_dispatch(struct pg_store *s);
+void pg_log(struct pg_store *s, enum store_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif
