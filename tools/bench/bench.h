@@ -1,0 +1,41 @@
+/* troupe-bench: measures a real node, and next to every figure, in the same run on the same
+ * machine, the limit that something simpler sets: a bare nng echo, a bare database. A shared or
+ * throttled machine moves both, so their ratio says more than either; each is taken several times
+ * in turns (A, B, A, B, …), and medians are what counts. */
+#ifndef TROUPE_BENCH_BENCH_H
+#define TROUPE_BENCH_BENCH_H
+
+#include "tools/bench/options.h"
+#include "tools/bench/report.h"
+#include "tools/bench/sandbox.h"
+
+enum { BENCH_ERRMSG_BYTES = 1024 };
+
+struct bench {
+    const struct options *options;
+    struct sandbox sandbox;
+    struct report report;
+    char errmsg[BENCH_ERRMSG_BYTES];
+};
+
+/* Sets errmsg; returns -1, so that one can write `return bench_fail(…)`. */
+int bench_fail(struct bench *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A line on stderr about what is being done. */
+void bench_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* "[3/5]" for bench_say: which round of how many. Static storage. */
+const char *bench_round(const struct bench *b, uint32_t round);
+
+/* The benchmarks, each in a file of its name. 0, or -1 with errmsg. */
+int bench_single(struct bench *b);
+int bench_batch(struct bench *b);
+int bench_memory(struct bench *b);
+int bench_durable(struct bench *b);
+int bench_cold(struct bench *b);
+int bench_runtime(struct bench *b);
+
+/* What troupe-bench does when it is started by itself: as the echo server, and as the process that
+ * has nothing but a runtime in it. Both return the exit code. */
+int echo_main(const char *url);
+int memory_main(const char *entities);
+
+#endif
