@@ -79,7 +79,8 @@ static const struct pg_op OPS[PG_OPS] = {
                 " dedup = excluded.dedup WHERE (e.epoch, e.version) <= (excluded.epoch, "
                 "excluded.version)"
                 " RETURNING 1) "
-                "SELECT -1, (SELECT count(*) FROM ins) UNION ALL SELECT f.pid, 0 FROM fence f",
+                "SELECT -1, (SELECT count(*) FROM ins) UNION ALL SELECT f.pid, 0 FROM fence f "
+                "ORDER BY 1",
          .writes = true,
          .params = pg_save_params,
          .result = pg_save_result},
@@ -102,6 +103,25 @@ static const struct pg_op OPS[PG_OPS] = {
 const struct pg_op *pg_op(enum store_op op)
 {
     return &OPS[op];
+}
+
+/* What a write answers must have its memory before it is sent: an answer that cannot be taken would
+ * leave a change that nobody knows of. */
+int pg_op_reserve(struct store_request *r)
+{
+    struct store_claim *claim = &r->u.claim;
+    struct store_save *save = &r->u.save;
+    if (r->op == STORE_CLAIM) {
+        claim->claimed_n = 0;
+        claim->claimed = arena_alloc(r->arena, claim->pids_n * sizeof *claim->claimed);
+        return claim->claimed == NULL ? store__fail_memory(r) : 0;
+    }
+    if (r->op == STORE_SAVE) {
+        save->fenced_n = 0;
+        save->fenced = arena_alloc(r->arena, save->rows_n * sizeof *save->fenced);
+        return save->fenced == NULL ? store__fail_memory(r) : 0;
+    }
+    return 0;
 }
 
 static bool is_one_of(const char *sqlstate, const char *const *prefixes, size_t n)

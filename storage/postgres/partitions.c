@@ -23,10 +23,8 @@ int pg_claim_result(const struct pg_store *s, struct store_request *r, const PGr
     if (rows == 0)
         return store__fail(r, TROUPE_EFENCED, "'%s' may not claim: its lease is gone", claim->name);
     claim->claimed_n = 0;
-    claim->claimed = arena_calloc(r->arena, (size_t)rows, sizeof *claim->claimed);
-    if (claim->claimed == NULL)
-        return store__fail_memory(r);
-    for (int row = 1; row < rows; row++) { /* the first one only says that we are alive */
+    for (int row = 1; row < rows && claim->claimed_n < claim->pids_n;
+         row++) { /* the first one only says that we are alive */
         claim->claimed[claim->claimed_n++] = (struct store_claimed){
             .pid = (store_pid)pg_get_int(result, row, 0),
             .epoch = pg_get_int(result, row, 1),
@@ -78,15 +76,13 @@ static uint32_t node_index(const struct store_owners *map, struct troupe_bytes n
     return UINT32_MAX;
 }
 
+/* No rows: the cluster does not exist yet. */
 int pg_owners_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
 {
     struct store_owners *map = &r->u.owners;
     int rows = PQntuples(result), partitions = 0;
     while (partitions < rows && pg_get_int(result, partitions, 0) == 0)
         partitions++;
-    if (partitions == 0)
-        return store__fail(r, TROUPE_EVERSION, "the cluster '%s' does not exist in this store yet",
-                           s->cluster);
     map->owners_n = (size_t)partitions;
     map->nodes_n = 0;
     map->owners = arena_calloc(r->arena, map->owners_n, sizeof *map->owners);

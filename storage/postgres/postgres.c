@@ -101,8 +101,8 @@ static void submit(struct store *base, struct store_request *r)
         t->deadline_ms = pg_now_ms(s) + s->timeout_ms;
     if (t == NULL)
         store__fail(r, TROUPE_EUNAVAILABLE, "store: out of memory");
-    else
-        store__check_request(r);
+    else if (store__check_request(r) == 0)
+        pg_op_reserve(r);
     if (r->error != 0) { /* done must not be called from within submit */
         r->next = s->rejected;
         s->rejected = r;

@@ -97,6 +97,8 @@ struct pg_op {
     int (*result)(const struct pg_store *s, struct store_request *r, const PGresult *result);
 };
 const struct pg_op *pg_op(enum store_op op);
+/* Memory for what a write answers; 0, or store__fail. */
+int pg_op_reserve(struct store_request *r);
 /* Sets the request's error from an SQLSTATE and the server's text. */
 void pg_op_fail(struct store_request *r, const char *sqlstate, const char *text);
 

@@ -100,33 +100,24 @@ void pg_save_params(const struct pg_store *s, const struct store_request *r, str
     }
 }
 
-/* Which pids the fence let through, as a map; NULL when out of memory. */
-static const bool *fence_map(struct store_request *r, const PGresult *result)
-{
-    bool *map = arena_calloc(r->arena, STORE_PIDS_MAX, sizeof *map);
-    for (int i = 1; map != NULL && i < PQntuples(result); i++)
-        map[pg_get_int(result, i, 0) % STORE_PIDS_MAX] = true;
-    return map;
-}
-
+/* The answer: first the number of rows applied, then the pids that the fence let through,
+ * ascending, as the rows are. */
 int pg_save_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
 {
     (void)s;
     struct store_save *save = &r->u.save;
     if (PQntuples(result) < 1 || (int32_t)pg_get_int(result, 0, 0) != -1)
         return store__fail(r, TROUPE_EVERSION, "store: a save answers strangely");
-    const bool *map = fence_map(r, result);
     save->applied = (size_t)pg_get_int(result, 0, 1);
     save->fenced_n = 0;
-    save->fenced = arena_alloc(r->arena, save->rows_n * sizeof *save->fenced);
-    if (save->fenced == NULL || map == NULL)
-        return store__fail_memory(r);
     size_t kept = 0;
     bool fenced_in = false;
+    int at = 1;
     for (size_t i = 0; i < save->rows_n; i++) {
         uint32_t pid = save->rows[i].key.pid;
         if (i == 0 || pid != save->rows[i - 1].key.pid) {
-            fenced_in = map[pid];
+            fenced_in = at < PQntuples(result) && pg_get_int(result, at, 0) == pid;
+            at += fenced_in;
             if (!fenced_in)
                 save->fenced[save->fenced_n++] = pid;
         }

@@ -92,6 +92,10 @@ BEGIN
     SELECT * INTO l FROM troupe.node_lease WHERE cluster_id = c.id AND name = p_name FOR UPDATE;
     IF FOUND AND l.state = 0 THEN
         IF l.incarnation = p_incarnation THEN
+            UPDATE troupe.node_lease
+            SET addr = p_addr, proof = p_proof, ttl_ms = p_ttl_ms, renew_seq = renew_seq + 1,
+                renewed_at = clock_timestamp()
+            WHERE cluster_id = c.id AND name = p_name;
             outcome := 0;
             o_generation := l.generation;
             RETURN;

@@ -1,0 +1,164 @@
+/* See pg_fixture.h. */
+#include "pg_fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <grp.h>
+#include <libpq-fe.h>
+#include <pwd.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "proc.h"
+
+enum { START_MS = 60000 };
+
+static bool find_bin(struct pg_fixture *f)
+{
+    glob_t found;
+    bool ok = glob("/usr/lib/postgresql/*/bin/initdb", 0, NULL, &found) == 0;
+    if (ok) {
+        snprintf(f->bin, sizeof f->bin, "%s", found.gl_pathv[found.gl_pathc - 1]);
+        *strrchr(f->bin, '/') = '\0';
+    }
+    globfree(&found);
+    return ok;
+}
+
+/* In the child: no orphan, and not root. */
+static void become_postgres(const struct pg_fixture *f)
+{
+    const struct passwd *user = geteuid() == 0 ? getpwnam("postgres") : NULL;
+    int null = open("/dev/null", O_RDWR);
+    char log[128];
+    snprintf(log, sizeof log, "%s/log", f->dir);
+    int out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0666);
+    dup2(null, 0);
+    dup2(out < 0 ? null : out, 1);
+    dup2(out < 0 ? null : out, 2);
+    if (user != NULL && (initgroups("postgres", user->pw_gid) != 0 || setgid(user->pw_gid) != 0 ||
+                         setuid(user->pw_uid) != 0))
+        _exit(126);
+    if (chdir(f->dir) != 0)
+        _exit(126);
+    prctl(PR_SET_PDEATHSIG, SIGQUIT);
+}
+
+static pid_t spawn(const struct pg_fixture *f, const char *program, const char *const *argv)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", f->bin, program);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid > 0)
+        return pid;
+    become_postgres(f);
+    union { /* execv wants no const, and only reads */
+        const char *const *in;
+        char *const *out;
+    } args = {.in = argv};
+    execv(path, args.out);
+    _exit(127);
+}
+
+void pg_fixture_url(const struct pg_fixture *f, const char *database, char *url, size_t bytes)
+{
+    snprintf(url, bytes, "postgresql://postgres@/%s?host=%s", database, f->dir);
+}
+
+void pg_fixture_start(struct pg_fixture *f)
+{
+    char data[80], url[256];
+    snprintf(data, sizeof data, "%s/data", f->dir);
+    char sockets[96];
+    snprintf(sockets, sizeof sockets, "unix_socket_directories=%s", f->dir);
+    const char *const argv[] = {"postgres",
+                                "-D",
+                                data,
+                                "-c",
+                                "listen_addresses=",
+                                "-c",
+                                sockets,
+                                "-c",
+                                "max_connections=100",
+                                NULL};
+    f->pid = spawn(f, "postgres", argv);
+    pg_fixture_url(f, "postgres", url, sizeof url);
+    for (long end = proc_now_ms() + START_MS; PQping(url) != PQPING_OK;) {
+        int status;
+        if (waitpid(f->pid, &status, WNOHANG) == f->pid) {
+            f->pid = 0;
+            fail_msg("the Postgres server ended at once; see %s/log", f->dir);
+        }
+        assert_true(proc_now_ms() < end);
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    }
+}
+
+bool pg_fixture_open(struct pg_fixture *f)
+{
+    char data[80];
+    int status;
+    *f = (struct pg_fixture){0};
+    if (!find_bin(f)) {
+        printf("skipped: no Postgres server is installed (tools/setup --for test installs it)\n");
+        return false;
+    }
+    proc_temp_dir(f->dir);
+    chmod(f->dir, 0777);
+    snprintf(data, sizeof data, "%s/data", f->dir);
+    const char *const argv[] = {"initdb",    "-D",    data, "-U",   "postgres",
+                                "-A",        "trust", "-E", "UTF8", "--locale=C.UTF-8",
+                                "--no-sync", NULL};
+    pid_t pid = spawn(f, "initdb", argv);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    pg_fixture_start(f);
+    return true;
+}
+
+void pg_fixture_stop(struct pg_fixture *f, int signum)
+{
+    int status;
+    if (f->pid == 0)
+        return;
+    kill(f->pid, SIGCONT);
+    kill(f->pid, signum);
+    while (waitpid(f->pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    f->pid = 0;
+}
+
+void pg_fixture_close(struct pg_fixture *f)
+{
+    pg_fixture_stop(f, SIGQUIT);
+    if (f->dir[0] != '\0')
+        proc_remove_dir(f->dir);
+}
+
+void pg_fixture_sql(const struct pg_fixture *f, const char *database, const char *sql)
+{
+    char url[256];
+    pg_fixture_url(f, database, url, sizeof url);
+    PGconn *pg = PQconnectdb(url);
+    PGresult *result = PQexec(pg, sql);
+    ExecStatusType status = PQresultStatus(result);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(pg));
+    PQclear(result);
+    PQfinish(pg);
+}
