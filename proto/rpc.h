@@ -1,5 +1,5 @@
 /* The codec of rpc.proto: bytes <-> plain structs that live in an arena. The only place that knows
- * protobuf-c's structs for the RPC. Sizes, counts and depth are limited before anything is
+ * how requests and replies look on the wire. Sizes and counts are limited before anything is
  * allocated; whatever comes in, the answer is a value, never an assertion. Pure. */
 #ifndef TROUPE_PROTO_RPC_H
 #define TROUPE_PROTO_RPC_H
@@ -53,10 +53,12 @@ struct rpc_reply {
     struct troupe_bytes message;
 };
 
-/* Checks and decodes. Returned structs and bytes live in the arena (frame is not referenced). kind,
- * id and method are not checked beyond their lengths: that is an error of the one call. Errors,
- * with *why a text for the peer (static): TROUPE_ELIMIT (frame, calls, arena), TROUPE_EMALFORMED.
- */
+/* Checks and decodes. Returned structs and bytes live in the arena (frame is not referenced), which
+ * must have room for the frame and 4,096 calls or results: the memory that is taken is bounded by
+ * the frame's size and their number, whatever the frame says. What is inside a call is not checked
+ * (names, ack, format: the runtime does that), because it is an error of that one call; an ack or
+ * format that does not fit a byte becomes 255. Unknown fields are skipped. Errors, with *why a text
+ * for the peer (static): TROUPE_ELIMIT (frame, calls, arena), TROUPE_EMALFORMED. */
 int rpc_request_decode(struct arena *arena, struct troupe_bytes frame, struct rpc_request *request,
                        const char **why);
 int rpc_reply_decode(struct arena *arena, struct troupe_bytes frame, struct rpc_reply *reply,
