@@ -127,13 +127,13 @@ static void tend_link(struct troupe_client *c, struct list *done)
 static void expire(struct troupe_client *c, struct troupe_batch *b, enum link_state link)
 {
     char text[BATCH_TEXT_BYTES];
-    if (b->state == BATCH_FLIGHT) {
+    if (b->answered) {
+        b->todo_n = 0; /* what the node said last stands */
+    } else if (b->state == BATCH_FLIGHT) {
         snprintf(text, sizeof text,
                  "no answer from %s within %u ms; the call may have been executed",
                  c->addresses.items[c->address_now].text, b->timeout_ms);
         batch_fail_todo(b, TROUPE_DEADLINE_EXCEEDED, text);
-    } else if (b->answered) {
-        b->todo_n = 0; /* what the node said last stands */
     } else if (link != LINK_UP) {
         no_node_text(c, b, text);
         batch_fail_todo(b, TROUPE_UNAVAILABLE, text);

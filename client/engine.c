@@ -89,11 +89,20 @@ static uint32_t take_request_id(struct troupe_client *c)
     return c->last_id;
 }
 
+/* What the node is given: a little less than what is left, so that its word on what did not come
+ * about in time ("not committed: the store …") is here before we give up without one. */
+static uint32_t nodes_time(const struct troupe_batch *b, uint64_t now_ms)
+{
+    uint64_t left = b->deadline_ms > now_ms ? b->deadline_ms - now_ms : 1;
+    uint64_t margin = left / 8 < ANSWER_MARGIN_MS ? left / 8 : ANSWER_MARGIN_MS;
+    return (uint32_t)(left - margin);
+}
+
 /* QUEUED → FLIGHT; false when the link has no room or is not up. */
 static bool attempt(struct troupe_client *c, struct troupe_batch *b, uint64_t now_ms)
 {
     struct rpc_request request = {
-        .timeout_ms = b->deadline_ms > now_ms ? (uint32_t)(b->deadline_ms - now_ms) : 1,
+        .timeout_ms = nodes_time(b, now_ms),
         .client = c->id,
         .calls = (struct rpc_call *)(uintptr_t)b->wire, /* encode only reads them */
         .calls_n = b->todo_n,

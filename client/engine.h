@@ -21,6 +21,7 @@
 #include "client/link.h"
 
 enum {
+    ANSWER_MARGIN_MS = 100, /* a batch's deadline at the node is this much before ours */
     CLIENT_IN_FLIGHT_DEFAULT = 1024,
     CLIENT_IN_FLIGHT_MAX = 65536,
     CLIENT_QUEUE_DEFAULT = 65536,

@@ -1,10 +1,17 @@
-set(integration_dir ${CMAKE_CURRENT_LIST_DIR})
-foreach(name test_node test_kill)
-  troupe_test(${name} LABELS integration TIMEOUT 300
-    SOURCES ${integration_dir}/${name}.c ${integration_dir}/node_fixture.c ${integration_dir}/pg_fixture.c
-      ${integration_dir}/proc.c
-    LIBS troupe_client troupe_base PkgConfig::PQ Threads::Threads)
-  target_compile_definitions(${name} PRIVATE TROUPE_NODE_BIN="$<TARGET_FILE:troupe-node>"
-    TROUPE_GIGBOOK="$<TARGET_FILE:gigbook>")
-  add_dependencies(${name} troupe-node gigbook)
+# Real processes: proc starts and watches them, node_proc starts nodes and calls them.
+add_library(test_proc STATIC ${CMAKE_CURRENT_LIST_DIR}/proc.c)
+target_include_directories(test_proc PUBLIC ${CMAKE_SOURCE_DIR})
+target_link_libraries(test_proc PUBLIC PkgConfig::CMOCKA)
+
+add_library(test_node_proc STATIC ${CMAKE_CURRENT_LIST_DIR}/node_proc.c)
+target_link_libraries(test_node_proc PUBLIC test_proc troupe_proto nng::nng)
+target_compile_definitions(test_node_proc PRIVATE
+  TEST_NODE_PROGRAM="$<TARGET_FILE:troupe-node>"
+  TEST_GIGBOOK="$<TARGET_FILE:gigbook>"
+  TEST_COUNTER="$<TARGET_FILE:counter>")
+add_dependencies(test_node_proc troupe-node gigbook counter)
+
+foreach(name life)
+  troupe_test(test_node_${name} LABELS integration
+    SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_node_${name}.c LIBS test_node_proc)
 endforeach()
