@@ -23,9 +23,9 @@
 enum {
     GROUP_ROWS_MAX = STORE_ROWS_MAX, /* of saves that share a transaction */
     GROUP_BYTES_MAX = 4 << 20,
-    WAL_PAGES_LONG = 4096,      /* of 4 KiB: copy them back */
-    WAL_PAGES_TOO_LONG = 65536, /* readers have kept the log from starting anew: make it */
-    TOO_LONG_PATIENCE_MS = 50,  /* … if they are done in this time */
+    WAL_PAGES_LONG = 16384,      /* of 4 KiB: copy them back */
+    WAL_PAGES_TOO_LONG = 131072, /* readers have kept the log from starting anew: make it */
+    TOO_LONG_PATIENCE_MS = 50,   /* … if they are done in this time */
     SHARE_STREAK_MS = 100,
     SHARE_PAUSE_MS = 2,
     LEASE_PATIENCE_MS_MIN = 200, /* a renewal waits at most a third of its TTL, but this long */
@@ -75,6 +75,12 @@ static uint32_t patience_ms(const struct sqlite_connection *c, const struct stor
 
 /* ---- a transaction ---- */
 
+static void clear_error(struct store_request *r)
+{
+    r->error = 0;
+    r->errmsg[0] = '\0';
+}
+
 static void fail_all(struct store_request *first, size_t n, const struct store_request *like)
 {
     for (struct store_request *r = first; n > 0; r = r->next, n--) {
@@ -112,8 +118,10 @@ static int enter(struct sqlite_worker *w, struct store_request *r)
             return 0;
         bool stepped_back = c->yield != NULL && sqlite__gate_is_wanted(c->yield);
         sqlite__gate_leave(&w->owner->gate);
-        if (rc != TROUPE_EUNAVAILABLE || !stepped_back || uv_hrtime() >= c->patience_ns)
+        if (!stepped_back || rc != TROUPE_EUNAVAILABLE || c->has_failed ||
+            uv_hrtime() >= c->patience_ns)
             return rc;
+        clear_error(r);
     }
 }
 
@@ -160,13 +168,15 @@ static int run_inside(struct sqlite_worker *w, struct store_request **at, size_t
     return rc;
 }
 
-/* The first n requests of the list in one transaction: all get the same fate. 0 or the error. */
-static int run_transaction(struct sqlite_worker *w, struct store_request *first, size_t n)
+/* The first n requests of the list in one transaction: all get the same fate. Whether it was worth
+ * trying: false when the database could not be had at all. */
+static bool run_transaction(struct sqlite_worker *w, struct store_request *first, size_t n)
 {
     struct sqlite_connection *c = &w->connection;
     struct store_request *at = first;
     int rc = enter(w, first);
-    if (rc == 0) {
+    bool entered = rc == 0;
+    if (entered) {
         rc = run_inside(w, &at, n);
         leave(w);
     }
@@ -176,7 +186,7 @@ static int run_transaction(struct sqlite_worker *w, struct store_request *first,
         sqlite__log(c->config, STORE_LOG_WARN, "the database is opened anew: %s", at->errmsg);
         sqlite__close(c);
     }
-    return rc;
+    return entered;
 }
 
 /* ---- groups ---- */
@@ -203,22 +213,15 @@ static size_t group_of(const struct store_request *first)
     return n == 0 ? 1 : n;
 }
 
-static void clear_errors(struct store_request *first, size_t n)
-{
-    for (struct store_request *r = first; n > 0; r = r->next, n--) {
-        r->error = 0;
-        r->errmsg[0] = '\0';
-    }
-}
-
 static void run_group(struct sqlite_worker *w, struct store_request *first, size_t n)
 {
-    int rc = run_transaction(w, first, n);
-    if (rc == 0 || n == 1 || rc == TROUPE_EOUTCOME)
+    bool entered = run_transaction(w, first, n);
+    if (!entered || n == 1 || first->error == 0 || first->error == TROUPE_EOUTCOME)
         return;
-    clear_errors(first, n);
-    for (struct store_request *r = first; n > 0; r = r->next, n--)
+    for (struct store_request *r = first; n > 0; r = r->next, n--) {
+        clear_error(r);
         run_transaction(w, r, 1);
+    }
 }
 
 /* ---- the log ---- */

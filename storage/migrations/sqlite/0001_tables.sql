@@ -33,6 +33,8 @@ CREATE TABLE partition (
     PRIMARY KEY (cluster, pid)
 ) STRICT, WITHOUT ROWID;
 
+-- With a rowid: a state may be large, and in a WITHOUT ROWID table it would lie in the tree that is
+-- searched by name. So an insert goes to the end of the table plus into a compact index.
 CREATE TABLE entity (
     cluster INTEGER NOT NULL,
     pid     INTEGER NOT NULL,
@@ -43,5 +45,5 @@ CREATE TABLE entity (
     deleted INTEGER NOT NULL,
     state   BLOB    NOT NULL,
     dedup   BLOB    NOT NULL,
-    PRIMARY KEY (cluster, pid, kind, id)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (cluster, pid, kind, id)
+) STRICT;

@@ -1,0 +1,87 @@
+/* See sqlite_fixture.h. */
+#include "tests/unit/sqlite_fixture.h"
+
+#include <dirent.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *sqlite_fixture_path(const char *url)
+{
+    return url + strlen("sqlite:");
+}
+
+void sqlite_fixture_exec(const char *url, const char *sql)
+{
+    sqlite3 *db;
+    char *why = NULL;
+    assert_int_equal(sqlite3_open(sqlite_fixture_path(url), &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, CONTRACT_DEADLINE_MS);
+    if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
+        fail_msg("%s: %s", sql, why);
+    sqlite3_close(db);
+}
+
+static void create(const struct store_fixture *fixture, char url[CONTRACT_URL_BYTES])
+{
+    char dir[] = "/tmp/troupe-sqlite-XXXXXX";
+    (void)fixture;
+    assert_non_null(mkdtemp(dir));
+    snprintf(url, CONTRACT_URL_BYTES, "sqlite:%s/troupe.db", dir);
+}
+
+/* The directory has no directories. */
+static void destroy(const struct store_fixture *fixture, const char *url)
+{
+    char dir[CONTRACT_URL_BYTES], path[2 * CONTRACT_URL_BYTES];
+    (void)fixture;
+    snprintf(dir, sizeof dir, "%s", sqlite_fixture_path(url));
+    *strrchr(dir, '/') = '\0';
+    DIR *list = opendir(dir);
+    assert_non_null(list);
+    for (struct dirent *e; (e = readdir(list)) != NULL;) {
+        if (e->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        unlink(path);
+    }
+    closedir(list);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void evict(const struct store_fixture *fixture, const char *url, const char *cluster,
+                  const char *name)
+{
+    (void)fixture;
+    char *sql = sqlite3_mprintf("UPDATE node_lease SET state = 2 WHERE name = %Q AND cluster ="
+                                " (SELECT cluster FROM cluster_meta WHERE name = %Q)",
+                                name, cluster);
+    sqlite_fixture_exec(url, sql);
+    sqlite3_free(sql);
+}
+
+const struct store_fixture sqlite_fixture = {
+    .name = "sqlite",
+    .create = create,
+    .destroy = destroy,
+    .evict = evict,
+};
+
+int sqlite_fixture_set_up(void **state)
+{
+    struct contract_bed *bed = calloc(1, sizeof *bed);
+    assert_non_null(bed);
+    bed->fixture = &sqlite_fixture;
+    create(&sqlite_fixture, bed->url);
+    *state = bed;
+    return 0;
+}
+
+int sqlite_fixture_tear_down(void **state)
+{
+    struct contract_bed *bed = *state;
+    destroy(&sqlite_fixture, bed->url);
+    free(bed);
+    return 0;
+}
