@@ -1,4 +1,5 @@
-/* Dice for tests: a seed in, the same numbers out. TROUPE_TEST_SEED overrides the seed that a test has. */
+/* Dice for tests: a seed in, the same numbers out. TROUPE_TEST_SEED overrides the seed that a test
+ * has. */
 #ifndef TROUPE_TESTS_RANDOM_H
 #define TROUPE_TESTS_RANDOM_H
 

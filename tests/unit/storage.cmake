@@ -14,3 +14,8 @@ foreach(name test_store_sqlite test_store_sqlite_file)
     SOURCES ${storage_dir}/${name}.c ${storage_dir}/sqlite_fixture.c
     LIBS store_contract PkgConfig::SQLITE)
 endforeach()
+troupe_test(test_store_sqlite_faults LABELS unit TIMEOUT 300
+  SOURCES
+    ${storage_dir}/test_store_sqlite_faults.c ${storage_dir}/sqlite_faults.c
+    ${storage_dir}/sqlite_fixture.c
+  LIBS store_contract PkgConfig::SQLITE)

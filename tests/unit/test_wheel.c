@@ -9,7 +9,7 @@
 #include "node/runtime/wheel.h"
 #include "random.h"
 
-#define MS UINT64_C(1000000)
+#define MS   UINT64_C(1000000)
 #define TICK (UINT64_C(1) << WHEEL_TICK_SHIFT)
 
 enum { TIMERS = 500 };
@@ -81,7 +81,8 @@ static void agrees_with_an_oracle(void **state)
             wheel_set(&w, &timers[i], due[i]);
         }
         uint64_t next = wheel_next_ns(&w);
-        uint64_t to = dice_below(&d, 3) == 0 && next != UINT64_MAX ? next : now + random_delay(&d) / 8;
+        uint64_t to =
+            dice_below(&d, 3) == 0 && next != UINT64_MAX ? next : now + random_delay(&d) / 8;
         now = to > now ? to : now;
         struct timer *t;
         while ((t = wheel_expire(&w, now)) != NULL) {
