@@ -12,12 +12,29 @@ const char *sqlite_fixture_path(const char *url)
     return url + strlen("sqlite:");
 }
 
-void sqlite_fixture_exec(const char *url, const char *sql)
+static sqlite3 *open_file(const char *url)
 {
     sqlite3 *db;
-    char *why = NULL;
     assert_int_equal(sqlite3_open(sqlite_fixture_path(url), &db), SQLITE_OK);
     sqlite3_busy_timeout(db, CONTRACT_DEADLINE_MS);
+    return db;
+}
+
+void sqlite_fixture_query(const char *url, const char *sql, char *value, size_t bytes)
+{
+    sqlite3 *db = open_file(url);
+    sqlite3_stmt *s;
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &s, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+    snprintf(value, bytes, "%s", (const char *)sqlite3_column_text(s, 0));
+    sqlite3_finalize(s);
+    sqlite3_close(db);
+}
+
+void sqlite_fixture_exec(const char *url, const char *sql)
+{
+    sqlite3 *db = open_file(url);
+    char *why = NULL;
     if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
         fail_msg("%s: %s", sql, why);
     sqlite3_close(db);

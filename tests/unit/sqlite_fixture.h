@@ -10,6 +10,8 @@ extern const struct store_fixture sqlite_fixture;
 const char *sqlite_fixture_path(const char *url);
 /* Executes SQL on the file of a url, as another program; fails the test if that does. */
 void sqlite_fixture_exec(const char *url, const char *sql);
+/* … and tells the first column of the first row. */
+void sqlite_fixture_query(const char *url, const char *sql, char *value, size_t bytes);
 
 /* cmocka: a struct contract_bed with an empty database in *state. */
 int sqlite_fixture_set_up(void **state);

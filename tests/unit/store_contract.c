@@ -26,7 +26,7 @@ static void report(void *data, const char *line)
 static void on_log(void *data, enum store_log_level level, const char *message)
 {
     (void)data;
-    if (level >= STORE_LOG_WARN)
+    if (level >= STORE_LOG_WARN && getenv("TROUPE_TEST_LOG") != NULL)
         print_message("store: %s\n", message);
 }
 
