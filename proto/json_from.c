@@ -1,161 +1,129 @@
-/* Protobuf to JSON: see json.h. Unpacked by protobuf-c into the arena, walked by descriptor,
- * written by jansson. */
-#include <math.h>
+/* Protobuf to JSON: see json.h. Unpacked by protobuf-c into the arena, walked by its descriptor.
+ * The recursion goes as deep as messages are nested, at most JSON_DEPTH_MAX. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/utf8.h"
-#include "proto/arena_allocator.h"
+#include "proto/json_text.h"
 #include "proto/json_walk.h"
+#include "proto/unpack.h"
 #include "troupe/error.h"
 
-static json_t *from_message(struct json_walk *w, const ProtobufCMessage *message,
-                            bool with_defaults);
+struct printer {
+    struct json_walk walk;
+    struct json_text text;
+    bool with_defaults;
+};
 
-static json_t *from_real(double value)
+static void put_message(struct printer *p, const ProtobufCMessage *message);
+
+/* ---- values ---- */
+
+static void put_string(struct printer *p, const char *text)
 {
-    if (isnan(value))
-        return json_string("NaN");
-    if (isinf(value))
-        return json_string(value > 0 ? "Infinity" : "-Infinity");
-    return json_real(value);
+    struct troupe_bytes bytes = troupe_bytes_of(text);
+    if (utf8_is_valid(bytes))
+        json_text_put_string(&p->text, bytes);
+    else
+        json_walk_fail(&p->walk, TROUPE_EMALFORMED, "a string that is not UTF-8");
 }
 
-static json_t *from_text(struct json_walk *w, const char *text)
+static void put_integer(struct printer *p, const char *format, long long value)
 {
-    if (text == NULL)
-        return json_string("");
-    if (!utf8_is_valid(troupe_bytes_of(text))) {
-        json_walk_fail(w, TROUPE_EMALFORMED, "a string that is not UTF-8");
-        return NULL;
-    }
-    return json_string_nocheck(text);
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, format, value);
+    json_text_put(&p->text, digits, (size_t)n);
 }
 
-static json_t *from_bytes(struct json_walk *w, const ProtobufCBinaryData *data)
-{
-    char *text = arena_alloc(w->arena, json_base64_size(data->len));
-    if (text == NULL) {
-        json_walk_fail(w, TROUPE_ELIMIT, "too large for JSON");
-        return NULL;
-    }
-    json_base64_encode(data->data, data->len, text);
-    return json_string_nocheck(text);
-}
-
-static json_t *from_enum(const ProtobufCEnumDescriptor *descriptor, int number)
+/* A number that is no value of the enum stays a number. */
+static void put_enum(struct printer *p, const ProtobufCEnumDescriptor *descriptor, int number)
 {
     const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(descriptor, number);
-    return v == NULL ? json_integer(number) : json_string(v->name);
-}
-
-static json_t *from_64(const void *at, bool is_signed)
-{
-    char text[24];
-    uint64_t u;
-    int64_t i;
-    memcpy(&u, at, 8);
-    memcpy(&i, at, 8);
-    if (is_signed)
-        snprintf(text, sizeof text, "%lld", (long long)i);
+    if (v == NULL)
+        put_integer(p, "%lld", number);
     else
-        snprintf(text, sizeof text, "%llu", (unsigned long long)u);
-    return json_string(text);
+        json_text_put_string(&p->text, troupe_bytes_of(v->name));
 }
 
-static json_t *from_number(ProtobufCType type, const void *at)
+static void put_number(struct printer *p, ProtobufCType type, const void *at)
 {
-    float small;
-    double real;
-    int32_t i;
-    uint32_t u;
-    switch (type) {
-    case PROTOBUF_C_TYPE_FLOAT:
-        memcpy(&small, at, 4);
-        return from_real((double)small);
-    case PROTOBUF_C_TYPE_DOUBLE:
-        memcpy(&real, at, 8);
-        return from_real(real);
-    case PROTOBUF_C_TYPE_INT32:
-    case PROTOBUF_C_TYPE_SINT32:
-    case PROTOBUF_C_TYPE_SFIXED32:
-        memcpy(&i, at, 4);
-        return json_integer(i);
-    case PROTOBUF_C_TYPE_UINT32:
-    case PROTOBUF_C_TYPE_FIXED32:
-        memcpy(&u, at, 4);
-        return json_integer(u);
-    default:
-        return from_64(at, type != PROTOBUF_C_TYPE_UINT64 && type != PROTOBUF_C_TYPE_FIXED64);
-    }
+    union {
+        float single;
+        double real;
+        int32_t narrow;
+        int64_t wide;
+    } v;
+    size_t size = json_walk_value_size(type);
+    memcpy(&v, at, size);
+    if (type == PROTOBUF_C_TYPE_FLOAT)
+        json_text_put_float(&p->text, v.single);
+    else if (type == PROTOBUF_C_TYPE_DOUBLE)
+        json_text_put_double(&p->text, v.real);
+    else if (size == 4)
+        put_integer(p, "%lld", json_walk_is_signed(type) ? v.narrow : (int64_t)(uint32_t)v.narrow);
+    else
+        put_integer(p, json_walk_is_signed(type) ? "\"%lld\"" : "\"%llu\"", v.wide);
 }
 
-static json_t *from_value(struct json_walk *w, const ProtobufCFieldDescriptor *f, const void *at,
-                          bool with_defaults)
+static void put_value(struct printer *p, const ProtobufCFieldDescriptor *f, const void *at)
 {
-    protobuf_c_boolean truth;
-    const char *text;
-    const ProtobufCMessage *message;
-    int number;
+    union {
+        protobuf_c_boolean truth;
+        int number;
+        const char *text;
+        ProtobufCBinaryData data;
+        const ProtobufCMessage *message;
+    } v;
     switch (f->type) {
     case PROTOBUF_C_TYPE_BOOL:
-        memcpy(&truth, at, sizeof truth);
-        return json_boolean(truth);
+        memcpy(&v.truth, at, sizeof v.truth);
+        json_text_put_literal(&p->text, v.truth ? "true" : "false");
+        break;
     case PROTOBUF_C_TYPE_ENUM:
-        memcpy(&number, at, sizeof number);
-        return from_enum(f->descriptor, number);
+        memcpy(&v.number, at, sizeof v.number);
+        put_enum(p, f->descriptor, v.number);
+        break;
     case PROTOBUF_C_TYPE_STRING:
-        memcpy(&text, at, sizeof(void *));
-        return from_text(w, text);
+        memcpy(&v.text, at, sizeof v.text);
+        put_string(p, v.text);
+        break;
     case PROTOBUF_C_TYPE_BYTES:
-        return from_bytes(w, at);
+        memcpy(&v.data, at, sizeof v.data);
+        json_text_put_base64(&p->text, troupe_bytes(v.data.data, v.data.len));
+        break;
     case PROTOBUF_C_TYPE_MESSAGE:
-        memcpy(&message, at, sizeof(void *));
-        return from_message(w, message, with_defaults);
+        memcpy(&v.message, at, sizeof v.message);
+        put_message(p, v.message);
+        break;
     default:
-        return from_number(f->type, at);
+        put_number(p, f->type, at);
     }
 }
 
-static size_t stride(const ProtobufCFieldDescriptor *f)
-{
-    switch (f->type) {
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return 8;
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    default:
-        return 4;
-    }
-}
+/* ---- fields ---- */
 
-static json_t *from_repeated(struct json_walk *w, const ProtobufCFieldDescriptor *f,
-                             const uint8_t *message, bool with_defaults)
+static size_t element_count(const ProtobufCFieldDescriptor *f, const uint8_t *message)
 {
     size_t n;
-    const uint8_t *items;
     memcpy(&n, message + f->quantifier_offset, sizeof n);
-    memcpy(&items, message + f->offset, sizeof(void *));
-    if (n == 0 && !with_defaults)
-        return NULL;
-    json_t *array = json_array();
-    for (size_t i = 0; i < n && w->error == 0; i++) {
-        json_t *item = from_value(w, f, items + i * stride(f), with_defaults);
-        if (item == NULL || json_array_append_new(array, item) != 0)
-            json_walk_fail(w, TROUPE_ENOMEM, "out of memory");
-    }
-    return array;
+    return n;
 }
 
-/* Whether a field without explicit presence has its default value. */
+static void put_array(struct printer *p, const ProtobufCFieldDescriptor *f, const uint8_t *message)
+{
+    const uint8_t *items;
+    size_t n = element_count(f, message), size = json_walk_value_size(f->type);
+    memcpy(&items, message + f->offset, sizeof items);
+    json_text_put(&p->text, "[", 1);
+    for (size_t i = 0; i < n && p->walk.error == 0; i++) {
+        size_t mark = json_walk_enter_element(&p->walk, i);
+        json_text_put(&p->text, ",", i > 0);
+        put_value(p, f, items + i * size);
+        json_walk_leave(&p->walk, mark);
+    }
+    json_text_put(&p->text, "]", 1);
+}
+
+/* Whether a field without presence of its own (proto3) has its default value. */
 static bool is_zero(const ProtobufCFieldDescriptor *f, const uint8_t *at)
 {
     static const uint8_t zeros[8];
@@ -163,18 +131,19 @@ static bool is_zero(const ProtobufCFieldDescriptor *f, const uint8_t *at)
     ProtobufCBinaryData data;
     switch (f->type) {
     case PROTOBUF_C_TYPE_STRING:
-        memcpy(&text, at, sizeof(void *));
+        memcpy(&text, at, sizeof text);
         return text == NULL || text[0] == '\0';
     case PROTOBUF_C_TYPE_BYTES:
         memcpy(&data, at, sizeof data);
         return data.len == 0;
     default:
-        return memcmp(at, zeros, stride(f)) == 0;
+        return memcmp(at, zeros, json_walk_value_size(f->type)) == 0;
     }
 }
 
-static bool is_present(const ProtobufCFieldDescriptor *f, const uint8_t *message,
-                       bool with_defaults)
+/* Whether a single field is to be printed. */
+static bool is_present(const struct printer *p, const ProtobufCFieldDescriptor *f,
+                       const uint8_t *message)
 {
     const void *pointer;
     uint32_t which;
@@ -183,68 +152,81 @@ static bool is_present(const ProtobufCFieldDescriptor *f, const uint8_t *message
         memcpy(&which, message + f->quantifier_offset, sizeof which);
         return which == f->id;
     }
-    memcpy(&pointer, message + f->offset, sizeof(void *));
-    if (f->type == PROTOBUF_C_TYPE_MESSAGE)
-        return pointer != NULL;
-    if (f->label == PROTOBUF_C_LABEL_OPTIONAL && f->type == PROTOBUF_C_TYPE_STRING)
+    if (f->type == PROTOBUF_C_TYPE_MESSAGE ||
+        (f->type == PROTOBUF_C_TYPE_STRING && f->label == PROTOBUF_C_LABEL_OPTIONAL)) {
+        memcpy(&pointer, message + f->offset, sizeof pointer);
         return pointer != NULL && pointer != f->default_value;
+    }
     if (f->label == PROTOBUF_C_LABEL_OPTIONAL) {
         memcpy(&has, message + f->quantifier_offset, sizeof has);
         return has != 0;
     }
-    return with_defaults || f->label == PROTOBUF_C_LABEL_REQUIRED ||
+    return p->with_defaults || f->label == PROTOBUF_C_LABEL_REQUIRED ||
            !is_zero(f, message + f->offset);
 }
 
-static json_t *from_message(struct json_walk *w, const ProtobufCMessage *message,
-                            bool with_defaults)
+/* ---- messages ---- */
+
+static void put_field(struct printer *p, const ProtobufCFieldDescriptor *f, const uint8_t *message)
 {
-    if (w->depth == JSON_DEPTH_MAX) {
-        json_walk_fail(w, TROUPE_ELIMIT, "nested deeper than %d", JSON_DEPTH_MAX);
-        return NULL;
-    }
-    w->depth++;
-    json_t *object = json_object();
+    size_t mark = json_walk_enter(&p->walk, f->name);
+    json_text_put_string(&p->text, troupe_bytes_of(f->name));
+    json_text_put(&p->text, ":", 1);
+    if (f->label == PROTOBUF_C_LABEL_REPEATED)
+        put_array(p, f, message);
+    else
+        put_value(p, f, message + f->offset);
+    if (p->text.is_full)
+        json_walk_fail(&p->walk, TROUPE_ELIMIT, "too large for JSON");
+    json_walk_leave(&p->walk, mark);
+}
+
+static void put_message(struct printer *p, const ProtobufCMessage *message)
+{
     const uint8_t *bytes = (const uint8_t *)message;
-    for (unsigned i = 0; i < message->descriptor->n_fields && w->error == 0; i++) {
-        const ProtobufCFieldDescriptor *f = &message->descriptor->fields[i];
-        json_t *value = NULL;
-        size_t mark = json_walk_enter(w, f->name, -1);
-        if (f->label == PROTOBUF_C_LABEL_REPEATED)
-            value = from_repeated(w, f, bytes, with_defaults);
-        else if (is_present(f, bytes, with_defaults))
-            value = from_value(w, f, bytes + f->offset, with_defaults);
-        if (value != NULL && json_object_set_new_nocheck(object, f->name, value) != 0)
-            json_walk_fail(w, TROUPE_ENOMEM, "out of memory");
-        json_walk_leave(w, mark);
+    const ProtobufCMessageDescriptor *descriptor = message->descriptor;
+    const char *separator = "";
+    if (p->walk.depth == JSON_DEPTH_MAX) {
+        json_walk_fail(&p->walk, TROUPE_ELIMIT, "nested deeper than %d", JSON_DEPTH_MAX);
+        return;
     }
-    w->depth--;
-    return object;
+    p->walk.depth++;
+    json_text_put(&p->text, "{", 1);
+    for (unsigned i = 0; i < descriptor->n_fields && p->walk.error == 0; i++) {
+        const ProtobufCFieldDescriptor *f = &descriptor->fields[i];
+        bool is_repeated = f->label == PROTOBUF_C_LABEL_REPEATED;
+        if (is_repeated ? !p->with_defaults && element_count(f, bytes) == 0
+                        : !is_present(p, f, bytes))
+            continue;
+        json_text_put_literal(&p->text, separator);
+        put_field(p, f, bytes);
+        separator = ",";
+    }
+    json_text_put(&p->text, "}", 1);
+    p->walk.depth--;
 }
 
 int json_from_message(struct arena *arena, const ProtobufCMessageDescriptor *descriptor,
                       struct troupe_bytes packed, bool with_defaults, struct troupe_bytes *text,
                       char why[JSON_WHY_BYTES])
 {
-    static const uint8_t nothing;
-    struct json_walk w = {.arena = arena, .why = why};
-    ProtobufCAllocator allocator;
+    struct printer p = {.walk = {.arena = arena, .why = why},
+                        .text = {.arena = arena},
+                        .with_defaults = with_defaults};
+    ProtobufCMessage *message;
+    *text = troupe_bytes(NULL, 0);
     why[0] = '\0';
-    arena_allocator_init(&allocator, arena);
-    ProtobufCMessage *message = protobuf_c_message_unpack(descriptor, &allocator, packed.len,
-                                                          packed.len == 0 ? &nothing : packed.data);
-    if (message == NULL)
-        return json_walk_fail(&w, TROUPE_EMALFORMED, "not a valid %s", descriptor->name);
-    json_t *object = from_message(&w, message, with_defaults);
-    char *dump = w.error == 0 ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
-    if (w.error == 0 && dump == NULL)
-        json_walk_fail(&w, TROUPE_ENOMEM, "out of memory");
-    if (w.error == 0) {
-        *text = arena_copy(arena, troupe_bytes_of(dump));
-        if (text->data == NULL)
-            json_walk_fail(&w, TROUPE_ELIMIT, "too large for JSON");
-    }
-    free(dump);
-    return w.error;
+    int rc = unpack_message(arena, descriptor, packed, &message);
+    if (rc == TROUPE_ELIMIT)
+        return json_walk_fail(&p.walk, rc, "too large or nested too deep");
+    if (rc != 0)
+        return json_walk_fail(&p.walk, rc, "not a valid %s", descriptor->name);
+    put_message(&p, message);
+    json_text_put(&p.text, "", 1); /* a NUL that the length does not count */
+    if (p.text.is_full)
+        json_walk_fail(&p.walk, TROUPE_ELIMIT, "too large for JSON");
+    if (p.walk.error != 0)
+        return p.walk.error;
+    *text = troupe_bytes(p.text.data, p.text.len - 1);
+    return 0;
 }

@@ -4,20 +4,57 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-size_t json_walk_enter(struct json_walk *w, const char *name, long index)
+#include "base/utf8.h"
+#include "proto/json_text.h"
+#include "troupe/error.h"
+
+enum { QUOTE_BYTES_MAX = 48 };
+
+/* ---- the path ---- */
+
+static size_t append(struct json_walk *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static size_t append(struct json_walk *w, const char *format, ...)
 {
-    size_t mark = w->path_len, room = sizeof w->path - w->path_len;
-    int n = index >= 0 ? snprintf(w->path + mark, room, "[%ld]", index)
-                       : snprintf(w->path + mark, room, "%s%s", mark == 0 ? "" : ".", name);
+    size_t mark = w->path_len, room = sizeof w->path - mark;
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(w->path + mark, room, format, args);
+    va_end(args);
     if (n > 0)
-        w->path_len = mark + ((size_t)n < room ? (size_t)n : room - 1);
+        w->path_len += (size_t)n < room ? (size_t)n : room - 1;
     return mark;
+}
+
+size_t json_walk_enter(struct json_walk *w, const char *field)
+{
+    return append(w, "%s%s", w->path_len == 0 ? "" : ".", field);
+}
+
+size_t json_walk_enter_element(struct json_walk *w, size_t index)
+{
+    return append(w, "[%zu]", index);
 }
 
 void json_walk_leave(struct json_walk *w, size_t mark)
 {
     w->path_len = mark;
     w->path[mark] = '\0';
+}
+
+/* ---- errors ---- */
+
+/* What is left is one line of UTF-8, wherever a text from outside has been cut off. */
+static void clean(char *text)
+{
+    size_t len = strlen(text);
+    while (!utf8_is_valid(troupe_bytes(text, len)))
+        len--;
+    text[len] = '\0';
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7F)
+            *text = ' ';
 }
 
 int json_walk_fail(struct json_walk *w, int code, const char *format, ...)
@@ -31,63 +68,56 @@ int json_walk_fail(struct json_walk *w, int code, const char *format, ...)
     if (n >= 0 && n < JSON_WHY_BYTES)
         vsnprintf(w->why + n, JSON_WHY_BYTES - (size_t)n, format, args);
     va_end(args);
+    clean(w->why);
     return code;
 }
 
-static const char ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-size_t json_base64_size(size_t len)
+int json_walk_fail_full(struct json_walk *w)
 {
-    return (len + 2) / 3 * 4 + 1;
+    return json_walk_fail(w, TROUPE_ELIMIT, "no memory is left for a message of this size");
 }
 
-void json_base64_encode(const uint8_t *data, size_t len, char *out)
+const char *json_walk_quote(struct json_walk *w, struct troupe_bytes text)
 {
-    for (size_t i = 0; i < len; i += 3) {
-        size_t n = len - i < 3 ? len - i : 3;
-        uint32_t bits = (uint32_t)data[i] << 16;
-        bits |= n > 1 ? (uint32_t)data[i + 1] << 8 : 0;
-        bits |= n > 2 ? data[i + 2] : 0;
-        *out++ = ALPHABET[bits >> 18];
-        *out++ = ALPHABET[bits >> 12 & 63];
-        *out++ = n > 1 ? ALPHABET[bits >> 6 & 63] : '=';
-        *out++ = n > 2 ? ALPHABET[bits & 63] : '=';
-    }
-    *out = '\0';
-}
-
-static int digit(char c)
-{
-    if (c == '-')
-        c = '+';
-    if (c == '_')
-        c = '/';
-    const char *p = c == '\0' ? NULL : strchr(ALPHABET, c);
-    return p == NULL ? -1 : (int)(p - ALPHABET);
-}
-
-long json_base64_decode(const char *text, size_t len, uint8_t *out)
-{
-    for (int pad = 0; pad < 2 && len > 0 && len % 4 == 0 && text[len - 1] == '='; pad++) {
-        len--;
-        if (len % 4 == 2 && text[len - 1] != '=')
-            break;
-        if (len % 4 == 3 && text[len - 1] == '=') {
+    struct json_text quote = {.arena = w->arena};
+    size_t len = text.len;
+    if (len > QUOTE_BYTES_MAX) {
+        len = QUOTE_BYTES_MAX;
+        while (len > 0 && (text.data[len] & 0xC0) == 0x80)
             len--;
-            break;
-        }
     }
-    if (len % 4 == 1)
-        return -1;
-    uint32_t bits = 0;
-    long n = 0;
-    for (size_t i = 0; i < len; i++) {
-        int d = digit(text[i]);
-        if (d < 0)
-            return -1;
-        bits = bits << 6 | (uint32_t)d;
-        if (i % 4 != 0)
-            out[n++] = (uint8_t)(bits >> (i % 4 == 1 ? 4 : i % 4 == 2 ? 2 : 0));
+    json_text_put_string(&quote, troupe_bytes(text.data, len));
+    json_text_put(&quote, len < text.len ? "…" : "", len < text.len ? sizeof "…" : 1);
+    return quote.is_full ? "that" : quote.data;
+}
+
+/* ---- fields ---- */
+
+size_t json_walk_value_size(ProtobufCType type)
+{
+    switch (type) {
+    case PROTOBUF_C_TYPE_INT64:
+    case PROTOBUF_C_TYPE_SINT64:
+    case PROTOBUF_C_TYPE_SFIXED64:
+    case PROTOBUF_C_TYPE_UINT64:
+    case PROTOBUF_C_TYPE_FIXED64:
+    case PROTOBUF_C_TYPE_DOUBLE:
+        return 8;
+    case PROTOBUF_C_TYPE_STRING:
+    case PROTOBUF_C_TYPE_MESSAGE:
+        return sizeof(void *);
+    case PROTOBUF_C_TYPE_BYTES:
+        return sizeof(ProtobufCBinaryData);
+    default:
+        return 4;
     }
-    return n;
+}
+
+_Static_assert(sizeof(protobuf_c_boolean) == 4 && sizeof(int) == 4 && sizeof(float) == 4,
+               "default");
+
+bool json_walk_is_signed(ProtobufCType type)
+{
+    return type != PROTOBUF_C_TYPE_UINT32 && type != PROTOBUF_C_TYPE_FIXED32 &&
+           type != PROTOBUF_C_TYPE_UINT64 && type != PROTOBUF_C_TYPE_FIXED64;
 }

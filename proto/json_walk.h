@@ -1,8 +1,7 @@
-/* What both directions of the JSON codec share: where in the message we are, for error texts. */
+/* What both directions of the JSON codec share: where in the message we are, for error texts, and
+ * how protobuf-c lays fields out. */
 #ifndef TROUPE_PROTO_JSON_WALK_H
 #define TROUPE_PROTO_JSON_WALK_H
-
-#include <jansson.h>
 
 #include "proto/json.h"
 
@@ -17,18 +16,22 @@ struct json_walk {
     int error; /* the first one */
 };
 
-/* Appends a field or, with index >= 0, an element to the path; returns what json_walk_leave wants.
- */
-size_t json_walk_enter(struct json_walk *w, const char *name, long index);
+/* Appends a field or an element to the path; returns what json_walk_leave wants. */
+size_t json_walk_enter(struct json_walk *w, const char *field);
+size_t json_walk_enter_element(struct json_walk *w, size_t index);
 void json_walk_leave(struct json_walk *w, size_t mark);
+
 /* Notes an error at the current path, unless there is one already; returns the code. */
 int json_walk_fail(struct json_walk *w, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* When the arena is full. */
+int json_walk_fail_full(struct json_walk *w);
+/* The beginning of a text from outside, as JSON in quotes, for an error text. In the arena. */
+const char *json_walk_quote(struct json_walk *w, struct troupe_bytes text);
 
-/* Room for the base64 of len bytes, and the encoding (RFC 4648 §4), NUL-terminated. */
-size_t json_base64_size(size_t len);
-void json_base64_encode(const uint8_t *data, size_t len, char *out);
-/* Either alphabet, padding optional. Bytes written (at most 3/4 of len), or -1. */
-long json_base64_decode(const char *text, size_t len, uint8_t *out);
+/* Bytes that a field's value, or an element of it, takes in protobuf-c's struct. */
+size_t json_walk_value_size(ProtobufCType type);
+/* Of the fields that hold integers (not enums). */
+bool json_walk_is_signed(ProtobufCType type);
 
 #endif

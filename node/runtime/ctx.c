@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "node/runtime/internal.h"
-#include "proto/arena_allocator.h"
+#include "proto/unpack.h"
 
 /* ---- buffers ---- */
 
@@ -82,15 +82,15 @@ enum troupe_outcome troupe_fail(struct troupe_ctx *ctx, enum troupe_status statu
 void *troupe_parse(struct troupe_ctx *ctx, const ProtobufCMessageDescriptor *descriptor,
                    struct troupe_bytes payload)
 {
-    ProtobufCAllocator allocator;
-    arena_allocator_init(&allocator, &ctx->rt->scratch);
-    static const uint8_t nothing;
-    ProtobufCMessage *message = protobuf_c_message_unpack(
-        descriptor, &allocator, payload.len, payload.len == 0 ? &nothing : payload.data);
-    if (message == NULL)
-        troupe_fail(ctx, TROUPE_INVALID_ARGUMENT, "the payload is not a valid %s",
-                    descriptor->name);
-    return message;
+    ProtobufCMessage *message;
+    int rc = unpack_message(&ctx->rt->scratch, descriptor, payload, &message);
+    if (rc == 0)
+        return message;
+    troupe_fail(ctx, TROUPE_INVALID_ARGUMENT,
+                rc == TROUPE_ELIMIT ? "the payload is too large or nested too deep for a %s"
+                                    : "the payload is not a valid %s",
+                descriptor->name);
+    return NULL;
 }
 
 void *troupe_scratch(struct troupe_ctx *ctx, size_t size)
