@@ -43,6 +43,7 @@ int json_scalar_refuse(struct json_walk *w, const char *expected, json_t *value)
 
 struct integer {
     bool is_negative;
+    bool is_huge; /* beyond 64 bits */
     uint64_t magnitude;
 };
 
@@ -54,9 +55,10 @@ static bool integer_of_string(struct troupe_bytes text, struct integer *out)
         return false;
     for (; i < text.len; i++) {
         unsigned digit = (unsigned)text.data[i] - '0';
-        if (digit > 9 || __builtin_mul_overflow(out->magnitude, 10, &out->magnitude) ||
-            __builtin_add_overflow(out->magnitude, digit, &out->magnitude))
+        if (digit > 9)
             return false;
+        out->is_huge |= __builtin_mul_overflow(out->magnitude, 10, &out->magnitude) ||
+                        __builtin_add_overflow(out->magnitude, digit, &out->magnitude);
     }
     return true;
 }
@@ -98,10 +100,9 @@ static int read_integer(struct json_walk *w, bool is_signed, unsigned bits, json
     struct integer n;
     uint64_t most = UINT64_MAX >> (64 - bits + is_signed);
     if (!integer_of(value, &n))
-        return json_scalar_refuse(
-            w, json_is_string(value) ? range_text(is_signed, bits) : "an integer", value);
+        return json_scalar_refuse(w, "an integer", value);
     uint64_t limit = !n.is_negative ? most : is_signed ? most + 1 : 0;
-    if (n.magnitude > limit)
+    if (n.is_huge || n.magnitude > limit)
         return json_scalar_refuse(w, range_text(is_signed, bits), value);
     uint64_t wide = n.is_negative ? 0 - n.magnitude : n.magnitude;
     uint32_t narrow = (uint32_t)wide;

@@ -101,6 +101,9 @@ static bool put_special(struct json_text *t, double value)
         json_text_put_literal(t, "\"NaN\"");
     else if (isinf(value))
         json_text_put_literal(t, value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
+    else if (value == 0 && signbit(value))
+        json_text_put_literal(t,
+                              "-0.0"); /* -0 would be read as an integer, and those have no sign */
     else
         return false;
     return true;
