@@ -237,7 +237,7 @@ static int read_env(struct config *config, char **env, char errmsg[CONFIG_ERRMSG
 {
     static const char prefix[] = "TROUPE_";
     for (; *env != NULL; env++) {
-        char name[KEY_BYTES], normal[KEY_BYTES], why[CONFIG_ERRMSG_BYTES / 2];
+        char name[KEY_BYTES] = "", normal[KEY_BYTES], why[CONFIG_ERRMSG_BYTES / 2];
         const char *equals = strchr(*env, '=');
         if (equals == NULL || strncmp(*env, prefix, sizeof prefix - 1) != 0)
             continue;
@@ -271,7 +271,7 @@ static int read_option(struct config *config, struct flags *flags, int argc, cha
                        char errmsg[CONFIG_ERRMSG_BYTES])
 {
     const char *arg = argv[*i] + 2, *equals = strchr(arg, '=');
-    char key[KEY_BYTES];
+    char key[KEY_BYTES] = "";
     snprintf(key, sizeof key, "%.*s", (int)(equals == NULL ? strlen(arg) : (size_t)(equals - arg)),
              arg);
     bool is_file = strcmp(key, "config") == 0;

@@ -48,8 +48,8 @@ static void identify(struct identity *me)
     const char *pod = getenv("TROUPE_POD_UID");
     FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
     if (f != NULL) {
-        if (fscanf(f, "%36s", me->boot) != 1)
-            me->boot[0] = '\0';
+        size_t len = fread(me->boot, 1, 36, f);
+        me->boot[len] = '\0';
         fclose(f);
     }
     if (stat("/proc/self/ns/pid", &st) == 0)
@@ -68,17 +68,38 @@ void proof_make(char text[STORE_PROOF_BYTES_MAX + 1])
              me.start, me.pod[0] == '\0' ? "" : " pod=", me.pod);
 }
 
+/* The text behind name in a proof, up to the next space; "" when it is not there. */
+static void value_of(const char *proof, const char *name, char value[40])
+{
+    const char *at = strstr(proof, name);
+    size_t len = at == NULL ? 0 : strcspn(at + strlen(name), " ");
+    len = len < 39 ? len : 39;
+    if (len > 0)
+        memcpy(value, at + strlen(name), len);
+    value[len] = '\0';
+}
+
+static uint64_t number_of(const char *proof, const char *name)
+{
+    char value[40];
+    value_of(proof, name, value);
+    return strtoull(value, NULL, 10);
+}
+
 bool proof_is_gone(const char *text)
 {
     struct identity me, other = {0};
     identify(&me);
-    int n = sscanf(text, "boot=%39s ns=%" SCNu64 " pid=%ld start=%" SCNu64 " pod=%39s", other.boot,
-                   &other.ns, &other.pid, &other.start, other.pod);
-    if (n < 4 || me.boot[0] == '\0' || me.ns == 0)
+    value_of(text, "boot=", other.boot);
+    value_of(text, " pod=", other.pod);
+    other.ns = number_of(text, " ns=");
+    other.pid = (long)number_of(text, " pid=");
+    other.start = number_of(text, " start=");
+    if (other.boot[0] == '\0' || other.ns == 0 || other.pid <= 0 || other.start == 0 || me.ns == 0)
         return false;
     bool here = strcmp(other.boot, me.boot) == 0 && other.ns == me.ns;
     if (!here) /* the same pod, another container: that one has ended before this one began */
-        return n == 5 && me.pod[0] != '\0' && strcmp(other.pod, me.pod) == 0;
+        return me.pod[0] != '\0' && strcmp(other.pod, me.pod) == 0;
     uint64_t start;
     char state;
     if (!process_started(other.pid, &start, &state))

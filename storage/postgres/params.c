@@ -36,10 +36,10 @@ static uint8_t *add(struct pg_params *p, enum pg_oid type, size_t bytes)
 
 void pg_add_text(struct pg_params *p, const char *text)
 {
-    size_t len = strlen(text);
-    uint8_t *to = add(p, PG_TEXT, len);
+    struct troupe_bytes bytes = troupe_bytes_of(text);
+    uint8_t *to = add(p, PG_TEXT, bytes.len);
     if (!p->failed)
-        memcpy(to, text, len);
+        memcpy(to, bytes.data, bytes.len);
 }
 
 void pg_add_int4(struct pg_params *p, uint32_t value)

@@ -157,7 +157,7 @@ static void migrate_work(uv_work_t *work)
 {
     struct pg_store *s = work->data;
     char errmsg[STORE_ERRMSG_BYTES] = "";
-    s->migrated = store_postgres_migrate_if_empty(s->url, report, s, errmsg) == 0;
+    s->migrate_rc = store_postgres_migrate_if_empty(s->url, report, s, errmsg);
     memcpy(s->migrate_error, errmsg, sizeof errmsg);
 }
 
@@ -166,6 +166,7 @@ static void migrate_done(uv_work_t *work, int status)
     struct pg_store *s = work->data;
     (void)status;
     s->migrating = false;
+    s->migrated = s->migrate_rc == 0;
     if (!s->migrated) {
         s->migrate_ms = pg_now_ms(s) + PG_BACKOFF_MS_MAX / 4;
         if (strncmp(s->last_error, s->migrate_error, sizeof s->last_error - 1) != 0)

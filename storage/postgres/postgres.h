@@ -80,6 +80,7 @@ struct pg_store {
     uv_work_t migrate;
     bool migrating, migrated; /* whether there is a schema is being looked at; was found */
     uint64_t migrate_ms;      /* look again then */
+    int migrate_rc;           /* these two: the worker's until it is done */
     char migrate_error[STORE_ERRMSG_BYTES];
     unsigned outstanding;
     bool closing, tick_closed;

@@ -202,7 +202,7 @@ static int find_holder(struct sqlite_connection *c, struct store_request *r,
 int sqlite__register(struct sqlite_connection *c, struct store_request *r)
 {
     struct store_register *reg = &r->u.reg;
-    struct store_node holder;
+    struct store_node holder = {0};
     int rc = join_cluster(c, r);
     if (rc == 0)
         rc = sqlite__find_cluster(c, r);

@@ -23,8 +23,8 @@ enum {
 /* ---- the server ---- */
 
 struct server_context {
-    nng_ctx ctx;
     nng_aio *aio;
+    nng_ctx ctx;
     bool sending;
 };
 

@@ -47,7 +47,7 @@ static pid_t spawn(struct bench *b, const char *const *argv, const char *log)
     return sandbox_spawn(&b->sandbox, &child);
 }
 
-static int make_data(struct bench *b, const char *dir, char *data, const char *log)
+static int make_data(struct bench *b, const char *dir, const char *data, const char *log)
 {
     char initdb[PATH_BYTES];
     const char *argv[] = {initdb,      "-D",    data, "-U",   "postgres",

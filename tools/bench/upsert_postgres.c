@@ -54,7 +54,8 @@ static void *open_db(const char *url, char errmsg[UPSERT_ERRMSG_BYTES])
         snprintf(errmsg, UPSERT_ERRMSG_BYTES, "out of memory");
         return NULL;
     }
-    memcpy(p->state, "\\x", 2);
+    p->state[0] = '\\';
+    p->state[1] = 'x';
     memset(p->state + 2, '7', (size_t)UPSERT_STATE_BYTES * 2);
     p->pg = PQconnectdb(url);
     if (PQstatus(p->pg) == CONNECTION_OK)
