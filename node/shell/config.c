@@ -246,7 +246,7 @@ static int read_env(struct config *config, char **env, char errmsg[CONFIG_ERRMSG
         snprintf(name, sizeof name, "%.*s", (int)(len < 60 ? len : 60), key);
         if (is_others(name))
             continue;
-        normalize(key, len, normal);
+        normalize(name, strlen(name), normal);
         const struct config_option *o = find(normal);
         int rc = o == NULL ? unknown("setting", normal, errmsg)
                            : set(config, o, equals + 1, false, errmsg);

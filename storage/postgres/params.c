@@ -38,7 +38,7 @@ void pg_add_text(struct pg_params *p, const char *text)
 {
     struct troupe_bytes bytes = troupe_bytes_of(text);
     uint8_t *to = add(p, PG_TEXT, bytes.len);
-    if (!p->failed)
+    if (!p->failed && bytes.len > 0)
         memcpy(to, bytes.data, bytes.len);
 }
 
