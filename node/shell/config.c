@@ -171,7 +171,7 @@ static const char *nearest_option(const char *key)
 
 static int unknown(const char *what, const char *key, char errmsg[CONFIG_ERRMSG_BYTES])
 {
-    char normal[KEY_BYTES];
+    char normal[KEY_BYTES] = "";
     normalize(key, strlen(key), normal);
     const char *near = nearest_option(normal);
     if (near != NULL)
@@ -191,7 +191,7 @@ struct file_reader {
 static int on_line(void *data, const char *section, const char *key, const char *value)
 {
     struct file_reader *r = data;
-    char normal[KEY_BYTES];
+    char normal[KEY_BYTES] = "";
     if (r->rc != 0)
         return 0;
     if (section[0] != '\0' && strcmp(section, "node") != 0) {
@@ -237,7 +237,7 @@ static int read_env(struct config *config, char **env, char errmsg[CONFIG_ERRMSG
 {
     static const char prefix[] = "TROUPE_";
     for (; *env != NULL; env++) {
-        char name[KEY_BYTES] = "", normal[KEY_BYTES], why[CONFIG_ERRMSG_BYTES / 2];
+        char name[KEY_BYTES] = "", normal[KEY_BYTES] = "", why[CONFIG_ERRMSG_BYTES / 2];
         const char *equals = strchr(*env, '=');
         if (equals == NULL || strncmp(*env, prefix, sizeof prefix - 1) != 0)
             continue;
