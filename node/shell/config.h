@@ -27,7 +27,7 @@ struct config {
     uint64_t store_connections;
     bool prepared_statements;
     uint64_t memory_max, entities_max;
-    uint64_t rpc_inflight_max;
+    uint64_t rpc_inflight_max, rpc_connections_max, rpc_memory_max;
 };
 
 enum config_type {

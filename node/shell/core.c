@@ -1,10 +1,13 @@
 /* See core.h.
  *
- * No event is lost: it is pushed before `busy` is tried. If the try fails, the holder has not
- * released yet; it releases, and then looks at the inboxes once more before it leaves. All of these
- * are sequentially consistent. */
+ * Why no event is lost: an event is pushed before `busy` is tried. If the try fails, the holder has
+ * not released yet; it releases, and then looks at the inboxes once more, and if there is something
+ * tries again. All of these are sequentially consistent, so either the pusher finds `busy` free or
+ * the holder finds the event. A holder that gives up early (CORE_RUN_MS_MAX) sends itself an async
+ * event, whose callback runs core_run again. */
 #include "node/shell/core.h"
 
+#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +15,8 @@
 #include "base/invariant.h"
 #include "node/shell/clock.h"
 #include "node/shell/log.h"
+
+#define NS_PER_MS UINT64_C(1000000)
 
 /* ---- the inboxes ---- */
 
@@ -48,44 +53,60 @@ void core_push_stop(struct core *core)
 static bool has_work(struct core *core)
 {
     return atomic_load(&core->requests) != NULL || atomic_load(&core->dones) != NULL ||
-           atomic_load(&core->wake) || atomic_load(&core->stop);
+           atomic_load(&core->left_over) || atomic_load(&core->wake) || atomic_load(&core->stop);
 }
 
-/* ---- a turn: everything that has gathered, then the effects ---- */
+/* ---- a turn: what has gathered, then the effects ---- */
 
-static void step(struct core *core, struct runtime_time *now, size_t *n,
-                 const struct runtime_event *event)
+struct turn {
+    struct runtime_time now;
+    uint64_t end_ns;
+    size_t events;
+};
+
+static void step(struct core *core, struct turn *turn, const struct runtime_event *event)
 {
-    if (*n % CORE_CLOCK_EVERY == 0)
-        *now = clock_now();
-    ++*n;
-    runtime_step(core->rt, *now, event);
+    if (turn->events++ % CORE_CLOCK_EVERY == 0)
+        turn->now = clock_now();
+    runtime_step(core->rt, turn->now, event);
+}
+
+static void step_dones(struct core *core, struct turn *turn)
+{
+    struct store_request *dones;
+    TAKE(&core->dones, dones);
+    while (dones != NULL) {
+        struct store_request *request = dones;
+        dones = request->next;
+        step(core, turn, &(struct runtime_event){.type = RUNTIME_STORE_DONE, .u.store = request});
+    }
+}
+
+/* Requests up to the turn's limits; what is left over comes first in the next one. */
+static void step_requests(struct core *core, struct turn *turn)
+{
+    if (core->taken == NULL)
+        TAKE(&core->requests, core->taken);
+    for (size_t n = 0; core->taken != NULL && n < CORE_TURN_REQUESTS_MAX; n++) {
+        struct runtime_request *request = core->taken;
+        core->taken = request->next;
+        step(core, turn, &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = request});
+        if (turn->now.mono_ns > turn->end_ns)
+            break;
+    }
+    atomic_store(&core->left_over, core->taken != NULL);
 }
 
 static void step_all(struct core *core)
 {
-    struct runtime_time now = {0};
-    size_t n = 0;
-    struct store_request *dones;
-    struct runtime_request *requests;
-    TAKE(&core->dones, dones);
-    TAKE(&core->requests, requests);
-    while (dones != NULL) {
-        struct store_request *request = dones;
-        dones = request->next;
-        step(core, &now, &n,
-             &(struct runtime_event){.type = RUNTIME_STORE_DONE, .u.store = request});
-    }
-    while (requests != NULL) {
-        struct runtime_request *request = requests;
-        requests = request->next;
-        step(core, &now, &n,
-             &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = request});
-    }
+    struct turn turn = {.now = clock_now()};
+    turn.end_ns = turn.now.mono_ns + CORE_TURN_MS_MAX * NS_PER_MS;
+    step_dones(core, &turn);
+    step_requests(core, &turn);
     if (atomic_exchange(&core->wake, false))
-        step(core, &now, &n, &(struct runtime_event){.type = RUNTIME_WAKE});
+        step(core, &turn, &(struct runtime_event){.type = RUNTIME_WAKE});
     if (atomic_exchange(&core->stop, false))
-        step(core, &now, &n, &(struct runtime_event){.type = RUNTIME_STOP});
+        step(core, &turn, &(struct runtime_event){.type = RUNTIME_STOP});
 }
 
 static void write_logs(const struct runtime_effects *fx)
@@ -112,38 +133,46 @@ static bool tell_loop(struct core *core, const struct runtime_effects *fx)
     }
     core->wake_at_ns = fx->wake_at_ns;
     core->phase = fx->phase;
-    if (fx->phase == RUNTIME_FAILED) {
-        core->failure_code = fx->failure_code;
-        snprintf(core->failure, sizeof core->failure, "%s", fx->failure);
-    }
+    core->failure_code = fx->failure_code;
+    core->failure = fx->failure;
     pthread_mutex_unlock(&core->lock);
     return news;
 }
 
 static void serve_loop(struct core *core);
 
+static void wake_loop(struct core *core)
+{
+    uv_thread_t self = uv_thread_self();
+    if (uv_thread_equal(&self, &core->loop_thread))
+        serve_loop(core);
+    else
+        uv_async_send(&core->async);
+}
+
 void core_run(struct core *core)
 {
+    uint64_t end_ns = 0;
     while (has_work(core)) {
         if (atomic_exchange(&core->busy, true))
             return;
         struct runtime_effects fx;
         step_all(core);
-        runtime_collect(core->rt, clock_now(), &fx);
+        struct runtime_time now = clock_now();
+        runtime_collect(core->rt, now, &fx);
         write_logs(&fx);
         bool news = tell_loop(core, &fx);
         atomic_store(&core->busy, false);
 
-        for (struct runtime_request *r = fx.replies, *next; r != NULL; r = next) {
-            next = r->next;
-            core->on_reply(core->data, r);
-        }
-        if (news) {
-            uv_thread_t self = uv_thread_self();
-            if (uv_thread_equal(&self, &core->loop_thread))
-                serve_loop(core);
-            else
-                uv_async_send(&core->async);
+        if (fx.replies != NULL)
+            core->on_replies(core->data, fx.replies);
+        if (news)
+            wake_loop(core);
+        if (end_ns == 0)
+            end_ns = now.mono_ns + CORE_RUN_MS_MAX * NS_PER_MS;
+        if (now.mono_ns > end_ns) {
+            uv_async_send(&core->async);
+            return;
         }
     }
 }
@@ -154,17 +183,32 @@ static void on_store_done(struct store_request *request)
 {
     struct core *core = request->driver;
     if (core->on_store != NULL)
-        core->on_store(core, request);
+        core->on_store(core->data, request);
     PUSH(&core->dones, request);
     core_run(core);
+}
+
+/* Late timers endanger the lease: whoever runs the machine should know. */
+static void check_lag(uint64_t timer_at_ns)
+{
+    uint64_t now_ns = clock_now().mono_ns;
+    uint64_t late_ms = now_ns > timer_at_ns ? (now_ns - timer_at_ns) / NS_PER_MS : 0;
+    if (late_ms < CORE_LAG_MS)
+        return;
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, late_ms);
+    log_line(LOG_LEVEL_WARN, "the loop is late: is the machine overloaded, or was it suspended?",
+             "late_ms", text, NULL);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct core *core = timer->data;
     pthread_mutex_lock(&core->lock);
-    core->timer_at_ns = UINT64_MAX;
+    uint64_t timer_at_ns = core->timer_at_ns;
+    core->timer_at_ns = core->wake_at_ns = UINT64_MAX; /* the turn that follows tells the next */
     pthread_mutex_unlock(&core->lock);
+    check_lag(timer_at_ns);
     atomic_store(&core->wake, true);
     core_run(core);
     serve_loop(core); /* the turn may have been another thread's */
@@ -177,7 +221,7 @@ static void set_timer(struct core *core, uint64_t at_ns)
         return;
     }
     uint64_t now_ns = clock_now().mono_ns;
-    uint64_t ms = at_ns <= now_ns ? 0 : (at_ns - now_ns + 999999) / 1000000;
+    uint64_t ms = at_ns <= now_ns ? 0 : (at_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
     uv_update_time(core->loop);
     uv_timer_start(&core->timer, on_timer, ms, 0);
 }
@@ -194,6 +238,8 @@ static void serve_loop(struct core *core)
     bool told = core->phase != core->phase_told;
     core->phase_told = core->phase;
     enum runtime_phase phase = core->phase;
+    int failure_code = core->failure_code;
+    const char *failure = core->failure;
     pthread_mutex_unlock(&core->lock);
     if (set)
         set_timer(core, wake_at_ns);
@@ -205,32 +251,33 @@ static void serve_loop(struct core *core)
         requests = next;
     }
     if (told)
-        core->on_phase(core->data, phase, core->failure_code, core->failure);
+        core->on_phase(core->data, phase, failure_code, failure);
 }
 
 static void on_async(uv_async_t *async)
 {
     serve_loop(async->data);
+    core_run(async->data);
 }
 
 int core_init(struct core *core, uv_loop_t *loop, struct runtime *rt, struct store *store)
 {
-    core->rt = rt;
-    core->store = store;
-    core->loop = loop;
-    core->loop_thread = uv_thread_self();
+    *core = (struct core){
+        .rt = rt,
+        .store = store,
+        .loop = loop,
+        .loop_thread = uv_thread_self(),
+        .wake_at_ns = UINT64_MAX,
+        .timer_at_ns = UINT64_MAX,
+        .phase = RUNTIME_STARTING,
+        .phase_told = RUNTIME_STARTING,
+        .wake = true, /* the first turn: registering */
+    };
     core->to_store_tail = &core->to_store;
-    core->timer_at_ns = UINT64_MAX;
-    core->phase = core->phase_told = RUNTIME_STARTING;
-    atomic_init(&core->busy, false);
-    atomic_init(&core->wake, true);
-    atomic_init(&core->stop, false);
-    atomic_init(&core->requests, NULL);
-    atomic_init(&core->dones, NULL);
-    if (pthread_mutex_init(&core->lock, NULL) != 0)
+    if (uv_async_init(loop, &core->async, on_async) != 0)
         return TROUPE_ENOMEM;
-    if (uv_async_init(loop, &core->async, on_async) != 0 || uv_timer_init(loop, &core->timer) != 0)
-        return TROUPE_ENOMEM;
+    uv_timer_init(loop, &core->timer);
+    pthread_mutex_init(&core->lock, NULL);
     core->async.data = core;
     core->timer.data = core;
     return 0;

@@ -2,11 +2,11 @@
  * step itself.
  *
  * The runtime is stepped by one thread at a time, but not always by the same. A thread pushes its
- * event into an inbox and calls core_run: if nobody is stepping, it takes everything that has
- * gathered, steps the runtime through it, collects the effects and performs them; if somebody is,
- * that one will see the event. So a call that came in on one of nng's threads is answered on it,
- * without waking another thread; the loop's thread is woken only for what it alone may do: the
- * store, the timer, the end. */
+ * event into an inbox and calls core_run: if nobody is stepping, it takes what has gathered, steps
+ * the runtime through it, collects the effects and performs them; if somebody is, that one will see
+ * the event. So a call that came in on one of nng's threads is answered on it, without waking
+ * another thread; the loop's thread is woken only for what it alone may do: the store, the timer,
+ * the end. */
 #ifndef TROUPE_SHELL_CORE_H
 #define TROUPE_SHELL_CORE_H
 
@@ -16,24 +16,32 @@
 
 #include "node/runtime/runtime.h"
 
-enum { CORE_CLOCK_EVERY = 32 /* steps between readings of the clock within one turn */ };
+enum {
+    CORE_CLOCK_EVERY = 32, /* events between readings of the clock within one turn */
+    /* A turn ends, and its replies leave, after that many requests or that long. */
+    CORE_TURN_REQUESTS_MAX = 1024,
+    CORE_TURN_MS_MAX = 5,
+    CORE_RUN_MS_MAX = 20, /* a thread that has stepped that long leaves the rest to the loop's */
+    CORE_LAG_MS = 1000,   /* a timer as late as that is worth a line in the log */
+};
 
 struct core {
     struct runtime *rt;
     struct store *store;
     void *data;
-    /* A finished request; on any thread. */
-    void (*on_reply)(void *data, struct runtime_request *request);
+    /* Finished requests, linked by next; on any thread. The events that it pushes are seen to. */
+    void (*on_replies)(void *data, struct runtime_request *finished);
     /* The store has finished a request, before the runtime sees it; on the loop's thread. May be
      * NULL. */
-    void (*on_store)(struct core *core, struct store_request *request);
-    /* The phase has changed; on the loop's thread. */
+    void (*on_store)(void *data, struct store_request *request);
+    /* The phase has changed; on the loop's thread. failure is valid until core_close. */
     void (*on_phase)(void *data, enum runtime_phase phase, int failure_code, const char *failure);
 
     atomic_bool busy;                           /* somebody steps */
     _Atomic(struct runtime_request *) requests; /* inboxes: stacks, newest first */
     _Atomic(struct store_request *) dones;
-    atomic_bool wake, stop;
+    atomic_bool wake, stop, left_over;
+    struct runtime_request *taken; /* out of the inbox, oldest first; of whoever is busy */
 
     uv_loop_t *loop;
     uv_async_t async;
@@ -44,19 +52,21 @@ struct core {
     uint64_t wake_at_ns, timer_at_ns;
     enum runtime_phase phase, phase_told;
     int failure_code;
-    char failure[1024];
+    const char *failure;
 };
 
-/* On the loop's thread. rt and store are the caller's until core_close has called back. */
+/* On the loop's thread. rt and store are the caller's until core_close. The callbacks are to be set
+ * before the first core_run. Errors: TROUPE_ENOMEM. */
 int core_init(struct core *core, uv_loop_t *loop, struct runtime *rt, struct store *store);
-/* Any thread. */
+/* Any thread. What is pushed is not lost, and waits for the next core_run. */
 void core_push_request(struct core *core, struct runtime_request *request);
 void core_push_stop(struct core *core);
+/* Any thread. All that has been pushed before has been stepped, or will be by another thread. */
 void core_run(struct core *core);
 /* The runtime's figures, read between two turns. Any thread but one that is stepping. */
 void core_stats(struct core *core, struct runtime_stats *stats);
-/* On the loop's thread, when no store request is out and nobody pushes any more: frees the handles.
- */
+/* On the loop's thread, when no store request is out and nobody pushes any more: closes the
+ * handles. */
 void core_close(struct core *core);
 
 #endif

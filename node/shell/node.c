@@ -1,6 +1,6 @@
-/* See node.h. The order of things: kinds, store, runtime, listener, then the loop. At the end the
- * other way round: the runtime stops (persists, leaves), the last replies go out, the listener
- * closes, the store closes. */
+/* See node.h. The order of things: kinds, the listener's address, runtime, store, then the loop. At
+ * the end the other way round: the runtime stops (persists, leaves), the last replies go out, the
+ * listener closes, the store closes. */
 #include "node/shell/node.h"
 
 #include <inttypes.h>
@@ -19,7 +19,10 @@
 #include "node/shell/proof.h"
 #include "node/shell/rpc.h"
 
-enum { REPLIES_OUT_MS = 2000, POLL_MS = 5 };
+enum {
+    REPLIES_OUT_MS = 2000, /* at the end: for replies to leave, and for connections to close */
+    POLL_MS = 5,
+};
 
 struct node {
     const struct config *config;
@@ -65,7 +68,10 @@ static void close_all(struct node *n)
         return;
     n->closing = true;
     uv_timer_stop(&n->watch);
-    rpc_close(n->rpc);
+    if (!rpc_close(n->rpc, REPLIES_OUT_MS)) {
+        log_line(LOG_LEVEL_WARN, "connections to clients do not close: exiting all the same", NULL);
+        _exit(n->code);
+    }
     n->rpc = NULL;
     store_close(n->store, on_store_closed, n);
 }
@@ -76,7 +82,7 @@ static void on_last_replies(uv_timer_t *timer)
 {
     struct node *n = timer->data;
     bool late = clock_now().mono_ns - n->stopped_ns > REPLIES_OUT_MS * UINT64_C(1000000);
-    if (rpc_sending(n->rpc) == 0 || late)
+    if (rpc_is_quiet(n->rpc) || late)
         close_all(n);
 }
 
@@ -175,9 +181,9 @@ static void on_store_wait(uv_timer_t *timer)
 }
 
 /* A registration that finds the name taken: the proof tells whether its holder is gone. */
-static void judge_holder(struct core *core, struct store_request *request)
+static void judge_holder(void *data, struct store_request *request)
 {
-    (void)core;
+    (void)data;
     if (request->op == STORE_REGISTER && request->error == TROUPE_EBUSY)
         request->u.reg.holder_gone =
             request->u.reg.holder.proof != NULL && proof_is_gone(request->u.reg.holder.proof);
@@ -238,8 +244,14 @@ static enum node_exit open_runtime(struct node *n, const char *address)
 static enum node_exit listen_for_calls(struct node *n)
 {
     char errmsg[RPC_ERRMSG_BYTES];
-    int rc = rpc_listen(&n->rpc, &n->core, n->config->listen, (uint32_t)n->config->rpc_inflight_max,
-                        n->bound, errmsg);
+    const struct config *c = n->config;
+    struct rpc_options options = {
+        .address = c->listen,
+        .inflight_max = (uint32_t)c->rpc_inflight_max,
+        .connections_max = (uint32_t)c->rpc_connections_max,
+        .memory_max = c->rpc_memory_max,
+    };
+    int rc = rpc_listen(&n->rpc, &options, n->bound, errmsg);
     if (rc == 0)
         return NODE_EXIT_OK;
     log_line(LOG_LEVEL_ERROR, "cannot listen", "why", errmsg, NULL);
@@ -260,9 +272,9 @@ static void arm(struct node *n)
     uv_timer_start(&n->watch, on_store_wait, n->config->store_wait_ms, 1000);
 }
 
-static void on_reply(void *data, struct runtime_request *request)
+static void on_replies(void *data, struct runtime_request *finished)
 {
-    rpc_reply(((struct node *)data)->rpc, request);
+    rpc_replies(((struct node *)data)->rpc, finished);
 }
 
 static enum node_exit run(struct node *n)
@@ -284,12 +296,12 @@ static enum node_exit run(struct node *n)
     if (core_init(&n->core, &n->loop, n->rt, n->store) != 0)
         return NODE_EXIT_FAULT;
     arm(n);
-    n->core.on_reply = on_reply;
+    n->core.on_replies = on_replies;
     if (n->kinds.n == 0)
         log_line(LOG_LEVEL_WARN,
                  "no kinds are loaded: the node can answer nothing but $node; use --kinds FILE.so",
                  NULL);
-    rpc_start(n->rpc);
+    rpc_start(n->rpc, &n->core);
     core_run(&n->core);
     uv_run(&n->loop, UV_RUN_DEFAULT);
     return n->code;
@@ -305,8 +317,7 @@ enum node_exit node_run(const struct config *config)
     if (uv_loop_init(&n->loop) != 0)
         return NODE_EXIT_FAULT;
     enum node_exit code = run(n);
-    if (n->rpc != NULL)
-        rpc_close(n->rpc);
+    rpc_close(n->rpc, REPLIES_OUT_MS); /* when it did not come as far as the loop */
     runtime_close(n->rt);
     uv_loop_close(&n->loop);
     return code;

@@ -1,31 +1,57 @@
-/* The listener for clients: nng's REP with one context per request under way. As many contexts as
- * needed up to a limit, so that calls that wait for a commit do not keep others out; beyond it
- * requests wait in their connections.
+/* The listener for clients: nng's REP protocol, spoken over nng streams.
  *
- * Happy path: a message comes in on one of nng's threads, is decoded there, pushed into the core,
- * stepped (as a rule by the same thread), encoded, sent. A message that is no request is answered
- * with INVALID_ARGUMENT; one over the frame limit costs the peer its connection. */
+ * Why not nng's REP socket: in 1.5.2 a client that goes away with requests under way can leave the
+ * thread that cleans up after connections waiting for ever; from then on every connection that
+ * closes leaves its descriptor behind, until none is left. (A receive that is begun on a stream
+ * that has just been closed is never completed; tcp.c of nng's transport does that, and we do not.)
+ * And a stream lets requests and replies travel many per system call. On the wire it is the same:
+ * any REQ socket can call. docs/protocol.md has the bytes.
+ *
+ * Happy path: bytes arrive on one of nng's threads; whole frames are decoded there, pushed into
+ * the core, stepped (as a rule by the same thread), and the replies of one turn leave together.
+ *
+ * Failure modes. Bytes that are no SP handshake, a frame over the limit or without a request id:
+ * the connection is closed, and a line is logged. A frame that is no request: the answer is a
+ * status for the request as a whole. Too many requests under way, in all or on one connection, or a
+ * client that does not read its replies: its connection is not read on until there is room. A
+ * client that takes no byte of a reply, or stops within a frame, for RPC_STALLED_MS: closed.
+ *
+ * Files: rpc.c listens and accepts, rpc_conn.c is a connection's life, rpc_in.c what arrives,
+ * rpc_out.c what leaves, rpc_exchange.c a request from frame to frame. */
 #ifndef TROUPE_SHELL_RPC_H
 #define TROUPE_SHELL_RPC_H
 
 #include "node/shell/core.h"
 
-enum { RPC_ERRMSG_BYTES = 512, RPC_ADDRESS_BYTES = 300 };
+enum {
+    RPC_ERRMSG_BYTES = 512,
+    RPC_ADDRESS_BYTES = 300,
+    RPC_HELLO_MS = 10000,   /* for the handshake */
+    RPC_STALLED_MS = 60000, /* without progress in the middle of a frame */
+};
 
 struct rpc_server;
 
-/* address: HOST:PORT or an nng URL. bound gets HOST:PORT with the port in use. Errors: TROUPE_EBUSY
- * (address in use), TROUPE_EINVAL, TROUPE_EIO, TROUPE_ENOMEM; errmsg says what to do. core must
- * have been initialised. */
-int rpc_listen(struct rpc_server **server, struct core *core, const char *address,
-               uint32_t inflight_max, char bound[RPC_ADDRESS_BYTES], char errmsg[RPC_ERRMSG_BYTES]);
-/* Begins to take requests. Until then they wait in their connections. */
-void rpc_start(struct rpc_server *server);
-/* From the core: a request is finished. Any thread. */
-void rpc_reply(void *server, struct runtime_request *request);
-/* Replies handed to the network that are not out yet. */
-size_t rpc_sending(struct rpc_server *server);
-/* Waits for the callbacks to return, then frees. No request may be with the core. */
-void rpc_close(struct rpc_server *server);
+struct rpc_options {
+    const char *address;   /* HOST:PORT, [HOST]:PORT or an ipc:// URL */
+    uint32_t inflight_max; /* requests with the core at once; one connection gets half of them */
+    uint32_t connections_max;
+    uint64_t memory_max; /* bytes of large requests and replies under way */
+};
+
+/* Takes the address; accepts nobody yet, so that connections wait. bound gets HOST:PORT with the
+ * port in use. Errors: TROUPE_EBUSY (address in use), TROUPE_EINVAL, TROUPE_EIO, TROUPE_ENOMEM;
+ * errmsg says what to do. */
+int rpc_listen(struct rpc_server **server, const struct rpc_options *options,
+               char bound[RPC_ADDRESS_BYTES], char errmsg[RPC_ERRMSG_BYTES]);
+/* Begins to take requests, for a core that has been initialised. */
+void rpc_start(struct rpc_server *server, struct core *core);
+/* From the core: requests that are finished, linked by next. Any thread. */
+void rpc_replies(void *server, struct runtime_request *finished);
+/* No request is with the core, and every reply has been handed to the system. */
+bool rpc_is_quiet(struct rpc_server *server);
+/* Closes the connections and waits until nng is done with them. Frees the server and returns true;
+ * or false after timeout_ms: somebody still uses it. NULL is fine. */
+bool rpc_close(struct rpc_server *server, uint32_t timeout_ms);
 
 #endif

@@ -1,0 +1,161 @@
+/* A connection's life: accepted, greeted, closed by either side, freed with its last reference. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/invariant.h"
+#include "node/shell/log.h"
+#include "node/shell/rpc_impl.h"
+
+enum { PEER_BYTES = 80 };
+
+/* SP: a zero, "SP", a zero, the protocol (REP), two zeros. */
+static const uint8_t HELLO[RPC_HELLO_BYTES] = {0, 'S', 'P', 0, 0, 0x31, 0, 0};
+
+static struct rpc_conn *conn_new(struct rpc_server *s, nng_stream *stream)
+{
+    struct rpc_conn *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return NULL;
+    c->server = s;
+    c->stream = stream;
+    atomic_init(&c->refs, 1);
+    list_init(&c->link);
+    list_init(&c->pause_link);
+    if (nng_aio_alloc(&c->recv_aio, rpc__recv_done, c) != 0 ||
+        nng_aio_alloc(&c->send_aio, rpc__send_done, c) != 0) {
+        nng_aio_free(c->recv_aio);
+        free(c);
+        return NULL;
+    }
+    nng_aio_set_timeout(c->recv_aio, RPC_HELLO_MS);
+    nng_aio_set_timeout(c->send_aio, RPC_STALLED_MS);
+    pthread_mutex_init(&c->gate, NULL);
+    pthread_mutex_init(&c->mu, NULL);
+    return c;
+}
+
+static bool join(struct rpc_server *s, struct rpc_conn *c)
+{
+    pthread_mutex_lock(&s->lock);
+    bool room = !atomic_load(&s->closing) && s->conns_n < s->options.connections_max;
+    if (room) {
+        list_push(&s->conns, &c->link);
+        s->conns_n++;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return room;
+}
+
+static void conn_free(struct rpc_conn *c)
+{
+    nng_stream_free(c->stream);
+    nng_aio_reap(c->recv_aio); /* not free: this may be the aio's own callback */
+    nng_aio_reap(c->send_aio);
+    for (int i = 0; i < 2; i++) {
+        rpc__large_give(c->server, c->out[i].large);
+        free(c->out[i].data);
+    }
+    if (c->in.capacity > RPC_IN_BYTES)
+        rpc__large_give(c->server, c->in.capacity);
+    free(c->in.data);
+    pthread_mutex_destroy(&c->gate);
+    pthread_mutex_destroy(&c->mu);
+    free(c);
+}
+
+void rpc__conn_open(struct rpc_server *s, nng_stream *stream)
+{
+    struct rpc_conn *c = conn_new(s, stream);
+    if (c == NULL) {
+        nng_stream_free(stream);
+        return;
+    }
+    if (!join(s, c)) {
+        if (!atomic_load(&s->closing))
+            log_line(LOG_LEVEL_WARN, "a client was turned away: rpc-connections-max are open",
+                     NULL);
+        conn_free(c);
+        return;
+    }
+    uint8_t *p = rpc__out_begin(c, RPC_HELLO_BYTES, false);
+    if (p != NULL) {
+        memcpy(p, HELLO, RPC_HELLO_BYTES);
+        rpc__out_end(c, RPC_HELLO_BYTES);
+        rpc__out_flush(c);
+    }
+    rpc__recv_go_on(c);
+}
+
+void rpc__conn_ref(struct rpc_conn *c)
+{
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+}
+
+void rpc__conn_unref(struct rpc_conn *c)
+{
+    struct rpc_server *s = c->server;
+    if (atomic_fetch_sub(&c->refs, 1) != 1)
+        return;
+    INVARIANT(atomic_load(&c->closed) && !c->paused && c->in_flight == 0);
+    pthread_mutex_lock(&s->lock);
+    list_remove(&c->link);
+    pthread_mutex_unlock(&s->lock);
+    conn_free(c);
+    pthread_mutex_lock(&s->lock); /* last: rpc_close frees the server when the count is 0 */
+    s->conns_n--;
+    pthread_cond_signal(&s->gone);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* "127.0.0.1:4711". */
+static void peer_name(struct rpc_conn *c, char name[PEER_BYTES])
+{
+    nng_sockaddr sa;
+    char host[INET6_ADDRSTRLEN] = "";
+    name[0] = '\0';
+    if (nng_stream_get_addr(c->stream, NNG_OPT_REMADDR, &sa) != 0)
+        return;
+    if (sa.s_family == NNG_AF_INET &&
+        inet_ntop(AF_INET, &sa.s_in.sa_addr, host, sizeof host) != NULL)
+        snprintf(name, PEER_BYTES, "%s:%u", host, ntohs(sa.s_in.sa_port));
+    else if (sa.s_family == NNG_AF_INET6 &&
+             inet_ntop(AF_INET6, sa.s_in6.sa_addr, host, sizeof host) != NULL)
+        snprintf(name, PEER_BYTES, "[%s]:%u", host, ntohs(sa.s_in6.sa_port));
+}
+
+void rpc__conn_close(struct rpc_conn *c, const char *why)
+{
+    struct rpc_server *s = c->server;
+    char peer[PEER_BYTES] = "";
+    pthread_mutex_lock(&c->gate);
+    bool first = !atomic_exchange(&c->closed, true);
+    if (first) {
+        if (why != NULL)
+            peer_name(c, peer);
+        nng_stream_close(c->stream);
+    }
+    pthread_mutex_unlock(&c->gate);
+    if (!first)
+        return;
+    if (why != NULL)
+        log_line(LOG_LEVEL_WARN, "closed a client's connection", "peer", peer, "why", why, NULL);
+    pthread_mutex_lock(&s->lock);
+    bool paused = c->paused; /* nobody receives who could see that it is closed */
+    c->paused = false;
+    if (paused)
+        list_remove(&c->pause_link);
+    pthread_mutex_unlock(&s->lock);
+    if (paused)
+        rpc__conn_unref(c);
+}
+
+/* A client that has gone is no news. */
+void rpc__conn_close_nng(struct rpc_conn *c, const char *doing, int rc)
+{
+    char why[128];
+    bool news = rc == NNG_ETIMEDOUT || rc == NNG_ENOMEM;
+    snprintf(why, sizeof why, "%s: %s", doing, nng_strerror(rc));
+    rpc__conn_close(c, news ? why : NULL);
+}

@@ -1,0 +1,145 @@
+/* What the listener's files share.
+ *
+ * A connection is kept by references: one is the receiver's (the chain of receive callbacks, also
+ * while it is paused), one the sender's while a send is under way, one each exchange's. The last
+ * one frees it.
+ *
+ * Locks, never held together: server.lock (connections, the pool, pauses), conn.mu (what is to be
+ * sent), conn.gate. The gate makes "not closed, so begin an operation" one step against closing,
+ * for nng 1.5.2 never completes what is begun on a closed stream; it is held over the system call
+ * of a send or receive, which is why it is not mu. */
+#ifndef TROUPE_SHELL_RPC_IMPL_H
+#define TROUPE_SHELL_RPC_IMPL_H
+
+#include <nng/nng.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "node/shell/rpc.h"
+
+enum {
+    RPC_HELLO_BYTES = 8,
+    RPC_HEAD_BYTES = 8,          /* a frame's length */
+    RPC_ROUTE_WORDS_MAX = 8,     /* of four bytes: request id, and who passed the request on */
+    RPC_IN_BYTES = 64 << 10,     /* of a receive buffer; grows for larger frames, shrinks again */
+    RPC_OUT_BYTES_MAX = 1 << 20, /* unsent: beyond that the connection is not read on */
+    RPC_ARENA_CHUNK_BYTES = 32 << 10,
+    RPC_ARENA_BYTES_MAX = 4 * RPC_FRAME_BYTES_MAX, /* of one request: decoded, results, replies */
+    RPC_POOL_WARM = 128,                           /* idle exchanges that keep their memory */
+};
+
+struct rpc_server;
+
+struct rpc_buffer {
+    uint8_t *data;
+    size_t len, capacity;
+    size_t large; /* of it counted in server.large_bytes */
+};
+
+struct rpc_conn {
+    struct rpc_server *server;
+    atomic_uint refs;
+    nng_stream *stream;
+    nng_aio *recv_aio, *send_aio;
+    pthread_mutex_t gate;
+    atomic_bool closed; /* written under gate */
+
+    /* The receiver's. */
+    struct {
+        uint8_t *data;
+        size_t begin, end, capacity;
+    } in;
+    bool greeted;
+
+    /* Under server.lock. */
+    struct list link;       /* server.conns */
+    struct list pause_link; /* server.paused, when it waits for an exchange of somebody else */
+    bool paused;            /* frames wait in the buffer, and nobody receives */
+    uint32_t in_flight;
+
+    /* Under mu. */
+    pthread_mutex_t mu;
+    struct rpc_buffer out[2]; /* one gathers while the other is being sent */
+    int filling;
+    bool sending;
+    size_t send_from;        /* the sender's */
+    atomic_size_t out_bytes; /* in both */
+};
+
+/* A request from the frame it came in to the frame that answers it. */
+struct rpc_exchange {
+    struct runtime_request request; /* .data = this */
+    struct rpc_exchange *next;      /* in the pool */
+    struct rpc_conn *conn;
+    struct arena arena;
+    struct rpc_request rpc;
+    size_t large; /* bytes counted in server.large_bytes */
+    size_t route_bytes;
+    uint8_t route[4 * RPC_ROUTE_WORDS_MAX]; /* goes back as it came */
+};
+
+struct rpc_server {
+    struct core *core;
+    struct rpc_options options;
+    bool ipc; /* frames have a byte more */
+    nng_stream_listener *listener;
+    nng_aio *accept_aio;
+    bool accept_rests;
+    atomic_bool closing;
+    atomic_size_t large_bytes;
+
+    pthread_mutex_t lock;
+    pthread_cond_t gone;               /* a connection was freed */
+    struct list conns, paused, doomed; /* doomed: rpc_close is at them */
+    uint32_t conns_n;
+    struct rpc_exchange *pool;
+    uint32_t pool_n, exchanges_n;
+};
+
+/* ---- rpc_conn.c ---- */
+
+/* Takes the stream over and begins to receive. */
+void rpc__conn_open(struct rpc_server *server, nng_stream *stream);
+void rpc__conn_ref(struct rpc_conn *c);
+void rpc__conn_unref(struct rpc_conn *c);
+/* Whatever is under way fails, and the references go one by one. why: for the log; NULL = as
+ * expected. */
+void rpc__conn_close(struct rpc_conn *c, const char *why);
+void rpc__conn_close_nng(struct rpc_conn *c, const char *doing, int rc);
+
+/* ---- rpc_in.c ---- */
+
+void rpc__recv_done(void *conn);
+/* Frames that are in the buffer, then reads on. The receiver's reference is the caller's. */
+void rpc__recv_go_on(struct rpc_conn *c);
+
+/* ---- rpc_out.c ---- */
+
+void rpc__send_done(void *conn);
+/* Room for a frame's bytes, to be filled at once; rpc__out_end must follow. NULL: the connection is
+ * closed, or closes for want of memory. */
+uint8_t *rpc__out_begin(struct rpc_conn *c, size_t bytes, bool large);
+void rpc__out_end(struct rpc_conn *c, size_t bytes);
+/* Sends what has gathered, unless a send is under way: then its end does. */
+void rpc__out_flush(struct rpc_conn *c);
+
+/* ---- rpc_exchange.c ---- */
+
+enum rpc_taken {
+    RPC_TAKEN,
+    RPC_PAUSED, /* no exchange for it now: the receiver's reference waits with the connection */
+    RPC_BROKEN,
+};
+
+/* A frame's body: route and request. RPC_BROKEN: why is set. */
+enum rpc_taken rpc__exchange_take(struct rpc_conn *c, struct troupe_bytes body, const char **why);
+/* The connection has sent something: if it was paused for that, it goes on. */
+void rpc__exchange_resume(struct rpc_conn *c);
+void rpc__exchange_pool_free(struct rpc_server *server);
+
+/* Counts memory of large frames; false when that would be too much. */
+bool rpc__large_take(struct rpc_server *server, size_t bytes);
+void rpc__large_give(struct rpc_server *server, size_t bytes);
+
+#endif
