@@ -1,7 +1,5 @@
 /* Protobuf to JSON: see json.h. Unpacked by protobuf-c into the arena, walked by its descriptor.
  * The recursion goes as deep as messages are nested, at most JSON_DEPTH_MAX. */
-#include <stdio.h>
-
 #include "base/utf8.h"
 #include "proto/json_text.h"
 #include "proto/json_walk.h"
@@ -27,21 +25,25 @@ static void put_string(struct printer *p, const char *text)
         json_walk_fail(&p->walk, TROUPE_EMALFORMED, "a string that is not UTF-8");
 }
 
-static void put_integer(struct printer *p, const char *format, long long value)
-{
-    char digits[24];
-    int n = snprintf(digits, sizeof digits, format, value);
-    json_text_put(&p->text, digits, (size_t)n);
-}
-
 /* A number that is no value of the enum stays a number. */
 static void put_enum(struct printer *p, const ProtobufCEnumDescriptor *descriptor, int number)
 {
     const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(descriptor, number);
     if (v == NULL)
-        put_integer(p, "%lld", number);
+        json_text_put_int(&p->text, number);
     else
         json_text_put_string(&p->text, troupe_bytes_of(v->name));
+}
+
+/* 64 bits are more than what JavaScript's numbers hold, so they are strings. */
+static void put_wide(struct printer *p, ProtobufCType type, int64_t value)
+{
+    json_text_put(&p->text, "\"", 1);
+    if (json_walk_is_signed(type))
+        json_text_put_int(&p->text, value);
+    else
+        json_text_put_uint(&p->text, (uint64_t)value);
+    json_text_put(&p->text, "\"", 1);
 }
 
 static void put_number(struct printer *p, ProtobufCType type, const void *at)
@@ -59,9 +61,10 @@ static void put_number(struct printer *p, ProtobufCType type, const void *at)
     else if (type == PROTOBUF_C_TYPE_DOUBLE)
         json_text_put_double(&p->text, v.real);
     else if (size == 4)
-        put_integer(p, "%lld", json_walk_is_signed(type) ? v.narrow : (int64_t)(uint32_t)v.narrow);
+        json_text_put_int(&p->text,
+                          json_walk_is_signed(type) ? v.narrow : (int64_t)(uint32_t)v.narrow);
     else
-        put_integer(p, json_walk_is_signed(type) ? "\"%lld\"" : "\"%llu\"", v.wide);
+        put_wide(p, type, v.wide);
 }
 
 static void put_value(struct printer *p, const ProtobufCFieldDescriptor *f, const void *at)
@@ -115,10 +118,10 @@ static void put_array(struct printer *p, const ProtobufCFieldDescriptor *f, cons
     memcpy(&items, message + f->offset, sizeof items);
     json_text_put(&p->text, "[", 1);
     for (size_t i = 0; i < n && p->walk.error == 0; i++) {
-        size_t mark = json_walk_enter_element(&p->walk, i);
+        json_walk_enter_element(&p->walk, i);
         json_text_put(&p->text, ",", i > 0);
         put_value(p, f, items + i * size);
-        json_walk_leave(&p->walk, mark);
+        json_walk_leave(&p->walk);
     }
     json_text_put(&p->text, "]", 1);
 }
@@ -169,7 +172,7 @@ static bool is_present(const struct printer *p, const ProtobufCFieldDescriptor *
 
 static void put_field(struct printer *p, const ProtobufCFieldDescriptor *f, const uint8_t *message)
 {
-    size_t mark = json_walk_enter(&p->walk, f->name);
+    json_walk_enter(&p->walk, f->name);
     json_text_put_string(&p->text, troupe_bytes_of(f->name));
     json_text_put(&p->text, ":", 1);
     if (f->label == PROTOBUF_C_LABEL_REPEATED)
@@ -178,7 +181,7 @@ static void put_field(struct printer *p, const ProtobufCFieldDescriptor *f, cons
         put_value(p, f, message + f->offset);
     if (p->text.is_full)
         json_walk_fail(&p->walk, TROUPE_ELIMIT, "too large for JSON");
-    json_walk_leave(&p->walk, mark);
+    json_walk_leave(&p->walk);
 }
 
 static void put_message(struct printer *p, const ProtobufCMessage *message)
@@ -210,12 +213,12 @@ int json_from_message(struct arena *arena, const ProtobufCMessageDescriptor *des
                       struct troupe_bytes packed, bool with_defaults, struct troupe_bytes *text,
                       char why[JSON_WHY_BYTES])
 {
-    struct printer p = {.walk = {.arena = arena, .why = why},
-                        .text = {.arena = arena},
-                        .with_defaults = with_defaults};
+    struct printer p;
     ProtobufCMessage *message;
+    json_walk_init(&p.walk, arena, why);
+    p.text = (struct json_text){.arena = arena};
+    p.with_defaults = with_defaults;
     *text = troupe_bytes(NULL, 0);
-    why[0] = '\0';
     int rc = unpack_message(arena, descriptor, packed, &message);
     if (rc == TROUPE_ELIMIT)
         return json_walk_fail(&p.walk, rc, "too large or nested too deep");

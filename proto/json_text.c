@@ -95,6 +95,21 @@ void json_text_put_base64(struct json_text *t, struct troupe_bytes data)
 
 /* ---- numbers ---- */
 
+void json_text_put_uint(struct json_text *t, uint64_t value)
+{
+    char digits[20], *at = digits + sizeof digits;
+    do
+        *--at = (char)('0' + value % 10);
+    while (value /= 10);
+    json_text_put(t, at, (size_t)(digits + sizeof digits - at));
+}
+
+void json_text_put_int(struct json_text *t, int64_t value)
+{
+    json_text_put(t, "-", value < 0);
+    json_text_put_uint(t, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+}
+
 static bool put_special(struct json_text *t, double value)
 {
     if (isnan(value))

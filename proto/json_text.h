@@ -18,6 +18,8 @@ void json_text_put(struct json_text *t, const char *bytes, size_t len);
 void json_text_put_literal(struct json_text *t, const char *text);
 /* In quotes, with escapes; must be UTF-8. */
 void json_text_put_string(struct json_text *t, struct troupe_bytes text);
+void json_text_put_int(struct json_text *t, int64_t value);
+void json_text_put_uint(struct json_text *t, uint64_t value);
 /* The shortest of the decimals that read back as the same number; NaN and the infinities by their
  * names in quotes. */
 void json_text_put_float(struct json_text *t, float value);

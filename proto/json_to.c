@@ -97,9 +97,9 @@ static int set_repeated(struct json_walk *w, const ProtobufCFieldDescriptor *f, 
     if (items == NULL)
         return json_walk_fail_full(w);
     for (size_t i = 0; i < n; i++) {
-        size_t mark = json_walk_enter_element(w, i);
+        json_walk_enter_element(w, i);
         int rc = set_value(w, f, json_array_get(value, i), items + i * size);
-        json_walk_leave(w, mark);
+        json_walk_leave(w);
         if (rc != 0)
             return rc;
     }
@@ -147,7 +147,7 @@ static int set_field(struct json_walk *w, const ProtobufCMessageDescriptor *desc
     }
     if (json_is_null(value)) /* as good as absent */
         return 0;
-    size_t mark = json_walk_enter(w, f->name);
+    json_walk_enter(w, f->name);
     int rc;
     if (seen[f - descriptor->fields])
         rc = json_walk_fail(w, TROUPE_EMALFORMED, "given twice, in two spellings");
@@ -156,7 +156,7 @@ static int set_field(struct json_walk *w, const ProtobufCMessageDescriptor *desc
     else
         rc = set_single(w, f, value, message, descriptor);
     seen[f - descriptor->fields] = true;
-    json_walk_leave(w, mark);
+    json_walk_leave(w);
     return rc;
 }
 
@@ -261,14 +261,13 @@ _Static_assert(JSON_TEXT_BYTES_MAX == 32 << 20 && JSON_VALUES_MAX == 262144, "th
 int json_to_message(struct arena *arena, const ProtobufCMessageDescriptor *descriptor,
                     struct troupe_bytes text, struct troupe_bytes *packed, char why[JSON_WHY_BYTES])
 {
-    struct json_walk w = {.arena = arena, .why = why};
-    json_t *root = NULL;
+    struct json_walk w;
     ProtobufCMessage *message = NULL;
     *packed = troupe_bytes(NULL, 0);
-    why[0] = '\0';
+    json_walk_init(&w, arena, why);
     if (text.len == 0)
         text = troupe_bytes_of("{}");
-    root = load(&w, text);
+    json_t *root = load(&w, text);
     if (root != NULL)
         message = build(&w, descriptor, root);
     json_decref(root);

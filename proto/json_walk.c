@@ -4,43 +4,55 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/invariant.h"
 #include "base/utf8.h"
 #include "proto/json_text.h"
 #include "troupe/error.h"
 
-enum { QUOTE_BYTES_MAX = 48 };
+enum { QUOTE_BYTES_MAX = 48, PATH_BYTES_MAX = 128 };
 
 /* ---- the path ---- */
 
-static size_t append(struct json_walk *w, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static size_t append(struct json_walk *w, const char *format, ...)
+void json_walk_init(struct json_walk *w, struct arena *arena, char why[JSON_WHY_BYTES])
 {
-    size_t mark = w->path_len, room = sizeof w->path - mark;
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(w->path + mark, room, format, args);
-    va_end(args);
-    if (n > 0)
-        w->path_len += (size_t)n < room ? (size_t)n : room - 1;
-    return mark;
+    w->arena = arena;
+    w->why = why;
+    w->steps_n = w->depth = 0;
+    w->error = 0;
+    why[0] = '\0';
 }
 
-size_t json_walk_enter(struct json_walk *w, const char *field)
+void json_walk_enter(struct json_walk *w, const char *field)
 {
-    return append(w, "%s%s", w->path_len == 0 ? "" : ".", field);
+    INVARIANT(w->steps_n < JSON_STEPS_MAX);
+    w->steps[w->steps_n++] = (struct json_step){.field = field};
 }
 
-size_t json_walk_enter_element(struct json_walk *w, size_t index)
+void json_walk_enter_element(struct json_walk *w, size_t index)
 {
-    return append(w, "[%zu]", index);
+    INVARIANT(w->steps_n < JSON_STEPS_MAX);
+    w->steps[w->steps_n++] = (struct json_step){.index = index};
 }
 
-void json_walk_leave(struct json_walk *w, size_t mark)
+void json_walk_leave(struct json_walk *w)
 {
-    w->path_len = mark;
-    w->path[mark] = '\0';
+    INVARIANT(w->steps_n > 0);
+    w->steps_n--;
+}
+
+/* "slots[3].price: ", as much of it as leaves room for what is wrong. Returns its length. */
+static size_t print_path(const struct json_walk *w, char *out)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < w->steps_n && n < PATH_BYTES_MAX; i++) {
+        const struct json_step *step = &w->steps[i];
+        int len = step->field == NULL ? snprintf(out + n, PATH_BYTES_MAX - n, "[%zu]", step->index)
+                                      : snprintf(out + n, PATH_BYTES_MAX - n, "%s%s",
+                                                 i == 0 ? "" : ".", step->field);
+        n += (size_t)len;
+    }
+    n = n < PATH_BYTES_MAX ? n : PATH_BYTES_MAX - 1;
+    return n + (size_t)snprintf(out + n, JSON_WHY_BYTES - n, "%s", n == 0 ? "" : ": ");
 }
 
 /* ---- errors ---- */
@@ -62,11 +74,10 @@ int json_walk_fail(struct json_walk *w, int code, const char *format, ...)
     if (w->error != 0)
         return w->error;
     w->error = code;
-    int n = snprintf(w->why, JSON_WHY_BYTES, "%s%s", w->path, w->path_len == 0 ? "" : ": ");
+    size_t n = print_path(w, w->why);
     va_list args;
     va_start(args, format);
-    if (n >= 0 && n < JSON_WHY_BYTES)
-        vsnprintf(w->why + n, JSON_WHY_BYTES - (size_t)n, format, args);
+    vsnprintf(w->why + n, JSON_WHY_BYTES - n, format, args);
     va_end(args);
     clean(w->why);
     return code;

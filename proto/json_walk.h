@@ -5,21 +5,27 @@
 
 #include "proto/json.h"
 
-enum { JSON_PATH_BYTES = 128 };
+/* A field of a message, or an element of a repeated one. */
+struct json_step {
+    const char *field; /* NULL: an element */
+    size_t index;
+};
+
+enum { JSON_STEPS_MAX = 2 * JSON_DEPTH_MAX };
 
 struct json_walk {
     struct arena *arena;
     char *why; /* JSON_WHY_BYTES */
-    char path[JSON_PATH_BYTES];
-    size_t path_len;
-    unsigned depth;
-    int error; /* the first one */
+    struct json_step steps[JSON_STEPS_MAX];
+    unsigned steps_n;
+    unsigned depth; /* of messages; below JSON_DEPTH_MAX where a field is entered */
+    int error;      /* the first one */
 };
 
-/* Appends a field or an element to the path; returns what json_walk_leave wants. */
-size_t json_walk_enter(struct json_walk *w, const char *field);
-size_t json_walk_enter_element(struct json_walk *w, size_t index);
-void json_walk_leave(struct json_walk *w, size_t mark);
+void json_walk_init(struct json_walk *w, struct arena *arena, char why[JSON_WHY_BYTES]);
+void json_walk_enter(struct json_walk *w, const char *field);
+void json_walk_enter_element(struct json_walk *w, size_t index);
+void json_walk_leave(struct json_walk *w);
 
 /* Notes an error at the current path, unless there is one already; returns the code. */
 int json_walk_fail(struct json_walk *w, int code, const char *format, ...)

@@ -166,6 +166,7 @@ static void defaults_are_printed_on_demand(void **state)
         "\"a_fixed64\":\"0\",\"a_float\":0,\"a_double\":0,\"a_bool\":false,\"a_string\":\"\","
         "\"a_bytes\":\"\",\"a_colour\":\"BLACK\",\"int32s\":[],\"uint64s\":[],\"doubles\":[],"
         "\"bools\":[],\"strings\":[],\"blobs\":[],\"colours\":[],\"leaves\":[],\"by_name\":[],"
+        "\"many\":[],"
         "\"odd__name_2x\":0}");
     assert_string_equal(from_message(&sample__leaf__descriptor, BYTES("\x0a\x01x"), true),
                         "{\"name\":\"x\",\"price\":\"0\"}");
@@ -328,15 +329,15 @@ static void bytes_that_are_no_message_are_refused(void **state)
 
 /* ---- limits ---- */
 
-/* {"inner":{"inner": … }}, `depth` objects in all. */
-static char *nested_text(size_t depth)
+/* {"inner":{"inner": … }} or so, `depth` objects in all. */
+static char *nested_text(size_t depth, const char *opening, const char *closing)
 {
     char *text = arena_alloc(&arena, 16 * depth), *at = text;
     for (size_t i = 1; i < depth; i++)
-        at += sprintf(at, "{\"inner\":");
-    at += sprintf(at, "{");
-    memset(at, '}', depth);
-    at[depth] = '\0';
+        at = stpcpy(at, opening);
+    at = stpcpy(at, "{}");
+    for (size_t i = 1; i < depth; i++)
+        at = stpcpy(at, closing);
     return text;
 }
 
@@ -361,15 +362,19 @@ static void depth_is_limited(void **state)
     struct troupe_bytes packed, text;
     ProtobufCMessage *message;
     char why[JSON_WHY_BYTES];
-    packed = to_message(EVERY, nested_text(JSON_DEPTH_MAX));
-    from_message(EVERY, packed, false);
-    assert_int_equal(json_to_message(&arena, EVERY,
-                                     troupe_bytes_of(nested_text(JSON_DEPTH_MAX + 1)), &packed,
-                                     why),
-                     TROUPE_ELIMIT);
-    assert_non_null(strstr(why, "nested deeper than 32"));
-    assert_int_not_equal(
-        json_to_message(&arena, EVERY, troupe_bytes_of(nested_text(100000)), &packed, why), 0);
+    static const char *const brackets[][2] = {{"{\"inner\":", "}"}, {"{\"many\":[", "]}"}};
+    for (size_t i = 0; i < 2; i++) {
+        const char *open = brackets[i][0], *close = brackets[i][1];
+        packed = to_message(EVERY, nested_text(JSON_DEPTH_MAX, open, close));
+        from_message(EVERY, packed, false);
+        const char *deeper = nested_text(JSON_DEPTH_MAX + 1, open, close);
+        assert_int_equal(json_to_message(&arena, EVERY, troupe_bytes_of(deeper), &packed, why),
+                         TROUPE_ELIMIT);
+        assert_non_null(strstr(why, "nested deeper than 32"));
+        deeper = nested_text(100000, open, close);
+        assert_int_not_equal(json_to_message(&arena, EVERY, troupe_bytes_of(deeper), &packed, why),
+                             0);
+    }
 
     from_message(EVERY, nested_message(JSON_DEPTH_MAX), false);
     assert_int_equal(
