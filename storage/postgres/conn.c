@@ -361,8 +361,13 @@ void pg_conn_send(struct pg_conn *c, struct store_request *r)
     *c->tail = r;
     c->tail = &r->next;
     c->in_flight++;
-    if (!send_statement(c, op, r->op, &p, t) || PQpipelineSync(c->pg) == 0 || !flush(c))
+    if (!send_statement(c, op, r->op, &p, t) || PQpipelineSync(c->pg) == 0 || PQflush(c->pg) < 0) {
         pg_conn_break(c, PQerrorMessage(c->pg));
+        return;
+    }
+    /* When the socket is full, libpq reads while it sends: answers may lie in its buffer now, and
+     * the socket would never say so. So the next turn of the loop looks, by way of "writable". */
+    watch(c, UV_READABLE | UV_WRITABLE);
 }
 
 /* ---- reading ---- */
