@@ -13,47 +13,47 @@ const char *const sqlite__statements[SQL_STATEMENTS_N] = {
     [SQL_ROLLBACK] = "ROLLBACK",
 
     [SQL_FIND_CLUSTER] =
-        "SELECT cluster, uid, partitions, schema_version FROM cluster_meta WHERE name = ?1",
+        "SELECT id, uid, partitions, schema_version FROM cluster_meta WHERE name = ?1",
     [SQL_ADD_CLUSTER] = "INSERT INTO cluster_meta (name, uid, partitions, schema_version)"
                         " VALUES (?1, ?2, ?3, ?4)",
     [SQL_ADD_PARTITIONS] =
         "WITH RECURSIVE pids(pid) AS"
         " (SELECT 0 UNION ALL SELECT pid + 1 FROM pids WHERE pid + 1 < ?2)"
-        " INSERT INTO partition (cluster, pid, epoch) SELECT ?1, pid, 0 FROM pids",
+        " INSERT INTO partition (cluster_id, pid, epoch) SELECT ?1, pid, 0 FROM pids",
 
-    [SQL_FIND_NODE] = "SELECT " NODE_COLUMNS " FROM node_lease WHERE cluster = ?1 AND name = ?2",
-    [SQL_PUT_NODE] = "INSERT OR REPLACE INTO node_lease (cluster, " NODE_COLUMNS ")"
+    [SQL_FIND_NODE] = "SELECT " NODE_COLUMNS " FROM node_lease WHERE cluster_id = ?1 AND name = ?2",
+    [SQL_PUT_NODE] = "INSERT OR REPLACE INTO node_lease (cluster_id, " NODE_COLUMNS ")"
                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9)",
     [SQL_RENEW_NODE] = "UPDATE node_lease SET renew_seq = renew_seq + 1, ttl_ms = ?4,"
-                       " renewed_at = ?5 WHERE cluster = ?1 AND name = ?2 AND generation = ?3"
+                       " renewed_at = ?5 WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3"
                        " AND state = 0 RETURNING renew_seq",
     [SQL_OTHER_NODES] = "SELECT " NODE_COLUMNS " FROM node_lease"
-                        " WHERE cluster = ?1 AND state = 0 AND name <> ?2 ORDER BY name",
-    [SQL_ALL_NODES] = "SELECT " NODE_COLUMNS " FROM node_lease WHERE cluster = ?1 ORDER BY name",
+                        " WHERE cluster_id = ?1 AND state = 0 AND name <> ?2 ORDER BY name",
+    [SQL_ALL_NODES] = "SELECT " NODE_COLUMNS " FROM node_lease WHERE cluster_id = ?1 ORDER BY name",
     [SQL_LEAVE_NODE] = "UPDATE node_lease SET state = 1"
-                       " WHERE cluster = ?1 AND name = ?2 AND generation = ?3 AND state = 0",
+                       " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0",
     [SQL_IS_ACTIVE] = "SELECT 1 FROM node_lease"
-                      " WHERE cluster = ?1 AND name = ?2 AND generation = ?3 AND state = 0",
+                      " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0",
 
     /* The last column: whether the owner is a run that is still active. */
     [SQL_FIND_PARTITION] =
         "SELECT p.epoch, p.owner, p.owner_generation,"
-        " EXISTS (SELECT 1 FROM node_lease n WHERE n.cluster = p.cluster AND n.name = p.owner"
+        " EXISTS (SELECT 1 FROM node_lease n WHERE n.cluster_id = p.cluster_id AND n.name = p.owner"
         " AND n.generation = p.owner_generation AND n.state = 0)"
-        " FROM partition p WHERE p.cluster = ?1 AND p.pid = ?2",
+        " FROM partition p WHERE p.cluster_id = ?1 AND p.pid = ?2",
     [SQL_TAKE_PARTITION] = "UPDATE partition SET epoch = ?3, owner = ?4, owner_generation = ?5"
-                           " WHERE cluster = ?1 AND pid = ?2",
+                           " WHERE cluster_id = ?1 AND pid = ?2",
     [SQL_ALL_PARTITIONS] = "SELECT pid, epoch, owner, owner_generation FROM partition"
-                           " WHERE cluster = ?1 ORDER BY pid",
+                           " WHERE cluster_id = ?1 ORDER BY pid",
 
-    [SQL_FENCE] = "SELECT 1 FROM partition WHERE cluster = ?1 AND pid = ?2"
+    [SQL_FENCE] = "SELECT 1 FROM partition WHERE cluster_id = ?1 AND pid = ?2"
                   " AND owner = ?3 AND owner_generation = ?4 AND epoch = ?5",
     [SQL_LOAD_ENTITY] = "SELECT epoch, version, deleted, state, dedup FROM entity"
-                        " WHERE cluster = ?1 AND pid = ?2 AND kind = ?3 AND id = ?4",
+                        " WHERE cluster_id = ?1 AND pid = ?2 AND kind = ?3 AND id = ?4",
     [SQL_SAVE_ENTITY] =
-        "INSERT INTO entity (cluster, pid, kind, id, epoch, version, deleted, state, dedup)"
+        "INSERT INTO entity (cluster_id, pid, kind, id, epoch, version, deleted, state, dedup)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-        " ON CONFLICT (cluster, pid, kind, id) DO UPDATE SET epoch = excluded.epoch,"
+        " ON CONFLICT (cluster_id, pid, kind, id) DO UPDATE SET epoch = excluded.epoch,"
         " version = excluded.version, deleted = excluded.deleted, state = excluded.state,"
         " dedup = excluded.dedup"
         " WHERE (excluded.epoch, excluded.version) >= (entity.epoch, entity.version)",

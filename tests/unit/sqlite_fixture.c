@@ -71,8 +71,8 @@ static void evict(const struct store_fixture *fixture, const char *url, const ch
                   const char *name)
 {
     (void)fixture;
-    char *sql = sqlite3_mprintf("UPDATE node_lease SET state = 2 WHERE name = %Q AND cluster ="
-                                " (SELECT cluster FROM cluster_meta WHERE name = %Q)",
+    char *sql = sqlite3_mprintf("UPDATE node_lease SET state = 2 WHERE name = %Q AND cluster_id ="
+                                " (SELECT id FROM cluster_meta WHERE name = %Q)",
                                 name, cluster);
     sqlite_fixture_exec(url, sql);
     sqlite3_free(sql);

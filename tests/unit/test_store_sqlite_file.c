@@ -399,7 +399,7 @@ static void rows_that_make_no_sense_are_errors(void **state)
         {"UPDATE partition SET pid = 7000 WHERE pid = 9",
          "UPDATE partition SET pid = 9 WHERE pid = 7000", "partition", STORE_OWNERS},
         {"DELETE FROM partition WHERE pid = 255",
-         "INSERT INTO partition (cluster, pid, epoch) VALUES (1, 255, 0)", "partition",
+         "INSERT INTO partition (cluster_id, pid, epoch) VALUES (1, 255, 0)", "partition",
          STORE_OWNERS},
         {"UPDATE node_lease SET state = 3", "UPDATE node_lease SET state = 0", "node_lease",
          STORE_OWNERS},

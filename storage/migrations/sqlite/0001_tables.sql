@@ -2,7 +2,7 @@
 -- clock of the machine. Every key begins with the cluster, so that clusters can share a file.
 
 CREATE TABLE cluster_meta (
-    cluster        INTEGER PRIMARY KEY,
+    id             INTEGER PRIMARY KEY,
     name           TEXT    NOT NULL UNIQUE,
     uid            TEXT    NOT NULL,
     partitions     INTEGER NOT NULL CHECK (partitions BETWEEN 256 AND 65536),
@@ -10,7 +10,7 @@ CREATE TABLE cluster_meta (
 ) STRICT;
 
 CREATE TABLE node_lease (
-    cluster     INTEGER NOT NULL,
+    cluster_id  INTEGER NOT NULL,
     name        TEXT    NOT NULL,
     generation  INTEGER NOT NULL CHECK (generation > 0),
     incarnation INTEGER NOT NULL,    -- 64 bits to compare, not a number
@@ -20,30 +20,30 @@ CREATE TABLE node_lease (
     ttl_ms      INTEGER NOT NULL CHECK (ttl_ms BETWEEN 0 AND 4294967295),
     state       INTEGER NOT NULL CHECK (state IN (0, 1, 2)),  -- active, left, dead
     renewed_at  INTEGER NOT NULL,
-    PRIMARY KEY (cluster, name)
+    PRIMARY KEY (cluster_id, name)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE partition (
-    cluster          INTEGER NOT NULL,
+    cluster_id       INTEGER NOT NULL,
     pid              INTEGER NOT NULL,
     epoch            INTEGER NOT NULL CHECK (epoch >= 0),
     owner            TEXT,           -- node_lease.name; the run of it that owns is:
     owner_generation INTEGER,
     backup           TEXT,
-    PRIMARY KEY (cluster, pid)
+    PRIMARY KEY (cluster_id, pid)
 ) STRICT, WITHOUT ROWID;
 
 -- With a rowid: a state may be large, and in a WITHOUT ROWID table it would lie in the tree that is
 -- searched by name. So an insert goes to the end of the table plus into a compact index.
 CREATE TABLE entity (
-    cluster INTEGER NOT NULL,
-    pid     INTEGER NOT NULL,
-    kind    TEXT    NOT NULL,
-    id      TEXT    NOT NULL,
-    epoch   INTEGER NOT NULL,
-    version INTEGER NOT NULL,
-    deleted INTEGER NOT NULL,
-    state   BLOB    NOT NULL,
-    dedup   BLOB    NOT NULL,
-    UNIQUE (cluster, pid, kind, id)
+    cluster_id INTEGER NOT NULL,
+    pid        INTEGER NOT NULL,
+    kind       TEXT    NOT NULL,
+    id         TEXT    NOT NULL,
+    epoch      INTEGER NOT NULL,
+    version    INTEGER NOT NULL,
+    deleted    INTEGER NOT NULL,
+    state      BLOB    NOT NULL,
+    dedup      BLOB    NOT NULL,
+    UNIQUE (cluster_id, pid, kind, id)
 ) STRICT;
