@@ -1,16 +1,17 @@
 /* See dedup.h. The block, little-endian whatever the machine:
- *   header   u8 format = 1, u8 0, u16 clients, u32 replies, u64 floor
+ *   header   u8 format = 1, u8 0, u16 clients, u32 replies, u64 floor, u64 newest sequence of all
  *   clients  { u64 client, u64 floor }  oldest first
  *   replies  { u64 client, u64 sequence, u8 status, u8 flags, u16 0, u32 len, len bytes }  oldest
  * first */
 #include "node/runtime/dedup.h"
 
+#include <endian.h>
 #include <stdlib.h>
 
 #include "base/invariant.h"
 #include "troupe/error.h"
 
-enum { FORMAT = 1, HEADER_BYTES = 16, CLIENT_BYTES = 16, REPLY_BYTES = 24 };
+enum { FORMAT = 1, HEADER_BYTES = 24, CLIENT_BYTES = 16, REPLY_BYTES = 24 };
 enum { FLAG_KEPT = 1, FLAG_DURABLE = 2 };
 
 struct dedup {
@@ -21,15 +22,14 @@ struct dedup {
 static uint64_t get(const uint8_t *p, unsigned bytes)
 {
     uint64_t v = 0;
-    for (unsigned i = 0; i < bytes; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
+    memcpy(&v, p, bytes);
+    return le64toh(v);
 }
 
 static void put(uint8_t *p, uint64_t v, unsigned bytes)
 {
-    for (unsigned i = 0; i < bytes; i++)
-        p[i] = (uint8_t)(v >> (8 * i));
+    v = htole64(v);
+    memcpy(p, &v, bytes);
 }
 
 static uint32_t clients_n(const struct dedup *d)
@@ -65,7 +65,8 @@ static uint32_t client_at(const struct dedup *d, uint64_t client)
 enum dedup_verdict dedup_look(const struct dedup *d, uint64_t client, uint64_t sequence,
                               struct dedup_reply *reply)
 {
-    if (d == NULL)
+    /* Sequences are times: nearly every new call is newer than all that was ever done here. */
+    if (d == NULL || sequence > get(d->block + 16, 8))
         return DEDUP_NEW;
     for (uint32_t at = replies_at(d); at < d->len; at += reply_len(d->block + at)) {
         const uint8_t *r = d->block + at;
@@ -174,6 +175,8 @@ int dedup_add(struct dedup **d, uint64_t client, uint64_t sequence, const struct
         memcpy(r + REPLY_BYTES, reply->payload.data, len);
     w->len += REPLY_BYTES + len;
     put(w->block + 4, replies_n(w) + 1, 4);
+    if (sequence > get(w->block + 16, 8))
+        put(w->block + 16, sequence, 8);
     return 0;
 }
 
