@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { CONFIG_TEXT_BYTES = 1024, CONFIG_ERRMSG_BYTES = 1024 };
+enum { CONFIG_TEXT_BYTES = 1024, CONFIG_ERRMSG_BYTES = 1024, CONFIG_OPTIONS_MAX = 64 };
 
 struct config {
     char name[CONFIG_TEXT_BYTES];
@@ -32,6 +32,8 @@ struct config {
 
 enum config_type {
     CONFIG_TEXT,
+    CONFIG_NAME,    /* of a node or a cluster */
+    CONFIG_ADDRESS, /* HOST:PORT, [HOST]:PORT or ipc:///PATH; min is the least port */
     CONFIG_CHOICE,
     CONFIG_COUNT,
     CONFIG_DURATION,
@@ -44,7 +46,7 @@ struct config_option {
     enum config_type type;
     size_t offset;        /* in struct config */
     const char *fallback; /* the default, as text */
-    uint64_t min, max;    /* of numbers; durations in ms, sizes in bytes */
+    uint64_t min, max;    /* of numbers (durations in ms, sizes in bytes), of texts' lengths */
     const char *choices;  /* "a|b|c" */
     const char *help;
 };
@@ -68,7 +70,8 @@ int config_read(struct config *config, enum config_command *command, int argc, c
 void config_help(FILE *out);
 /* As a file that config_read would take; passwords masked. */
 void config_print(const struct config *config, FILE *out);
-/* url with the password, if it has one, replaced by ***. */
+/* url with the password, if it has one, replaced by ***. url must have less than CONFIG_TEXT_BYTES.
+ */
 void config_mask_url(const char *url, char *masked, size_t bytes);
 
 #endif

@@ -5,21 +5,22 @@
 #define MS_MAX    UINT64_C(86400000)
 
 const struct config_option CONFIG_OPTIONS[] = {
-    {"name", CONFIG_TEXT, AT(name), "", 0, 63, NULL,
+    {"name", CONFIG_NAME, AT(name), "", 1, 63, NULL,
      "the node's name, unique in the cluster and the same after a restart (default: the host's "
      "name)"},
-    {"cluster", CONFIG_TEXT, AT(cluster), "troupe", 1, 63, NULL,
+    {"cluster", CONFIG_NAME, AT(cluster), "troupe", 1, 63, NULL,
      "the cluster's name; several clusters may share one database"},
     {"store", CONFIG_TEXT, AT(store), "sqlite:troupe.db", 1, 1000, NULL,
      "where states are kept: sqlite:FILE, postgres://USER@HOST/DATABASE, or memory: (nothing "
      "survives)"},
     {"kinds", CONFIG_TEXT, AT(kinds), "", 0, 1000, NULL,
      "shared objects that export kinds of entities, separated by commas; the flag may be repeated"},
-    {"listen", CONFIG_TEXT, AT(listen), "127.0.0.1:7700", 1, 255, NULL,
-     "address for clients, HOST:PORT; port 0 takes a free one. There is no authentication: use a "
-     "trusted network"},
-    {"advertise", CONFIG_TEXT, AT(advertise), "", 0, 255, NULL,
-     "the address that others are told, HOST:PORT (default: what listen says)"},
+    {"listen", CONFIG_ADDRESS, AT(listen), "127.0.0.1:7700", 0, 255, NULL,
+     "address for clients; port 0 takes a free one, 0.0.0.0 is every address of the machine. There "
+     "is no authentication: use a network that you trust"},
+    {"advertise", CONFIG_ADDRESS, AT(advertise), "", 1, 255, NULL,
+     "the address that others are told (default: what listen says; the host's name in place of "
+     "0.0.0.0)"},
     {"partitions", CONFIG_COUNT, AT(partitions), "4096", 256, 65536, NULL,
      "partitions of a cluster that does not exist yet, a power of two; fixed from then on"},
     {"lease-ttl", CONFIG_DURATION, AT(lease_ttl_ms), "5s", 1000, MS_MAX, NULL,
@@ -31,7 +32,7 @@ const struct config_option CONFIG_OPTIONS[] = {
      "lease's end"},
     {"outage-grace", CONFIG_DURATION, AT(outage_grace_ms), "10m", 1000, MS_MAX, NULL,
      "with serve: for how long at most, and how long a lone node's lease keeps others out"},
-    {"store-wait", CONFIG_DURATION, AT(store_wait_ms), "30s", 0, MS_MAX, NULL,
+    {"store-wait", CONFIG_DURATION, AT(store_wait_ms), "30s", 100, MS_MAX, NULL,
      "how long to wait at the start for a store that cannot be reached, before giving up"},
     {"store-connections", CONFIG_COUNT, AT(store_connections), "3", 1, 64, NULL,
      "Postgres: connections for loads and saves; the lease has one of its own"},
@@ -59,3 +60,6 @@ const struct config_option CONFIG_OPTIONS[] = {
 };
 
 const size_t CONFIG_OPTIONS_N = sizeof CONFIG_OPTIONS / sizeof CONFIG_OPTIONS[0];
+
+_Static_assert(sizeof CONFIG_OPTIONS / sizeof CONFIG_OPTIONS[0] <= CONFIG_OPTIONS_MAX,
+               "one seen flag each");

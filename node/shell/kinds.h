@@ -4,7 +4,7 @@
 
 #include "troupe/entity.h"
 
-enum { KINDS_FILES_MAX = 32, KINDS_LOADED_MAX = 250, KINDS_ERRMSG_BYTES = 512 };
+enum { KINDS_LOADED_MAX = 250, KINDS_ERRMSG_BYTES = 512 };
 
 struct kinds {
     const struct troupe_kind *all[KINDS_LOADED_MAX];

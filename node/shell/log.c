@@ -11,20 +11,24 @@
 
 #include "base/utf8.h"
 
-enum { WINDOW_S = 10, SLOTS = 64, TAIL_BYTES = 8 };
+enum { SLOTS = 64, TAIL_BYTES = 8 };
 
 static const char *const NAMES[] = {"debug", "info", "warn", "error"};
+
+/* A message that has been logged lately. */
+struct slot {
+    const char *message; /* NULL: none */
+    enum log_level level;
+    time_t since; /* of its window, on the monotonic clock */
+    unsigned seen;
+};
 
 /* The only mutable globals: where the process's lines go. */
 static struct {
     pthread_mutex_t lock;
     enum log_format format;
     enum log_level least;
-    struct {
-        const char *message;
-        time_t since;
-        unsigned seen;
-    } slots[SLOTS];
+    struct slot slots[SLOTS];
 } logger = {
     .lock = PTHREAD_MUTEX_INITIALIZER, .format = LOG_FORMAT_LOGFMT, .least = LOG_LEVEL_INFO};
 
@@ -142,50 +146,68 @@ size_t log_format_line(char *out, enum log_format format, const char *time, enum
 
 /* ---- writing ---- */
 
-/* Whether the line may go out. *held: lines of this message held back in the window that has just
- * ended. */
-static bool admit(const char *message, time_t now, unsigned *held)
-{
-    size_t at = ((uintptr_t)message >> 3) % SLOTS;
-    bool same = logger.slots[at].message == message && now - logger.slots[at].since < WINDOW_S;
-    *held = 0;
-    if (!same) {
-        if (logger.slots[at].message == message && logger.slots[at].seen > LOG_BURST)
-            *held = logger.slots[at].seen - LOG_BURST;
-        logger.slots[at].message = message;
-        logger.slots[at].since = now;
-        logger.slots[at].seen = 0;
-    }
-    return ++logger.slots[at].seen <= LOG_BURST;
-}
-
-void log_fields(enum log_level level, const char *message, const struct log_field *fields, size_t n)
+/* Under the lock. */
+static void write_line(enum log_level level, const char *message, const struct log_field *fields,
+                       size_t n)
 {
     struct timespec ts;
     struct tm tm;
-    char time_text[40], stamp[24], held_text[16] = "", out[LOG_LINE_BYTES_MAX];
-    struct log_field all[LOG_FIELDS_MAX];
-    unsigned held;
+    char time_text[40], stamp[24], out[LOG_LINE_BYTES_MAX];
     clock_gettime(CLOCK_REALTIME, &ts);
     gmtime_r(&ts.tv_sec, &tm);
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(time_text, sizeof time_text, "%s.%03ldZ", stamp, ts.tv_nsec / 1000000);
-    n = n < LOG_FIELDS_MAX - 1 ? n : LOG_FIELDS_MAX - 1;
-    if (n > 0)
-        memcpy(all, fields, n * sizeof *fields);
-    pthread_mutex_lock(&logger.lock);
-    if (level >= logger.least && admit(message, ts.tv_sec, &held)) {
-        if (held > 0) {
-            snprintf(held_text, sizeof held_text, "%u", held);
-            size_t at = 0;
-            while (at < n && all[at].key != NULL)
-                at++;
-            all[at] = (struct log_field){"held_back", held_text};
-            n = at + 1;
-        }
-        size_t len = log_format_line(out, logger.format, time_text, level, message, all, n);
-        (void)!write(STDERR_FILENO, out, len);
+    size_t len = log_format_line(out, logger.format, time_text, level, message, fields, n);
+    (void)!write(STDERR_FILENO, out, len); /* a log that cannot be written has nowhere to say so */
+}
+
+static time_t monotonic_s(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec;
+}
+
+/* The slot's window is over. */
+static void end_window(struct slot *slot)
+{
+    char count[16];
+    if (slot->message != NULL && slot->seen > LOG_BURST) {
+        snprintf(count, sizeof count, "%u", slot->seen - LOG_BURST);
+        const struct log_field fields[] = {{"lines", count}, {"like", slot->message}};
+        write_line(slot->level, "held back", fields, 2);
     }
+    slot->message = NULL;
+}
+
+/* Whether the line may go out. */
+static bool admit(enum log_level level, const char *message)
+{
+    struct slot *slot = &logger.slots[((uintptr_t)message >> 3) % SLOTS];
+    time_t now = monotonic_s();
+    if (slot->message != message || now - slot->since >= LOG_WINDOW_S) {
+        end_window(slot);
+        *slot = (struct slot){.message = message, .level = level, .since = now};
+    }
+    return ++slot->seen <= LOG_BURST;
+}
+
+void log_flush(bool all)
+{
+    pthread_mutex_lock(&logger.lock);
+    time_t now = monotonic_s();
+    for (size_t i = 0; i < SLOTS; i++) {
+        if (all || now - logger.slots[i].since >= LOG_WINDOW_S)
+            end_window(&logger.slots[i]);
+    }
+    pthread_mutex_unlock(&logger.lock);
+}
+
+void log_fields(enum log_level level, const char *message, const struct log_field *fields, size_t n)
+{
+    pthread_mutex_lock(&logger.lock);
+    if (level >= logger.least && admit(level, message))
+        write_line(level, message, fields, n);
     pthread_mutex_unlock(&logger.lock);
 }
 

@@ -1,6 +1,6 @@
 /* Log lines: logfmt where a person reads (a terminal), JSON lines where a program does. One line is
- * one write to stderr. A message that repeats more than LOG_BURST times within 10 s is held back
- * and counted. Thread safe. */
+ * one write to stderr. A message that repeats more than LOG_BURST times within LOG_WINDOW_S is held
+ * back and counted; a line says how many were. Thread safe. */
 #ifndef TROUPE_SHELL_LOG_H
 #define TROUPE_SHELL_LOG_H
 
@@ -10,19 +10,23 @@
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
 enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_LOGFMT, LOG_FORMAT_JSON };
 
-enum { LOG_LINE_BYTES_MAX = 4096, LOG_FIELDS_MAX = 12, LOG_BURST = 50 };
+enum { LOG_LINE_BYTES_MAX = 4096, LOG_FIELDS_MAX = 12, LOG_BURST = 100, LOG_WINDOW_S = 10 };
 
 struct log_field {
     const char *key, *value;
 };
 
 void log_setup(enum log_format format, enum log_level least);
-/* message: static text, without what varies; that goes into fields. Fields up to the first NULL
- * key. */
+/* message: text that lives as long as the process, without what varies; that goes into fields.
+ * Fields up to the first NULL key. */
 void log_fields(enum log_level level, const char *message, const struct log_field *fields,
                 size_t n);
 /* The same with key, value pairs, ended by NULL. */
 void log_line(enum log_level level, const char *message, ...) __attribute__((sentinel));
+
+/* Tells of the lines held back in windows that are over; with all also in those that are not. To be
+ * called now and then, and at the end. */
+void log_flush(bool all);
 
 /* Formats one line into out (of LOG_LINE_BYTES_MAX); its length. For tests. */
 size_t log_format_line(char *out, enum log_format format, const char *time, enum log_level level,

@@ -1,7 +1,9 @@
 /* See proof.h. The text: "boot=UUID ns=INODE pid=N start=TICKS pod=UID". */
 #include "node/shell/proof.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,7 +104,7 @@ bool proof_is_gone(const char *text)
         return me.pod[0] != '\0' && strcmp(other.pod, me.pod) == 0;
     uint64_t start;
     char state;
-    if (!process_started(other.pid, &start, &state))
-        return true;
+    if (!process_started(other.pid, &start, &state)) /* it may be hidden: /proc with hidepid */
+        return kill((pid_t)other.pid, 0) != 0 && errno == ESRCH;
     return start != other.start || state == 'Z' || state == 'X';
 }

@@ -26,7 +26,7 @@
 enum {
     RPC_ERRMSG_BYTES = 512,
     RPC_ADDRESS_BYTES = 300,
-    RPC_HELLO_MS = 10000,   /* for the handshake */
+    RPC_HELLO_MS = 5000,    /* for the handshake */
     RPC_STALLED_MS = 60000, /* without progress in the middle of a frame */
 };
 

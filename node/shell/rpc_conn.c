@@ -85,7 +85,7 @@ void rpc__conn_open(struct rpc_server *s, nng_stream *stream)
         rpc__out_end(c, RPC_HELLO_BYTES);
         rpc__out_flush(c);
     }
-    rpc__recv_go_on(c);
+    rpc__recv_go_on(c, false);
 }
 
 void rpc__conn_ref(struct rpc_conn *c)

@@ -114,7 +114,7 @@ static void resume_all(struct list *resumed)
 {
     struct list *node;
     while ((node = list_pop(resumed)) != NULL)
-        rpc__recv_go_on(LIST_ENTRY(node, struct rpc_conn, pause_link));
+        rpc__recv_go_on(LIST_ENTRY(node, struct rpc_conn, pause_link), false);
 }
 
 void rpc__exchange_resume(struct rpc_conn *c)
@@ -124,10 +124,8 @@ void rpc__exchange_resume(struct rpc_conn *c)
     bool resume = c->paused && list_is_empty(&c->pause_link);
     c->paused = c->paused && !resume;
     pthread_mutex_unlock(&s->lock);
-    if (resume) {
-        rpc__recv_go_on(c);
-        core_run(s->core);
-    }
+    if (resume)
+        rpc__recv_go_on(c, true);
 }
 
 void rpc__exchange_pool_free(struct rpc_server *s)

@@ -111,8 +111,9 @@ void rpc__conn_close_nng(struct rpc_conn *c, const char *doing, int rc);
 /* ---- rpc_in.c ---- */
 
 void rpc__recv_done(void *conn);
-/* Frames that are in the buffer, then reads on. The receiver's reference is the caller's. */
-void rpc__recv_go_on(struct rpc_conn *c);
+/* Takes the frames that are in the buffer, runs the core if wanted, reads on. The receiver's
+ * reference is the caller's to give, and another one to keep if it runs the core. */
+void rpc__recv_go_on(struct rpc_conn *c, bool run_core);
 
 /* ---- rpc_out.c ---- */
 

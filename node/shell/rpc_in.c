@@ -130,12 +130,15 @@ static bool recv_start(struct rpc_conn *c)
     return open;
 }
 
-void rpc__recv_go_on(struct rpc_conn *c)
+void rpc__recv_go_on(struct rpc_conn *c, bool run_core)
 {
     size_t need;
     const char *why = NULL;
+    struct core *core = c->server->core;
     enum rpc_taken taken = take_frames(c, &need, &why);
-    if (taken == RPC_PAUSED)
+    if (run_core) /* before the next read, which finds the more then */
+        core_run(core);
+    if (taken == RPC_PAUSED) /* it may be somebody else's already */
         return;
     if (taken == RPC_TAKEN && !in_reserve(c, need)) {
         taken = RPC_BROKEN;
@@ -150,7 +153,6 @@ void rpc__recv_go_on(struct rpc_conn *c)
 void rpc__recv_done(void *conn)
 {
     struct rpc_conn *c = conn;
-    struct rpc_server *s = c->server;
     int rc = nng_aio_result(c->recv_aio);
     if (rc != 0) {
         rpc__conn_close_nng(c, c->greeted ? "in the middle of a frame" : "no handshake", rc);
@@ -160,7 +162,6 @@ void rpc__recv_done(void *conn)
     rpc__conn_ref(c); /* as long as this thread needs the server */
     c->in.end += nng_aio_count(c->recv_aio);
     INVARIANT(c->in.end <= c->in.capacity);
-    rpc__recv_go_on(c);
-    core_run(s->core);
+    rpc__recv_go_on(c, true);
     rpc__conn_unref(c);
 }

@@ -175,7 +175,7 @@ static void wrong_settings_are_told(void **state)
     run_and_expect((const char *[]){"--kinds", path, NULL}, NULL, 6, "cannot be loaded");
     run_and_expect((const char *[]){"--print-config", "--lease-ttl", "7s", NULL},
                    (const char *[]){"TROUPE_LEASE_TTL=9s", "TROUPE_CLUSTER=gigs", NULL}, 0,
-                   "lease-ttl = 7000ms");
+                   "lease-ttl = 7s");
     run_and_expect((const char *[]){"--print-config", "--store", "postgres://u:secret@h/d", NULL},
                    NULL, 0, "postgres://u:***@h/d");
     run_and_expect((const char *[]){"migrate", "--store", "sqlite:m.db", "--dry-run", NULL}, NULL,

@@ -1,0 +1,141 @@
+/* The node's parts, out of its settings. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "node/shell/clock.h"
+#include "node/shell/log.h"
+#include "node/shell/node_impl.h"
+#include "node/shell/proof.h"
+
+static void log_store(void *data, enum store_log_level level, const char *message)
+{
+    (void)data;
+    log_line((enum log_level)level, "store", "text", message, NULL);
+}
+
+/* A connection is a descriptor. The default of 1,024 is for programs that use select. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static enum node_exit open_kinds(struct node *n)
+{
+    char errmsg[KINDS_ERRMSG_BYTES];
+    if (kinds_load(&n->kinds, n->config->kinds, errmsg) != 0) {
+        log_line(LOG_LEVEL_ERROR, "kinds", "why", errmsg, NULL);
+        return NODE_EXIT_KINDS;
+    }
+    if (n->kinds.n == 0)
+        log_line(LOG_LEVEL_WARN,
+                 "no kinds are loaded: the node can answer nothing but $node; use --kinds FILE.so",
+                 NULL);
+    return NODE_EXIT_OK;
+}
+
+/* Others cannot call 0.0.0.0: they are told this host's name. */
+static void choose_advertised(struct node *n)
+{
+    char host[256] = "";
+    const char *given = n->config->advertise, *colon = strrchr(n->bound, ':');
+    bool any = strncmp(n->bound, "0.0.0.0:", 8) == 0 || strncmp(n->bound, "[::]:", 5) == 0 ||
+               strncmp(n->bound, "*:", 2) == 0;
+    if (given[0] != '\0')
+        snprintf(n->advertised, sizeof n->advertised, "%s", given);
+    else if (any && gethostname(host, sizeof host - 1) == 0)
+        snprintf(n->advertised, sizeof n->advertised, "%s%s", host, colon);
+    else
+        snprintf(n->advertised, sizeof n->advertised, "%s", n->bound);
+}
+
+/* The listener first takes its port, so that the lease row can tell the address; it takes requests
+ * when all is up. */
+static enum node_exit open_listener(struct node *n)
+{
+    char errmsg[RPC_ERRMSG_BYTES];
+    const struct config *c = n->config;
+    struct rpc_options options = {
+        .address = c->listen,
+        .inflight_max = (uint32_t)c->rpc_inflight_max,
+        .connections_max = (uint32_t)c->rpc_connections_max,
+        .memory_max = c->rpc_memory_max,
+    };
+    if (rpc_listen(&n->rpc, &options, n->bound, errmsg) != 0) {
+        log_line(LOG_LEVEL_ERROR, "cannot listen", "why", errmsg, NULL);
+        return NODE_EXIT_ADDRESS;
+    }
+    choose_advertised(n);
+    return NODE_EXIT_OK;
+}
+
+/* The settings have been checked by config_read; what the runtime can refuse is a kind. */
+static enum node_exit open_runtime(struct node *n)
+{
+    char errmsg[STORE_ERRMSG_BYTES], proof[STORE_PROOF_BYTES_MAX + 1];
+    const struct config *c = n->config;
+    struct runtime_time now = clock_now();
+    proof_make(proof);
+    struct runtime_config config = {
+        .name = c->name,
+        .cluster = c->cluster,
+        .address = n->advertised,
+        .proof = proof,
+        .version = node_version(),
+        .store_url = n->store_masked,
+        .incarnation = now.wall_ms * 1000000 + now.mono_ns % 1000000,
+        .seed = now.mono_ns ^ (uint64_t)getpid() << 32,
+        .partitions = (uint32_t)c->partitions,
+        .kinds = n->kinds.all,
+        .kinds_n = n->kinds.n,
+        .lease_ttl_ms = (uint32_t)c->lease_ttl_ms,
+        .lease_renew_ms = (uint32_t)c->lease_renew_ms,
+        .outage_grace_ms = (uint32_t)c->outage_grace_ms,
+        .outage_fence = strcmp(c->store_outage, "fence") == 0,
+        .entities_max = c->entities_max,
+        .memory_bytes_max = c->memory_max,
+    };
+    int rc = runtime_open(&n->rt, &config, errmsg);
+    if (rc == 0)
+        return NODE_EXIT_OK;
+    log_line(LOG_LEVEL_ERROR, "cannot start", "why", errmsg, NULL);
+    return rc == TROUPE_EINVAL ? NODE_EXIT_KINDS : NODE_EXIT_FAULT;
+}
+
+static enum node_exit open_store(struct node *n)
+{
+    char errmsg[STORE_ERRMSG_BYTES];
+    const struct config *c = n->config;
+    struct store_options options = {
+        .url = c->store,
+        .cluster = c->cluster,
+        .partitions = (uint32_t)c->partitions,
+        .loop = &n->loop,
+        .connections = (uint32_t)c->store_connections,
+        .prepared_statements = c->prepared_statements,
+        .log = log_store,
+    };
+    int rc = store_open(&n->store, &options, errmsg);
+    if (rc == 0)
+        return NODE_EXIT_OK;
+    log_line(LOG_LEVEL_ERROR, "store", "why", errmsg, "store", n->store_masked, NULL);
+    return rc == TROUPE_EINVAL ? NODE_EXIT_USAGE : NODE_EXIT_FAULT;
+}
+
+enum node_exit node__open(struct node *n)
+{
+    enum node_exit (*const steps[])(struct node *) = {open_kinds, open_listener, open_runtime,
+                                                      open_store};
+    raise_descriptors();
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        enum node_exit code = steps[i](n);
+        if (code != NODE_EXIT_OK)
+            return code;
+    }
+    return NODE_EXIT_OK;
+}
