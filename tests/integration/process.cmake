@@ -11,5 +11,5 @@ endforeach()
 find_program(TROUPE_PYTHON3 python3 REQUIRED)
 add_test(NAME all_places
   COMMAND ${TROUPE_PYTHON3} ${process_dir}/all_places.py $<TARGET_FILE:troupe-node> $<TARGET_FILE:gigbook>
-    $<TARGET_FILE:troupe> ${CMAKE_SOURCE_DIR}/apps/gigbook/data/places-to-calls ${CMAKE_SOURCE_DIR}/tests/data/places.tsv.gz)
+    $<TARGET_FILE:troupe_cli> ${CMAKE_SOURCE_DIR}/apps/gigbook/data/places-to-calls ${CMAKE_SOURCE_DIR}/tests/data/places.tsv.gz)
 set_tests_properties(all_places PROPERTIES LABELS integration TIMEOUT 300)
