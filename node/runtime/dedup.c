@@ -185,17 +185,24 @@ struct troupe_bytes dedup_bytes(const struct dedup *d)
     return d == NULL ? troupe_bytes(NULL, 0) : troupe_bytes(d->block, d->len);
 }
 
-/* Whether the replies fill the block exactly, in the number that the header says. */
+/* Whether the replies fill the block exactly, in the number that the header says, and nothing in it
+ * is newer than the newest. */
 static bool is_well_formed(struct troupe_bytes bytes)
 {
     if (bytes.len < HEADER_BYTES || bytes.len > UINT32_MAX / 4 || bytes.data[0] != FORMAT)
         return false;
     uint64_t clients = get(bytes.data + 2, 2), replies = get(bytes.data + 4, 4);
+    uint64_t floor = get(bytes.data + 8, 8), newest = get(bytes.data + 16, 8);
     size_t at = HEADER_BYTES + clients * CLIENT_BYTES;
-    if (clients > DEDUP_CLIENTS_MAX || replies > DEDUP_REPLIES_MAX)
+    if (clients > DEDUP_CLIENTS_MAX || replies > DEDUP_REPLIES_MAX || at > bytes.len ||
+        floor > newest)
         return false;
+    for (size_t client = HEADER_BYTES; client < at; client += CLIENT_BYTES) {
+        if (get(bytes.data + client + 8, 8) > newest)
+            return false;
+    }
     for (; replies > 0; replies--) {
-        if (at > bytes.len || bytes.len - at < REPLY_BYTES)
+        if (at > bytes.len || bytes.len - at < REPLY_BYTES || get(bytes.data + at + 8, 8) > newest)
             return false;
         at += REPLY_BYTES + get(bytes.data + at + 20, 4);
     }

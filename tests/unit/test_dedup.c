@@ -123,6 +123,22 @@ static void survives_being_persisted(void **state)
     assert_null(again);
 }
 
+/* A header that calls the block older than what is in it would make executed ids look new. */
+static void refuses_a_header_that_is_older_than_its_ids(void **state)
+{
+    (void)state;
+    struct dedup *d = NULL, *bad = NULL;
+    assert_int_equal(add(&d, 1, 7, TROUPE_OK, troupe_bytes_of("reply"), 16), 0);
+    struct troupe_bytes good = dedup_bytes(d);
+    uint8_t copy[128];
+    assert_in_range(good.len, 24, sizeof copy);
+    memcpy(copy, good.data, good.len);
+    assert_int_equal(copy[16], 7); /* newest, little-endian */
+    copy[16] = 6;
+    assert_int_equal(dedup_parse(&bad, troupe_bytes(copy, good.len)), TROUPE_EMALFORMED);
+    dedup_free(d);
+}
+
 /* Whatever the store returns: an error, never a crash. */
 static void refuses_malformed_blocks(void **state)
 {
@@ -158,6 +174,7 @@ int main(void)
         cmocka_unit_test(forgets_the_oldest_and_refuses_it),
         cmocka_unit_test(never_calls_an_executed_id_new),
         cmocka_unit_test(survives_being_persisted),
+        cmocka_unit_test(refuses_a_header_that_is_older_than_its_ids),
         cmocka_unit_test(refuses_malformed_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
