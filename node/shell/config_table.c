@@ -48,7 +48,7 @@ const struct config_option CONFIG_OPTIONS[] = {
     {"rpc-connections-max", CONFIG_COUNT, AT(rpc_connections_max), "4096", 1, 1000000, NULL,
      "connections of clients; more are turned away"},
     {"rpc-memory-max", CONFIG_SIZE, AT(rpc_memory_max), "1GiB", 64 << 20, UINT64_MAX / 2, NULL,
-     "memory for requests and replies of more than 64 KiB; beyond it they are refused"},
+     "memory for requests and replies of more than 64 KiB, and unread replies; beyond it: refused"},
     {"stop-timeout", CONFIG_DURATION, AT(stop_timeout_ms), "60s", 100, MS_MAX, NULL,
      "how long persisting may take at the stop; then the node exits with 70 and says what is lost"},
     {"ready-file", CONFIG_TEXT, AT(ready_file), "", 0, 1000, NULL,

@@ -36,7 +36,7 @@ struct rpc_options {
     const char *address;   /* HOST:PORT, [HOST]:PORT or an ipc:// URL */
     uint32_t inflight_max; /* requests with the core at once; one connection gets half of them */
     uint32_t connections_max;
-    uint64_t memory_max; /* bytes of large requests and replies under way */
+    uint64_t memory_max; /* bytes of large requests and replies under way, and of unread replies */
 };
 
 /* Takes the address; accepts nobody yet, so that connections wait. bound gets HOST:PORT with the

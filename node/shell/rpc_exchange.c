@@ -9,7 +9,7 @@
 #include "node/shell/log.h"
 #include "node/shell/rpc_impl.h"
 
-enum { LARGE_BYTES = 64 << 10 /* frames and requests from there on are counted */ };
+enum { LARGE_BYTES = 64 << 10 /* frames and requests from there on are counted as memory */ };
 
 bool rpc__large_take(struct rpc_server *s, size_t bytes)
 {
@@ -186,13 +186,14 @@ static void answer(struct rpc_exchange *e)
     struct rpc_reply *reply = &e->request.reply;
     json_calls_out(s->core->rt, &e->request);
     size_t size = rpc_reply_size(reply);
-    bool large = size > LARGE_BYTES;
+    /* Small ones, too, when many of them wait for a client that does not read. */
+    bool large = size > LARGE_BYTES || atomic_load(&e->conn->out_bytes) > RPC_OUT_BYTES_MAX;
     if (size > RPC_FRAME_BYTES_MAX) {
         cut_down(reply, "executed, but the replies of this batch are larger than 32 MiB together: "
                         "ask for less at once");
         large = false;
     } else if (large && !rpc__large_take(s, frame_size(e, size))) {
-        cut_down(reply, "executed, but the node has no memory left for large replies "
+        cut_down(reply, "executed, but the node has no memory left for large or unread replies "
                         "(rpc-memory-max): ask for less at once, or later");
         large = false;
     }
