@@ -54,6 +54,12 @@ static uint64_t next_random(struct troupe_client *c)
     return c->jitter * UINT64_C(2685821657736338717);
 }
 
+/* Of the time left, for a node's answer to come back in. */
+static uint64_t answer_margin(uint64_t left_ms)
+{
+    return left_ms / 8 < ANSWER_MARGIN_MS ? left_ms / 8 : ANSWER_MARGIN_MS;
+}
+
 bool engine_back_off(struct troupe_client *c, struct troupe_batch *b, uint64_t now_ms)
 {
     uint32_t doublings = b->attempts < 1 ? 0 : b->attempts - 1;
@@ -61,7 +67,9 @@ bool engine_back_off(struct troupe_client *c, struct troupe_batch *b, uint64_t n
         doublings = CLIENT_RETRY_DOUBLINGS;
     uint64_t longest = (uint64_t)c->retry_delay_ms << doublings;
     uint64_t delay = longest / 2 + next_random(c) % (longest / 2 + 1);
-    if (now_ms + delay >= b->deadline_ms)
+    /* A node could not answer in the time that is kept for its last word, and then what the node
+     * said before would be lost. */
+    if (now_ms + delay + answer_margin(b->timeout_ms) >= b->deadline_ms)
         return false;
     b->state = BATCH_BACKOFF;
     c->waiting_n++;
@@ -94,8 +102,7 @@ static uint32_t take_request_id(struct troupe_client *c)
 static uint32_t nodes_time(const struct troupe_batch *b, uint64_t now_ms)
 {
     uint64_t left = b->deadline_ms > now_ms ? b->deadline_ms - now_ms : 1;
-    uint64_t margin = left / 8 < ANSWER_MARGIN_MS ? left / 8 : ANSWER_MARGIN_MS;
-    return (uint32_t)(left - margin);
+    return (uint32_t)(left - answer_margin(left));
 }
 
 /* QUEUED → FLIGHT; false when the link has no room or is not up. */

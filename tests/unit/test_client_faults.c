@@ -24,6 +24,7 @@ struct script {
     enum fake_action actions[8]; /* of the first requests; then FAKE_REPLY */
     uint8_t refuse[8];           /* a status for the whole request */
     uint8_t result[8];           /* a status for its first call */
+    bool takes_all_its_time;     /* to answer the first */
     atomic_uint requests, calls;
     unsigned executed; /* distinct ids, and calls without one */
     uint64_t seen[SEEN_MAX];
@@ -44,6 +45,10 @@ static enum fake_action play(void *data, const struct rpc_request *request, stru
 {
     struct script *s = data;
     unsigned n = s->requests++;
+    if (n == 0 && s->takes_all_its_time)
+        nanosleep(&(struct timespec){.tv_sec = request->timeout_ms / 1000,
+                                     .tv_nsec = request->timeout_ms % 1000 * 1000000L},
+                  NULL);
     s->calls += (unsigned)request->calls_n;
     uint8_t refuse = n < 8 ? s->refuse[n] : 0, first = n < 8 ? s->result[n] : 0;
     if (refuse != 0) {
@@ -177,6 +182,21 @@ static void at_the_deadline_the_last_answer_counts(void **state)
     expect(send_wait(f->batch, 150), TROUPE_UNAVAILABLE, true, "not this time");
     assert_true(now_ms() - start < 5000);
     assert_true(f->script.requests > 1 && f->script.requests < 8); /* it backs off */
+}
+
+/* What is left after a node's word at its own deadline is too little for another attempt, whose
+ * silence would be all that the caller hears. */
+static void a_nodes_last_word_is_not_asked_for_again(void **state)
+{
+    struct fixture *f = *state;
+    f->script.takes_all_its_time = true;
+    f->script.result[0] = TROUPE_UNAVAILABLE;
+    f->script.actions[1] = FAKE_SILENCE;
+    add(f->batch, "x", 0);
+    const struct troupe_call_result *r = send_wait(f->batch, 1500);
+    if (r->answered)
+        expect(r, TROUPE_UNAVAILABLE, true, "not this time");
+    assert_int_equal(f->script.requests, 1); /* also when this machine is so slow that it is late */
 }
 
 static void a_refused_request_is_the_answer_to_each_call(void **state)
@@ -592,6 +612,7 @@ int main(void)
         WITH_NODE(an_unavailable_call_is_tried_again),
         WITH_NODE(without_an_id_the_first_answer_counts),
         WITH_NODE(at_the_deadline_the_last_answer_counts),
+        WITH_NODE(a_nodes_last_word_is_not_asked_for_again),
         WITH_NODE(a_refused_request_is_the_answer_to_each_call),
         WITH_NODE(a_request_refused_as_unavailable_is_tried_again),
         WITH_NODE(a_lost_reply_is_asked_for_again),
