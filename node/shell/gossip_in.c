@@ -1,0 +1,163 @@
+/* Connections that others have dialled: accepted, greeted, read. A buffer holds one frame of the
+ * largest size; what is whole in it is handed over, then the next read begins. */
+#include <string.h>
+
+#include "base/invariant.h"
+#include "node/shell/gossip_impl.h"
+
+/* SP: a zero, "SP", a zero, the protocol (PULL, PUSH), two zeros. */
+static const uint8_t hello_ours[GOSSIP_HELLO_BYTES] = {0, 'S', 'P', 0, 0, 0x51, 0, 0};
+static const uint8_t hello_theirs[GOSSIP_HELLO_BYTES] = {0, 'S', 'P', 0, 0, 0x50, 0, 0};
+
+static void on_received(struct gossip_conn *c, int rc);
+
+static void malformed(struct gossip_conn *c, const char *why)
+{
+    c->g->stats.malformed++;
+    gossip__complain(c->g, c, why);
+    gossip__conn_close(c);
+}
+
+/* ---- reading ---- */
+
+static void recv_next(struct gossip_conn *c)
+{
+    uint32_t idle_ms = c->g->options.idle_ms * GOSSIP_IN_IDLE_FACTOR;
+    uint32_t timeout_ms = c->up && c->end == 0 ? idle_ms : c->g->options.stalled_ms;
+    INVARIANT(c->begin == 0);
+    gossip__conn_recv(c, c->buffer + c->end, sizeof c->buffer - c->end, timeout_ms, on_received);
+}
+
+/* Hands over what is whole, and moves the rest to the front. False: the connection has been closed,
+ * here or by who was called. */
+static bool take_frames(struct gossip_conn *c)
+{
+    struct gossip *g = c->g;
+    while (c->end - c->begin >= GOSSIP_HEAD_BYTES) {
+        const uint8_t *p = c->buffer + c->begin;
+        uint64_t len = gossip__get_be64(p);
+        if (len > GOSSIP_FRAME_BYTES_MAX) {
+            g->stats.oversized++;
+            gossip__complain(g, c, "a frame of more than 16 KiB came in");
+            gossip__conn_close(c);
+            return false;
+        }
+        if (c->end - c->begin < GOSSIP_HEAD_BYTES + len)
+            break;
+        c->begin += GOSSIP_HEAD_BYTES + len;
+        g->stats.frames_in++;
+        g->stats.bytes_in += len;
+        g->options.on_frame(g->options.data, troupe_bytes(p + GOSSIP_HEAD_BYTES, len));
+        if (c->closing)
+            return false;
+    }
+    memmove(c->buffer, c->buffer + c->begin, c->end - c->begin);
+    c->end -= c->begin;
+    c->begin = 0;
+    return true;
+}
+
+/* False: it has been closed. */
+static bool greet(struct gossip_conn *c)
+{
+    size_t n = c->end < GOSSIP_HELLO_BYTES ? c->end : GOSSIP_HELLO_BYTES;
+    if (memcmp(c->buffer, hello_theirs, n) != 0) {
+        malformed(c, "who dialled the gossip port does not speak gossip; is the port right?");
+        return false;
+    }
+    if (n == GOSSIP_HELLO_BYTES) {
+        c->up = true;
+        c->begin = n;
+    }
+    return true;
+}
+
+static void on_received(struct gossip_conn *c, int rc)
+{
+    struct gossip *g = c->g;
+    if (rc != 0 && c->end > 0) {
+        malformed(c, c->up ? "a connection ended in the middle of a frame"
+                           : "a connection ended in the middle of the handshake");
+        return;
+    }
+    if (rc != 0) { /* it has gone, or not been used for long */
+        gossip__conn_close(c);
+        return;
+    }
+    c->end += gossip__conn_received(c);
+    c->since_ms = gossip__now_ms(g);
+    list_remove(&c->link); /* the last one heard is the last of the list */
+    list_push(&g->in, &c->link);
+    if (!c->up && !greet(c))
+        return;
+    if (!c->up || take_frames(c))
+        recv_next(c);
+}
+
+/* ---- accepting ---- */
+
+static void on_greeted(struct gossip_conn *c, int rc)
+{
+    if (rc != 0)
+        gossip__conn_close(c);
+}
+
+/* Room for one more: at the expense of the one that was silent for longest, if it was for a bit. */
+static bool make_room(struct gossip *g)
+{
+    if (g->stats.connections_in < g->options.incoming_max)
+        return true;
+    struct gossip_conn *oldest = LIST_ENTRY(g->in.next, struct gossip_conn, link);
+    if (gossip__now_ms(g) - oldest->since_ms < GOSSIP_SPARED_MS)
+        return false;
+    gossip__conn_close(oldest);
+    return true;
+}
+
+static void take_in(struct gossip *g, nng_stream *stream)
+{
+    bool room = make_room(g);
+    struct gossip_conn *c = room ? gossip__conn_new(g, true) : NULL;
+    if (!room) {
+        g->stats.turned_away++;
+        gossip__complain(g, NULL, "a connection was turned away: too many are in use");
+    }
+    if (c == NULL) {
+        nng_stream_free(stream);
+        return;
+    }
+    c->stream = stream;
+    c->since_ms = gossip__now_ms(g);
+    memcpy(c->hello_ours, hello_ours, sizeof hello_ours);
+    gossip__conn_send(c, c->hello_ours, sizeof c->hello_ours, g->options.stalled_ms, on_greeted);
+    recv_next(c);
+}
+
+void gossip__accept_next(struct gossip *g)
+{
+    INVARIANT(!g->accept.busy);
+    g->accept_ms = 0;
+    g->accept.busy = true;
+    nng_stream_listener_accept(g->listener, g->accept.aio);
+}
+
+void gossip__accepted(struct gossip_op *op)
+{
+    struct gossip *g = op->g;
+    int rc = nng_aio_result(op->aio);
+    op->busy = false;
+    if (g->closing) {
+        if (rc == 0)
+            nng_stream_free(nng_aio_get_output(op->aio, 0));
+        gossip__ended(g);
+        return;
+    }
+    if (rc == 0) {
+        take_in(g, nng_aio_get_output(op->aio, 0));
+        gossip__accept_next(g);
+        return;
+    }
+    gossip__complain(g, NULL, nng_strerror(rc));
+    g->accept_ms = gossip__now_ms(g) + GOSSIP_ACCEPT_REST_MS;
+    gossip__wake_at(g, g->accept_ms);
+}

@@ -1,0 +1,5 @@
+foreach(test test_gossip_link test_gossip_link_faults)
+  troupe_test(${test} LABELS unit
+    SOURCES ${CMAKE_CURRENT_LIST_DIR}/${test}.c ${CMAKE_CURRENT_LIST_DIR}/gossip_link_fixture.c
+    LIBS troupe_shell PkgConfig::UV nng::nng Threads::Threads)
+endforeach()
