@@ -99,6 +99,10 @@ int gossip_open(struct gossip **g, uv_loop_t *loop, const struct gossip_options 
  * be sent is counted. expires_ns: CLOCK_BOOTTIME, later than that it is not sent; 0 = never. */
 void gossip_send(struct gossip *g, const char *address, struct troupe_bytes frame,
                  uint64_t expires_ns);
+/* To be called when a peer does not answer what it was sent. TCP would go on for minutes on a
+ * connection whose other end is cut off, and be slow to notice when it is back: the connection is
+ * given up, and the next frame dials anew. One that has only just been made is left alone. */
+void gossip_redial(struct gossip *g, const char *address);
 /* Drops what is queued for the peer and closes its connection; no evidence follows. */
 void gossip_forget(struct gossip *g, const char *address);
 

@@ -17,7 +17,7 @@ enum {
     GOSSIP_ACCEPT_REST_MS = 100, /* after an error: no descriptors left, say */
     GOSSIP_SPARED_MS = 1000,     /* heard of so recently, a connection does not make room */
     GOSSIP_STEADY_MS = 1000,     /* a connection that lasted so long ends the backoff */
-    GOSSIP_COMPLAIN_MS = 60000,  /* between two log lines of one sort */
+    GOSSIP_COMPLAIN_MS = 60000,  /* between two log lines */
     GOSSIP_HASH_BUCKETS = 256,
     GOSSIP_URL_BYTES = GOSSIP_ADDRESS_BYTES + 8,
 };
@@ -146,11 +146,15 @@ void gossip__accepted(struct gossip_op *op);
 
 /* ---- gossip_out.c ---- */
 
+/* The peer, which has one, is without its connection. */
+void gossip__peer_disconnect(struct gossip *g, struct gossip_peer *p);
 /* Sends, dials or waits, whatever the peer's queue needs. Calls nobody back. */
 void gossip__peer_go_on(struct gossip *g, struct gossip_peer *p);
 
 /* ---- gossip_peer.c ---- */
 
+/* NULL: there is none. */
+struct gossip_peer *gossip__peer_find(struct gossip *g, const char *address);
 /* The next frame that has not expired, taken off; NULL: none. It is the caller's to free. */
 struct gossip_queued *gossip__peer_next(struct gossip *g, struct gossip_peer *p);
 /* Puts it back where it came from. */

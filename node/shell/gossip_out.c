@@ -55,7 +55,21 @@ static void back_off(struct gossip *g, struct gossip_peer *p)
         gossip__wake_at(g, p->due_ms);
 }
 
-/* The peer is without its connection. Tells at the very end, when anything may be called. */
+void gossip__peer_disconnect(struct gossip *g, struct gossip_peer *p)
+{
+    struct gossip_conn *c = p->conn;
+    g->stats.lost += c->frames;
+    p->conn = NULL;
+    c->peer = NULL;
+    gossip__conn_close(c);
+}
+
+static bool is_steady(const struct gossip_conn *c)
+{
+    return c->up && gossip__now_ms(c->g) - c->since_ms >= GOSSIP_STEADY_MS;
+}
+
+/* The connection is no good. Tells at the very end, when anything may be called. */
 static void lose(struct gossip_conn *c, enum gossip_evidence what)
 {
     char address[GOSSIP_ADDRESS_BYTES];
@@ -63,12 +77,9 @@ static void lose(struct gossip_conn *c, enum gossip_evidence what)
     struct gossip_peer *p = c->peer;
     if (!c->up)
         g->stats.dial_failures++;
-    else if (gossip__now_ms(g) - c->since_ms >= GOSSIP_STEADY_MS)
+    if (is_steady(c))
         p->failures = 0;
-    g->stats.lost += c->frames;
-    p->conn = NULL;
-    c->peer = NULL;
-    gossip__conn_close(c);
+    gossip__peer_disconnect(g, p);
     back_off(g, p);
     memcpy(address, p->address, sizeof address);
     if (what != 0 && g->options.on_evidence != NULL)
@@ -221,4 +232,15 @@ void gossip__peer_go_on(struct gossip *g, struct gossip_peer *p)
         gossip__wake_at(g, p->due_ms);
     else
         dial(g, p);
+}
+
+void gossip_redial(struct gossip *g, const char *address)
+{
+    struct gossip_peer *p = gossip__peer_find(g, address);
+    if (p == NULL || p->conn == NULL || !is_steady(p->conn))
+        return;
+    gossip__peer_disconnect(g, p);
+    p->failures = 0;
+    p->due_ms = 0;
+    gossip__peer_go_on(g, p);
 }

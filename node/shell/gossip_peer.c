@@ -79,7 +79,7 @@ static struct list *hash_bucket(struct gossip *g, const char *address)
     return &g->hash[h % GOSSIP_HASH_BUCKETS];
 }
 
-static struct gossip_peer *find(struct gossip *g, const char *address)
+struct gossip_peer *gossip__peer_find(struct gossip *g, const char *address)
 {
     struct list *bucket = hash_bucket(g, address);
     for (struct list *node = bucket->next; node != bucket; node = node->next) {
@@ -92,18 +92,14 @@ static struct gossip_peer *find(struct gossip *g, const char *address)
 
 static void peer_free(struct gossip *g, struct gossip_peer *p)
 {
-    struct gossip_conn *c = p->conn;
+    if (p->conn != NULL)
+        gossip__peer_disconnect(g, p);
     while (p->queued_n > 0)
         drop_oldest(g, p);
     list_remove(&p->by_use);
     list_remove(&p->by_hash);
     free(p);
     g->stats.peers--;
-    if (c != NULL) {
-        g->stats.lost += c->frames;
-        c->peer = NULL;
-        gossip__conn_close(c);
-    }
 }
 
 static bool is_idle(const struct gossip_peer *p)
@@ -157,7 +153,7 @@ void gossip_send(struct gossip *g, const char *address, struct troupe_bytes fram
     INVARIANT(frame.len <= GOSSIP_FRAME_BYTES_MAX);
     if (g->closing)
         return;
-    struct gossip_peer *p = find(g, address);
+    struct gossip_peer *p = gossip__peer_find(g, address);
     if (p == NULL)
         p = peer_new(g, address);
     if (p == NULL)
@@ -171,7 +167,7 @@ void gossip_send(struct gossip *g, const char *address, struct troupe_bytes fram
 
 void gossip_forget(struct gossip *g, const char *address)
 {
-    struct gossip_peer *p = find(g, address);
+    struct gossip_peer *p = gossip__peer_find(g, address);
     if (p != NULL)
         peer_free(g, p);
 }

@@ -319,6 +319,38 @@ static void test_a_peer_that_speaks_something_else(void **state)
     close(listener);
 }
 
+/* A connection that looks fine, and whose other end is not there any more. */
+static void test_a_connection_given_up_by_hand(void **state)
+{
+    (void)state;
+    char address[GOSSIP_ADDRESS_BYTES];
+    uint8_t bytes[8 + 12];
+    int listener = raw_bind(address), fds[2];
+    listen(listener, 10);
+    link_open(&a, (struct gossip_options){0});
+    for (int i = 0; i < 2; i++) {
+        link_send(&a, address, 1, 4);
+        gossip_redial(a.g, address); /* while it is dialled */
+        fds[i] = raw_accept(listener);
+        raw_hello(fds[i], LINK_PULL);
+        raw_read(fds[i], bytes, sizeof bytes);
+        gossip_redial(a.g, address); /* as good as new */
+        assert_int_equal(link_stats(&a).dials, i + 1);
+        assert_int_equal(link_stats(&a).connections_out, 1);
+        link_run_for(1100);
+        gossip_redial(a.g, address);
+        assert_int_equal(link_stats(&a).connections_out, 0);
+        raw_wait_closed(fds[i]);
+    }
+    gossip_redial(a.g, "127.0.0.1:1"); /* never heard of */
+    assert_int_equal(link_stats(&a).dials, 2);
+    assert_int_equal(link_stats(&a).dial_failures + a.evidence[GOSSIP_RESET], 0);
+    link_close(&a);
+    close(fds[0]);
+    close(fds[1]);
+    close(listener);
+}
+
 /* ---- from within ---- */
 
 static void answer(struct node *n)
@@ -472,6 +504,7 @@ int main(void)
         TEST(test_a_peer_that_never_reads),
         TEST(test_a_peer_that_hangs_up),
         TEST(test_a_peer_that_speaks_something_else),
+        TEST(test_a_connection_given_up_by_hand),
         TEST(test_everything_may_be_called_from_callbacks),
         TEST(test_dialling_a_black_hole),
         TEST(test_closing_while_names_are_resolved),
