@@ -273,6 +273,30 @@ static void test_the_peer_unused_for_longest_makes_room(void **state)
     link_close(&a);
 }
 
+/* One with something to send stays, though it is unused for longer; unless all have. */
+static void test_an_idle_peer_makes_room_first(void **state)
+{
+    (void)state;
+    char busy[GOSSIP_ADDRESS_BYTES], busy_too[GOSSIP_ADDRESS_BYTES];
+    int fd = raw_bind(busy), fd_too = raw_bind(busy_too);
+    link_open(&a, (struct gossip_options){.peers_max = 2});
+    link_open(&b, (struct gossip_options){0});
+    link_send(&a, busy, 1, 4);
+    link_send(&a, b.address, 2, 4);
+    LINK_WAIT(b.frames == 1 && link_stats(&a).frames_out == 1);
+    link_send(&a, busy_too, 3, 4);
+    LINK_WAIT(link_stats(&b).connections_in == 0);
+    assert_int_equal(link_stats(&a).dropped, 0);
+    link_send(&a, b.address, 4, 4);
+    LINK_WAIT(b.frames == 2);
+    assert_int_equal(link_stats(&a).dropped, 1);
+    assert_int_equal(link_stats(&a).peers, 2);
+    link_close(&a);
+    link_close(&b);
+    close(fd);
+    close(fd_too);
+}
+
 static void test_the_connection_silent_for_longest_makes_room(void **state)
 {
     (void)state;
@@ -397,6 +421,7 @@ int main(void)
         TEST(test_expired_frames_are_not_sent),
         TEST(test_idle_peers_are_closed),
         TEST(test_the_peer_unused_for_longest_makes_room),
+        TEST(test_an_idle_peer_makes_room_first),
         TEST(test_the_connection_silent_for_longest_makes_room),
         TEST(test_forgotten_peers_are_closed),
         TEST(test_what_cannot_be_listened_on),

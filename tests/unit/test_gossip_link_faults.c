@@ -186,6 +186,34 @@ static void test_a_refused_peer_is_dialled_ever_less(void **state)
     close(fd);
 }
 
+/* Six failures; then one connection that lasts, and the backoff is forgotten. */
+static void test_a_good_connection_ends_the_backoff(void **state)
+{
+    (void)state;
+    enum { FAILURES = 6, MIN_MS = 20, NEXT_MS = MIN_MS << FAILURES };
+    char address[GOSSIP_ADDRESS_BYTES];
+    int listener = raw_bind(address);
+    listen(listener, 10);
+    link_open(&a, (struct gossip_options){.backoff_min_ms = MIN_MS, .backoff_max_ms = 60000});
+    link_send(&a, address, 1, 4);
+    for (uint32_t i = 0; i < FAILURES; i++) {
+        close(raw_accept(listener));
+        LINK_WAIT(a.evidence[GOSSIP_RESET] == i + 1);
+    }
+    int fd = raw_accept(listener);
+    raw_hello(fd, LINK_PULL);
+    LINK_WAIT(link_stats(&a).frames_out == 1);
+    link_run_for(1100);
+    close(fd);
+    LINK_WAIT(a.evidence[GOSSIP_RESET] == FAILURES + 1);
+    uint64_t since = uv_hrtime();
+    link_send(&a, address, 2, 4);
+    close(raw_accept(listener));
+    assert_true(uv_hrtime() - since < NEXT_MS / 2 * UINT64_C(1000000));
+    link_close(&a);
+    close(listener);
+}
+
 static void test_a_full_queue_drops_the_oldest(void **state)
 {
     (void)state;
@@ -266,6 +294,42 @@ static void test_a_peer_that_never_reads(void **state)
     assert_int_equal(link_stats(&a).lost, 1);
     link_close(&a);
     link_close(&b);
+    close(fd);
+    close(listener);
+}
+
+/* It reads little by little: what comes is whole frames in order, less those dropped. */
+static void test_a_peer_that_reads_slowly(void **state)
+{
+    (void)state;
+    enum { FRAMES = 1000, WHOLE = 8 + GOSSIP_FRAME_BYTES_MAX };
+    static uint8_t bytes[WHOLE];
+    char address[GOSSIP_ADDRESS_BYTES];
+    uint32_t sent = 0, number, last = 0;
+    int small = 4096, listener = raw_bind(address);
+    setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    listen(listener, 10);
+    link_open(&a, (struct gossip_options){.queue_frames_max = 4});
+    link_send(&a, address, ++sent, GOSSIP_FRAME_BYTES_MAX);
+    int fd = raw_accept(listener);
+    raw_hello(fd, LINK_PULL);
+    raw_read(fd, bytes, 8);
+    while (last < FRAMES) {
+        while (sent < FRAMES && sent < last + 500) {
+            link_send(&a, address, ++sent, GOSSIP_FRAME_BYTES_MAX);
+            link_run_once();
+        }
+        raw_read(fd, bytes, WHOLE);
+        assert_memory_equal(bytes, "\0\0\0\0\0\0\x40\0", 8);
+        memcpy(&number, bytes + 8, sizeof number);
+        assert_in_range(number, last + 1, sent);
+        for (size_t i = 12; i < WHOLE; i++)
+            assert_true(bytes[i] == (uint8_t)(number + i - 8));
+        last = number;
+    }
+    assert_true(link_stats(&a).dropped > 0);
+    LINK_WAIT(link_stats(&a).dropped + link_stats(&a).frames_out == FRAMES);
+    link_close(&a);
     close(fd);
     close(listener);
 }
@@ -498,10 +562,12 @@ int main(void)
         TEST(test_who_stops_halfway_is_closed),
         TEST(test_a_flood),
         TEST(test_a_refused_peer_is_dialled_ever_less),
+        TEST(test_a_good_connection_ends_the_backoff),
         TEST(test_a_full_queue_drops_the_oldest),
         TEST(test_a_queue_is_limited_in_bytes),
         TEST(test_a_peer_that_never_answers),
         TEST(test_a_peer_that_never_reads),
+        TEST(test_a_peer_that_reads_slowly),
         TEST(test_a_peer_that_hangs_up),
         TEST(test_a_peer_that_speaks_something_else),
         TEST(test_a_connection_given_up_by_hand),
