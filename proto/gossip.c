@@ -169,7 +169,7 @@ int gossip_decode(struct troupe_bytes bytes, struct gossip_frame *frame,
     }
     INVARIANT(frame->records_n <= GOSSIP_RECORDS_MAX);
     int rc = check_header(frame, uid, why);
-    if (rc == 0)
+    if (rc == 0 && uid.data != NULL)
         memcpy(frame->uid, uid.data, sizeof frame->uid);
     return rc;
 }

@@ -82,7 +82,7 @@ void gossip__conn_send(struct gossip_conn *c, uint8_t *bytes, size_t len, uint32
     send_rest(c);
 }
 
-void gossip__conn_recv(struct gossip_conn *c, uint8_t *bytes, size_t room, uint32_t timeout_ms,
+void gossip__conn_recv(struct gossip_conn *c, void *bytes, size_t room, uint32_t timeout_ms,
                        gossip_conn_cb then)
 {
     nng_iov iov = {.iov_buf = bytes, .iov_len = room};

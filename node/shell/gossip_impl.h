@@ -135,7 +135,7 @@ int gossip__conn_dial(struct gossip_conn *c, const char *url, uint32_t timeout_m
 void gossip__conn_send(struct gossip_conn *c, uint8_t *bytes, size_t len, uint32_t timeout_ms,
                        gossip_conn_cb then);
 /* As much as there is; see gossip__conn_received. timeout_ms 0: no limit. */
-void gossip__conn_recv(struct gossip_conn *c, uint8_t *bytes, size_t room, uint32_t timeout_ms,
+void gossip__conn_recv(struct gossip_conn *c, void *bytes, size_t room, uint32_t timeout_ms,
                        gossip_conn_cb then);
 size_t gossip__conn_received(const struct gossip_conn *c);
 

@@ -199,6 +199,7 @@ void gossip__peers_due(struct gossip *g)
 
 void gossip__peers_free(struct gossip *g)
 {
-    while (!list_is_empty(&g->peers))
-        peer_free(g, LIST_ENTRY(g->peers.next, struct gossip_peer, by_use));
+    struct list *node;
+    while ((node = list_pop(&g->peers)) != NULL)
+        peer_free(g, LIST_ENTRY(node, struct gossip_peer, by_use));
 }

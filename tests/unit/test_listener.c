@@ -158,7 +158,7 @@ static void a_route_goes_back_as_it_came(void **state)
 static void it_listens_on_unix_sockets(void **state)
 {
     (void)state;
-    char dir[] = "/tmp/troupe-test-XXXXXX", address[64], path[64];
+    char dir[] = "/tmp/troupe-test-XXXXXX", address[80], path[64];
     uint8_t frame[256] = {1};
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/s", dir);
