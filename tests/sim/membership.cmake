@@ -9,3 +9,15 @@ target_link_libraries(membership_sim PUBLIC troupe_cluster m)
 
 add_executable(troupe-membership-sim ${membership_dir}/main.c)
 target_link_libraries(troupe-membership-sim PRIVATE membership_sim)
+
+troupe_test(test_membership_sim LABELS sim TIMEOUT 300
+  SOURCES ${membership_dir}/test_membership_sim.c
+  LIBS membership_sim)
+troupe_test(test_membership_checkers LABELS sim
+  SOURCES ${membership_dir}/test_membership_checkers.c
+  LIBS membership_sim)
+
+add_test(NAME membership_sim_command
+  COMMAND troupe-membership-sim --experiment crash --nodes 8 --seeds 1..3 --markdown)
+set_tests_properties(membership_sim_command PROPERTIES LABELS sim TIMEOUT 60
+  PASS_REGULAR_EXPRESSION "crash .*memberlist.*trace [0-9a-f]+")

@@ -2,6 +2,7 @@
 #include "tests/sim/membership/runner.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 const char *const rules_names[RULES_N] = {"troupe", "memberlist", "plain"};
 
@@ -54,6 +55,16 @@ static void close_all(struct figures figures[RULES_N])
         figures_close(&figures[r]);
 }
 
+/* To somebody who waits and watches. */
+static void show_progress(const struct row *row, const char *rules)
+{
+    if (!isatty(STDERR_FILENO) || sim_verbose)
+        return;
+    fputs("\r\033[K", stderr);
+    if (rules != NULL)
+        fprintf(stderr, "%s, %u nodes, %s", row->experiment->name, (unsigned)row->nodes, rules);
+}
+
 static uint64_t run_row(const struct row *row)
 {
     const struct experiment *e = row->experiment;
@@ -66,8 +77,7 @@ static uint64_t run_row(const struct row *row)
         for (int r = 0; r < RULES_N; r++) {
             if (!row->used[r])
                 continue;
-            fprintf(stderr, "\r\033[K%s, %u nodes, %s", e->name, (unsigned)row->nodes,
-                    rules_names[r]);
+            show_progress(row, rules_names[r]);
             runner_run(e, row->selection, (enum rules)r, row->nodes, e->variants[v].value,
                        &figures[r]);
             figures_add(&sums[r], &figures[r]);
@@ -76,7 +86,7 @@ static uint64_t run_row(const struct row *row)
         add_lines(row, e->variants[v].label == NULL ? "" : e->variants[v].label, figures);
         close_all(figures);
     }
-    fputs("\r\033[K", stderr);
+    show_progress(row, NULL);
     if (e->summed)
         add_lines(row, "all", sums);
     close_all(sums);
