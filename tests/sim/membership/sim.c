@@ -229,7 +229,6 @@ void sim_stall(struct sim *sim, uint32_t index, enum sim_stall how, uint64_t ns)
         .at_ns = sim->now_ns + ns, .type = SIM_EVENT_WAKE, .node = index, .run = node->run};
     sim__say(sim, "%u stalls for %.3f s", (unsigned)index, (double)ns / 1e9);
     node->stall = how;
-    node->stall_ends_ns = wake.at_ns;
     sim_queue_push(&sim->queue, &wake);
 }
 

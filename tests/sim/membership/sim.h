@@ -22,6 +22,7 @@ enum {
     SIM_NAME_BYTES = 16,
     SIM_SEEDS = 3, /* whom a starting node asks */
     SIM_PAIRS_NODES_MAX = 1024,
+    SIM_TICKS_MAX = 1000, /* in a ms: more, and a deadline does not move on */
 };
 
 /* How a node is kept from running. */
@@ -41,9 +42,10 @@ struct sim_stall_plan {
 struct sim_node {
     struct swim *swim; /* NULL: not running */
     uint32_t run;
-    uint64_t ended_ns; /* the last run */
-    uint64_t timer_ns; /* when the timer that counts will fire */
-    uint64_t stall_ends_ns;
+    uint64_t ended_ns;       /* the last run */
+    uint64_t timer_ns;       /* when the timer that counts will fire */
+    uint64_t ticks_since_ns; /* … and how often since then: must not be often */
+    uint32_t ticks;
     enum sim_stall stall;
     struct sim_stall_plan plan;
     struct sim_waiting inbox, outbox;

@@ -134,6 +134,16 @@ static void receive(struct sim *sim, uint32_t index, struct sim_frame *frame)
     sim__after(sim, index, false);
 }
 
+/* A real node would burn a whole core, and here time would stand still. */
+static void check_pace(const struct sim *sim, struct sim_node *node)
+{
+    if (sim->now_ns >= node->ticks_since_ns + SIM_MS) {
+        node->ticks_since_ns = sim->now_ns;
+        node->ticks = 0;
+    }
+    INVARIANT(++node->ticks <= SIM_TICKS_MAX);
+}
+
 static void tick(struct sim *sim, uint32_t index)
 {
     sim->nodes[index].timer_ns = SIM_NEVER;
@@ -141,6 +151,7 @@ static void tick(struct sim *sim, uint32_t index)
         return;
     if (swim_deadline(sim->nodes[index].swim) <= sim->now_ns) {
         sim__note(sim, sim->now_ns);
+        check_pace(sim, &sim->nodes[index]);
         swim_tick(sim->nodes[index].swim, sim->now_ns, fresh(sim));
         sim__after(sim, index, true);
     } else {
