@@ -179,6 +179,7 @@ void swim__nacked(struct swim *s, uint64_t seq)
 
 void swim_evidence(struct swim *s, uint64_t now_ns, swim_id member, struct swim_effects *fx)
 {
+    fx->sends_n = fx->bytes_n = 0;
     s->now_ns = swim__max(s->now_ns, now_ns);
     if (!swim__is_known(s, member) || member == s->self || !swim__is_live(&s->members[member]))
         return;

@@ -355,7 +355,6 @@ void world_reset_connections(struct world *w, uint32_t i)
         struct swim *swim = w->nodes[at].swim;
         if (at == i || swim == NULL)
             continue;
-        w->fx.sends_n = w->fx.bytes_n = 0;
         uint64_t before = deaths(&w->nodes[at]);
         swim_evidence(swim, w->now_ns, swim_find(swim, name_of(i, name)), &w->fx);
         perform(w, at, before);
