@@ -17,7 +17,8 @@ static int check(const struct swim_config *c)
                 c->members_max <= SWIM_MEMBERS_MAX && c->probe_interval_ns > 0 &&
                 c->probe_timeout_ns > 0 && c->probe_window_ns >= c->probe_timeout_ns &&
                 c->gossip_interval_ns > 0 && c->sync_interval_ns > 0 &&
-                c->suspicion_max_mult >= 1 && c->indirect_probes <= SWIM_PROBES_MAX &&
+                c->suspicion_max_mult >= 1 && c->indirect_probes <= SWIM_PICKED_MAX &&
+                c->gossip_nodes <= SWIM_PICKED_MAX && c->suspicions_max <= c->members_max &&
                 c->confirmations <= SWIM_CONFIRMATIONS_MAX;
     return good ? 0 : TROUPE_EINVAL;
 }
@@ -207,7 +208,7 @@ static void ack(struct swim *s, swim_id to, uint64_t seq, struct swim_effects *f
     struct gossip_frame header;
     swim__header(s, GOSSIP_ACK, &header);
     header.seq = seq;
-    struct swim_writer w = swim__begin(s, &header, SWIM_PIGGYBACK_BYTES, fx);
+    struct swim_writer w = swim__begin(&header, SWIM_PIGGYBACK_BYTES, fx);
     swim__address(s, &w, to);
     swim__put_news(s, &w);
     swim__end(s, &w, false, to, s->now_ns + s->config.probe_window_ns);
@@ -330,7 +331,7 @@ void swim_set_state(struct swim *s, uint64_t now_ns, enum gossip_state state,
     INVARIANT(state <= GOSSIP_DRAINING || state == GOSSIP_LEFT);
     if (self->state == state || self->state == GOSSIP_LEFT)
         return;
-    swim__change(s, s->self, self->generation, self->incarnation + 1, state);
+    swim__change(s, s->self, self->generation, swim__incarnation_above(self->incarnation), state);
     swim__tell(s, s->self);
     if (s->order_n > 0)
         swim__gossip(s, fx);
@@ -342,7 +343,8 @@ int swim_set_meta(struct swim *s, uint64_t now_ns, struct troupe_bytes meta)
     s->now_ns = swim__max(s->now_ns, now_ns);
     if (meta.len > SWIM_META_BYTES_MAX || !swim__change_meta(s, s->self, meta))
         return TROUPE_ELIMIT;
-    swim__change(s, s->self, self->generation, self->incarnation + 1, self->state);
+    swim__change(s, s->self, self->generation, swim__incarnation_above(self->incarnation),
+                 self->state);
     swim__tell(s, s->self);
     return 0;
 }
@@ -368,7 +370,7 @@ void swim_send_owners(struct swim *s, uint64_t now_ns, swim_id to, struct troupe
                       bool reply, struct swim_effects *fx)
 {
     struct gossip_frame header;
-    swim_id all[SWIM_PROBES_MAX] = {to};
+    swim_id all[SWIM_PICKED_MAX] = {to};
     uint32_t n = 1;
     enter(s, now_ns, fx);
     if (to == SWIM_NOBODY)
@@ -377,7 +379,7 @@ void swim_send_owners(struct swim *s, uint64_t now_ns, swim_id to, struct troupe
     header.owners = owners;
     header.reply = reply;
     for (uint32_t i = 0; i < n; i++) {
-        struct swim_writer w = swim__begin(s, &header, GOSSIP_FRAME_BYTES_MAX, fx);
+        struct swim_writer w = swim__begin(&header, GOSSIP_FRAME_BYTES_MAX, fx);
         swim__end(s, &w, false, all[i], s->now_ns + s->config.probe_interval_ns);
     }
 }

@@ -50,6 +50,7 @@ enum {
     SWIM_META_BYTES_MAX = GOSSIP_META_BYTES_MAX,
     SWIM_CONFIRMATIONS_MAX = 8,
     SWIM_PROBES_MAX = 8,      /* under way at once: the one in turn, and those out of turn */
+    SWIM_PICKED_MAX = 8,      /* members drawn at once, to help with a probe or hear rumours */
     SWIM_RELAYS_MAX = 64,     /* pings for others under way at once */
     SWIM_SYNC_FRAMES_MAX = 8, /* of records, in answer to one digest */
     SWIM_SENDS_MAX = 48,      /* of one step */
@@ -69,14 +70,14 @@ struct swim_config {
     uint64_t seed;
 
     uint32_t members_max;    /* known at once, dead ones included; at most SWIM_MEMBERS_MAX */
-    uint32_t suspicions_max; /* at once; 0 = members_max. One more waits for its next probe */
+    uint32_t suspicions_max; /* at once, up to members_max; 0 = that. One more waits for a probe */
 
     uint64_t probe_interval_ns;
     uint64_t probe_timeout_ns;   /* for the direct answer; then others are asked */
     uint64_t probe_window_ns;    /* from the ping on, all told; then it has failed */
-    uint32_t indirect_probes;    /* k */
+    uint32_t indirect_probes;    /* k, at most SWIM_PICKED_MAX */
     uint64_t gossip_interval_ns; /* between frames of rumours, while there are any */
-    uint32_t gossip_nodes;       /* … each time to so many members */
+    uint32_t gossip_nodes;       /* … each time to so many members, at most SWIM_PICKED_MAX */
     uint32_t retransmit_mult;    /* a rumour is told mult * ceil(log10(n + 1)) times by each */
     uint64_t suspicion_min_ns;   /* floor of a fully confirmed suspicion */
     uint64_t suspicion_log_ns;   /* … which is max(floor, this * log10(n)) */

@@ -16,10 +16,9 @@ void swim__header(const struct swim *s, enum gossip_type type, struct gossip_fra
     memcpy(header->uid, s->config.uid, sizeof header->uid);
 }
 
-struct swim_writer swim__begin(struct swim *s, const struct gossip_frame *header, size_t bytes_max,
+struct swim_writer swim__begin(const struct gossip_frame *header, size_t bytes_max,
                                struct swim_effects *fx)
 {
-    (void)s;
     struct swim_writer w = {.fx = fx, .at = fx->bytes_n, .limit = fx->bytes_n + bytes_max};
     if (w.limit > sizeof fx->bytes)
         w.limit = sizeof fx->bytes;

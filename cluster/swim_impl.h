@@ -6,10 +6,9 @@
 #include "cluster/swim.h"
 
 enum {
-    SWIM_TOLD_MAX = 64,           /* the limit of retransmissions, whatever the multiplier */
-    SWIM_PIGGYBACK_BYTES = 1400,  /* of a frame that is not part of a sync */
-    SWIM_HEADER_BYTES_MAX = 1024, /* of a frame without its records, owners or digest */
-    SWIM_QUIET_MAX = 5,           /* probes in a row that silence makes inconclusive */
+    SWIM_TOLD_MAX = 64,          /* the limit of retransmissions, whatever the multiplier */
+    SWIM_PIGGYBACK_BYTES = 1400, /* of a frame that is not part of a sync */
+    SWIM_QUIET_MAX = 5,          /* probes in a row that silence makes inconclusive */
     SWIM_CONFIRMERS_MAX = SWIM_CONFIRMATIONS_MAX + 1,
 };
 
@@ -177,7 +176,7 @@ struct swim_writer {
 };
 
 void swim__header(const struct swim *s, enum gossip_type type, struct gossip_frame *header);
-struct swim_writer swim__begin(struct swim *s, const struct gossip_frame *header, size_t bytes_max,
+struct swim_writer swim__begin(const struct gossip_frame *header, size_t bytes_max,
                                struct swim_effects *fx);
 /* False: no room. */
 bool swim__put_member(struct swim *s, struct swim_writer *w, swim_id id);
@@ -193,6 +192,9 @@ void swim__end(struct swim *s, struct swim_writer *w, bool is_contact, uint32_t 
 void swim__merge(struct swim *s, swim_id from, const struct gossip_record *record,
                  bool authoritative);
 void swim__heard_of_run(struct swim *s, uint64_t generation);
+/* The incarnation of what we say next, above one that was heard. Stays at the highest there is: a
+ * peer that lies can bring us there. */
+uint64_t swim__incarnation_above(uint64_t heard);
 
 /* ---- swim_suspicion.c ---- */
 

@@ -33,6 +33,11 @@ void swim__heard_of_run(struct swim *s, uint64_t generation)
     }
 }
 
+uint64_t swim__incarnation_above(uint64_t heard)
+{
+    return heard == UINT64_MAX ? heard : heard + 1;
+}
+
 /* A higher incarnation takes the rumour back; that we had to means that we are slow (Lifeguard
  * §IV.A). */
 static void refute(struct swim *s, uint64_t heard)
@@ -41,7 +46,7 @@ static void refute(struct swim *s, uint64_t heard)
     uint64_t above = swim__max(heard, self->incarnation);
     if (above == UINT64_MAX) /* nothing is higher: a liar; the next generation will be */
         return;
-    swim__change(s, s->self, self->generation, above + 1, self->state);
+    swim__change(s, s->self, self->generation, swim__incarnation_above(above), self->state);
     swim__tell(s, s->self);
     swim__sicker(s, 1);
     s->stats.refutations++;

@@ -21,7 +21,7 @@ void swim__ping(struct swim *s, swim_id target, uint64_t seq, uint64_t expires_n
     swim__header(s, GOSSIP_PING, &header);
     header.seq = seq;
     header.target = intern_bytes(s->names, target);
-    struct swim_writer w = swim__begin(s, &header, SWIM_PIGGYBACK_BYTES, fx);
+    struct swim_writer w = swim__begin(&header, SWIM_PIGGYBACK_BYTES, fx);
     swim__address(s, &w, target);
     swim__put_news(s, &w);
     swim__end(s, &w, false, target, expires_ns);

@@ -7,9 +7,8 @@ enum { NACK_PERCENT = 80 }; /* of the probe's timeout */
 
 void swim__ask_others(struct swim *s, struct swim_probe *p, struct swim_effects *fx)
 {
-    swim_id helpers[SWIM_PROBES_MAX];
-    uint32_t n = s->config.indirect_probes;
-    n = swim__pick(s, p->target, n < SWIM_PROBES_MAX ? n : SWIM_PROBES_MAX, helpers);
+    swim_id helpers[SWIM_PICKED_MAX];
+    uint32_t n = swim__pick(s, p->target, s->config.indirect_probes, helpers);
     p->asked_others = true;
     p->helpers = (uint8_t)n;
     for (uint32_t i = 0; i < n; i++) {
@@ -17,7 +16,7 @@ void swim__ask_others(struct swim *s, struct swim_probe *p, struct swim_effects 
         swim__header(s, GOSSIP_PING_REQ, &header);
         header.seq = p->seq;
         header.target = intern_bytes(s->names, p->target);
-        struct swim_writer w = swim__begin(s, &header, SWIM_PIGGYBACK_BYTES, fx);
+        struct swim_writer w = swim__begin(&header, SWIM_PIGGYBACK_BYTES, fx);
         swim__address(s, &w, helpers[i]);
         swim__put_news(s, &w);
         swim__end(s, &w, false, helpers[i], p->ends_ns);
@@ -56,7 +55,7 @@ static void answer(struct swim *s, const struct swim_relay *r, enum gossip_type 
     struct gossip_frame header;
     swim__header(s, type, &header);
     header.seq = r->origin_seq;
-    struct swim_writer w = swim__begin(s, &header, SWIM_PIGGYBACK_BYTES, fx);
+    struct swim_writer w = swim__begin(&header, SWIM_PIGGYBACK_BYTES, fx);
     swim__address(s, &w, r->origin);
     swim__put_news(s, &w);
     swim__end(s, &w, false, r->origin, s->now_ns + s->config.probe_window_ns);

@@ -119,14 +119,12 @@ size_t swim__put_rumours(struct swim *s, uint8_t *out, size_t size)
 void swim__gossip(struct swim *s, struct swim_effects *fx)
 {
     s->gossip_at_ns = s->now_ns + s->config.gossip_interval_ns;
-    swim_id to[SWIM_PROBES_MAX];
-    uint32_t n =
-        s->config.gossip_nodes < SWIM_PROBES_MAX ? s->config.gossip_nodes : SWIM_PROBES_MAX;
-    n = swim__pick(s, SWIM_NOBODY, n, to);
+    swim_id to[SWIM_PICKED_MAX];
+    uint32_t n = swim__pick(s, SWIM_NOBODY, s->config.gossip_nodes, to);
     for (uint32_t i = 0; i < n && s->rumours_n > 0; i++) {
         struct gossip_frame header;
         swim__header(s, GOSSIP_RUMOURS, &header);
-        struct swim_writer w = swim__begin(s, &header, SWIM_PIGGYBACK_BYTES, fx);
+        struct swim_writer w = swim__begin(&header, SWIM_PIGGYBACK_BYTES, fx);
         swim__put_news(s, &w);
         swim__end(s, &w, false, to[i], s->now_ns + s->config.probe_interval_ns);
     }

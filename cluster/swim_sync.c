@@ -44,7 +44,7 @@ void swim__sync(struct swim *s, bool is_contact, uint32_t to, struct swim_effect
         digest(s, ours);
         header.digest = troupe_bytes(ours, sizeof ours);
     }
-    struct swim_writer w = swim__begin(s, &header, GOSSIP_FRAME_BYTES_MAX, fx);
+    struct swim_writer w = swim__begin(&header, GOSSIP_FRAME_BYTES_MAX, fx);
     swim__put_member(s, &w, s->self);
     if (!is_contact && s->config.buddy &&
         (s->members[to].suspicion != 0 || !swim__is_live(&s->members[to])))
@@ -66,7 +66,7 @@ struct answer {
 
 static void begin_frame(struct answer *a, const struct gossip_frame *header)
 {
-    a->w = swim__begin(a->s, header, GOSSIP_FRAME_BYTES_MAX, a->fx);
+    a->w = swim__begin(header, GOSSIP_FRAME_BYTES_MAX, a->fx);
     a->frames++;
 }
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "swim_world.h"
+#include "troupe/error.h"
 
 static struct world w;
 
@@ -193,6 +194,50 @@ static void who_leaves_is_not_suspected(void **state)
     world_close(&w);
 }
 
+/* A lying peer takes our incarnation to the highest there is: nothing breaks, and we still leave.
+ */
+static void the_highest_incarnation_is_no_end(void **state)
+{
+    (void)state;
+    start(4, 17);
+    struct swim_info before, after;
+    struct swim *swim = w.nodes[1].swim;
+    assert_true(swim_info(swim, swim_self(swim), &before));
+    struct gossip_record lie = {.name = before.name,
+                                .generation = before.generation,
+                                .incarnation = UINT64_MAX - 1,
+                                .state = GOSSIP_SUSPECT};
+    swim_learn(swim, w.now_ns, &lie);
+    assert_true(swim_info(swim, swim_self(swim), &after));
+    assert_true(after.incarnation == UINT64_MAX);
+    lie.incarnation = UINT64_MAX;
+    swim_learn(swim, w.now_ns, &lie);
+    assert_int_equal(swim_set_meta(swim, w.now_ns, troupe_bytes_of("1.1")), 0);
+    world_leave(&w, 1);
+    world_run(&w, 2 * WORLD_S);
+    assert_int_equal(world_state(&w, 0, 1), GOSSIP_LEFT);
+    world_close(&w);
+}
+
+/* What would not fit is refused at the beginning. */
+static void limits_of_the_configuration_are_checked(void **state)
+{
+    (void)state;
+    struct swim *swim;
+    struct swim_config good;
+    swim_config_default(&good);
+    good.name = good.meta = troupe_bytes_of("a");
+    good.members_max = 16;
+    struct swim_config bad = good;
+    bad.gossip_nodes = SWIM_PICKED_MAX + 1;
+    assert_int_equal(swim_open(&swim, &bad, NULL, NULL, 0), TROUPE_EINVAL);
+    bad = good;
+    bad.suspicions_max = 17;
+    assert_int_equal(swim_open(&swim, &bad, NULL, NULL, 0), TROUPE_EINVAL);
+    assert_int_equal(swim_open(&swim, &good, NULL, NULL, 0), 0);
+    swim_close(swim);
+}
+
 static void one_seed_is_one_story(void **state)
 {
     (void)state;
@@ -219,6 +264,8 @@ int main(void)
         cmocka_unit_test(a_restart_is_known_in_two_seconds),
         cmocka_unit_test(nobody_is_resurrected),
         cmocka_unit_test(who_leaves_is_not_suspected),
+        cmocka_unit_test(the_highest_incarnation_is_no_end),
+        cmocka_unit_test(limits_of_the_configuration_are_checked),
         cmocka_unit_test(one_seed_is_one_story),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
