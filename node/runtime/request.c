@@ -15,7 +15,7 @@ int runtime_request_init(struct runtime_request *r, struct arena *arena,
     r->pending = rpc->calls_n;
     r->deadline_ns = 0;
     r->deadline = NULL;
-    r->executed = false;
+    r->executed = r->from_peer = false;
     r->reply = (struct rpc_reply){.results_n = rpc->calls_n};
     r->reply.results = arena_calloc(arena, rpc->calls_n, sizeof *r->reply.results);
     r->calls = arena_calloc(arena, rpc->calls_n, sizeof *r->calls);

@@ -33,7 +33,13 @@ struct runtime_config {
     /* The node. Strings are copied. */
     const char *name; /* unique in the cluster, at most STORE_NAME_BYTES_MAX */
     const char *cluster;
-    const char *address;   /* where clients reach it */
+    const char *address; /* where clients reach it */
+    /* Where other nodes reach it, "host:port": gossip, and forwarded calls and transfers. NULL = no
+     * other node shall know of it: it is a cluster by itself. */
+    const char *gossip_address, *peer_address;
+    const char *zone;      /* what fails together; NULL = "" */
+    uint32_t weight;       /* 0 = 1: its share of the partitions, at most RING_WEIGHT_MAX */
+    uint32_t members_max;  /* [1,024] nodes known at once, dead ones included */
     const char *proof;     /* see struct store_register */
     const char *version;   /* for status */
     const char *store_url; /* for status: without a password */
@@ -90,7 +96,8 @@ struct runtime_request {
     size_t pending;
     uint64_t deadline_ns;
     struct request_deadline *deadline;
-    bool executed; /* a handler ran: the reply needs the lease */
+    bool executed;  /* a handler ran: the reply needs the lease */
+    bool from_peer; /* it came in on the peer port: the driver's to set after init */
 };
 
 /* Prepares a request for a decoded rpc_request in the same arena. TROUPE_ENOMEM when the arena is
@@ -109,6 +116,36 @@ bool runtime_method(const struct runtime *rt, struct troupe_bytes kind, struct t
                     const ProtobufCMessageDescriptor **request,
                     const ProtobufCMessageDescriptor **response);
 
+/* ---- other nodes ---- */
+
+enum { RUNTIME_ADDRESS_BYTES = 256 };
+
+/* A frame of gossip that is to leave; on the heap, the driver frees it. */
+struct runtime_frame {
+    struct runtime_frame *next;
+    uint64_t expires_ns;                 /* worthless when it has not left by then */
+    char address[RUNTIME_ADDRESS_BYTES]; /* gossip address of a node */
+    bool redial; /* no frame: that node does not answer, a connection to it may be dead */
+    uint32_t len;
+    uint8_t bytes[];
+};
+
+/* A request to another node's peer port: calls that are forwarded, partitions that move. The
+ * driver's from effects.peers until RUNTIME_PEER_DONE, which must come once, by deadline_ns at the
+ * latest; meanwhile what it points to stays. */
+struct runtime_peer_request {
+    struct runtime_peer_request *next;
+    void *driver; /* the driver's */
+    char address[RUNTIME_ADDRESS_BYTES];
+    struct rpc_request rpc;
+    uint64_t deadline_ns;
+    struct arena *arena; /* for the reply */
+    /* out: 0 = reply is the answer; TROUPE_EUNAVAILABLE = it has not been sent, or not a byte of it
+     * can have been read; TROUPE_EOUTCOME = it may have been executed or not. */
+    int error;
+    struct rpc_reply reply;
+};
+
 /* ---- events ---- */
 
 enum runtime_event_type {
@@ -116,6 +153,10 @@ enum runtime_event_type {
     RUNTIME_REQUEST,    /* a request came in */
     RUNTIME_STORE_DONE, /* a store request is finished */
     RUNTIME_STOP,       /* stop taking calls, persist, leave */
+    RUNTIME_FRAME,      /* gossip came in */
+    RUNTIME_CONTACT,    /* some node may take gossip at this address: --join */
+    RUNTIME_EVIDENCE,   /* the connection to a gossip address was refused or reset */
+    RUNTIME_PEER_DONE,  /* a request to another node is finished */
 };
 
 struct runtime_event {
@@ -123,6 +164,9 @@ struct runtime_event {
     union {
         struct runtime_request *request;
         struct store_request *store;
+        struct troupe_bytes frame; /* the driver's, until the step returns */
+        const char *address;       /* likewise */
+        struct runtime_peer_request *peer;
     } u;
 };
 
@@ -154,8 +198,10 @@ struct runtime_log {
 };
 
 struct runtime_effects {
-    struct runtime_request *replies; /* send these; linked by next */
-    struct store_request *store;     /* submit these to the store, in order; linked by next */
+    struct runtime_request *replies;    /* send these; linked by next */
+    struct store_request *store;        /* submit these to the store, in order; linked by next */
+    struct runtime_frame *frames;       /* send these as gossip; linked by next */
+    struct runtime_peer_request *peers; /* send these to their nodes' peer ports; linked by next */
     const struct runtime_log *logs;
     size_t logs_n;
     uint64_t wake_at_ns; /* step RUNTIME_WAKE then, at the latest; UINT64_MAX = no need */
