@@ -77,8 +77,10 @@ static int check_register(struct store_request *r)
     if (rc != 0)
         return rc;
     reg->addr = reg->addr == NULL ? "" : reg->addr;
+    reg->gossip = reg->gossip == NULL ? "" : reg->gossip;
     reg->proof = reg->proof == NULL ? "" : reg->proof;
-    if (!is_text(reg->addr, 0, STORE_ADDR_BYTES_MAX))
+    if (!is_text(reg->addr, 0, STORE_ADDR_BYTES_MAX) ||
+        !is_text(reg->gossip, 0, STORE_ADDR_BYTES_MAX))
         return store__fail(r, TROUPE_EINVAL, "a node's address is at most %d bytes of UTF-8",
                            STORE_ADDR_BYTES_MAX);
     if (!is_text(reg->proof, 0, STORE_PROOF_BYTES_MAX))
@@ -201,6 +203,10 @@ int store__check_request(struct store_request *r)
         return check_save(r);
     case STORE_OWNERS:
         return 0;
+    case STORE_EVICT:
+    case STORE_TRANSFER:
+    case STORE_HISTORY:
+        break;
     }
     return store__fail(r, TROUPE_EINVAL, "there is no operation number %d", (int)r->op);
 }

@@ -21,7 +21,8 @@
  *                        the same will not help. Nothing was changed.
  *   TROUPE_EINVAL        the request breaks this specification. Nothing was changed.
  *   TROUPE_ENOMEM        the answer does not fit the request's arena. Nothing was changed.
- *   TROUPE_EFENCED       (renew, claim) our lease row is gone or not active: somebody evicted us.
+ *   TROUPE_EFENCED       (renew, claim, evict, transfer) our lease row is gone or not active:
+ *                        somebody evicted us.
  *   TROUPE_EBUSY         (register) another run of this name is alive; see register below.
  *   TROUPE_EVERSION      the schema or the cluster's constants do not fit this program.
  *
@@ -46,7 +47,8 @@ enum {
     STORE_STATE_BYTES_MAX = 16 << 20, /* of one entity's state or dedup window */
     STORE_KEYS_MAX = 4096,            /* of one load */
     STORE_ROWS_MAX = 4096,            /* of one save */
-    STORE_PIDS_MAX = 65536,           /* of one claim */
+    STORE_PIDS_MAX = 65536,           /* of one claim or transfer */
+    STORE_HISTORY_MAX = 8,            /* changes of owner that are remembered of each partition */
     STORE_ERRMSG_BYTES = 256,
 };
 
@@ -60,6 +62,9 @@ enum store_op {
     STORE_LOAD,
     STORE_SAVE,
     STORE_OWNERS,
+    STORE_EVICT,
+    STORE_TRANSFER,
+    STORE_HISTORY,
 };
 
 enum store_node_state {
@@ -75,6 +80,7 @@ struct store_node {
     uint64_t generation;  /* which run of this name; handed out by register, grows by one */
     uint64_t incarnation; /* as given to register */
     const char *addr, *proof;
+    const char *gossip; /* where it takes gossip, "host:port"; "" = it takes none */
     uint64_t renew_seq; /* grows with each renewal */
     uint32_t ttl_ms;
     enum store_node_state state;
@@ -98,6 +104,7 @@ struct store_register {
     const char *name;
     uint64_t incarnation; /* unlike that of any other run of this name */
     const char *addr;     /* where clients reach it, "host:port" */
+    const char *gossip;   /* where other nodes reach it; NULL = "" */
     const char *proof;    /* opaque text by which others may prove that this run is gone */
     uint32_t ttl_ms;
     bool supersede;
@@ -128,11 +135,27 @@ struct store_renew {
     size_t others_n;
 };
 
-/* LEAVE: state = left where (name, generation) is active. Frees its partitions for claims. Leaving
- * twice, or when evicted, is no error. */
+/* LEAVE: state = left, or dead, where (name, generation) is active. Frees its partitions for
+ * claims. Leaving twice, or when evicted, is no error. */
 struct store_leave {
     const char *name;
     uint64_t generation;
+    bool dead; /* said by somebody who saw the run end, not by itself */
+};
+
+/* EVICT: state = dead for another run that has not renewed its lease for a whole TTL. In one
+ * conditional UPDATE: where (target, target_generation) is active, its renew_seq is still
+ * target_renew_seq, and it is expired by the store's clock; and only while our own row is active,
+ * locked in the same transaction: else TROUPE_EFENCED. That its renew_seq was seen unchanged for a
+ * full TTL on our own clock is the caller's part. Two that would evict each other: one wins. */
+struct store_evict {
+    /* in */
+    const char *name;
+    uint64_t generation;
+    const char *target;
+    uint64_t target_generation, target_renew_seq;
+    /* out */
+    bool evicted; /* the row is dead now, by this request or an earlier try of it */
 };
 
 struct store_claimed {
@@ -157,6 +180,59 @@ struct store_claim {
     /* out: in pid order, in the arena */
     struct store_claimed *claimed;
     size_t claimed_n;
+};
+
+/* Why a partition got its owner, as the history tells. */
+enum store_cause {
+    STORE_CAUSE_FIRST = 1, /* it had none before */
+    STORE_CAUSE_LEFT,      /* the one before has left … */
+    STORE_CAUSE_DEAD,      /* … or was evicted … */
+    STORE_CAUSE_RESTART,   /* … or is an earlier run of the same name */
+    STORE_CAUSE_JOIN,      /* handed over: to a node that joined, or whose weight has grown */
+    STORE_CAUSE_DRAIN,     /* handed over: by a node that drains or stops */
+};
+
+struct store_move {
+    store_pid pid;
+    uint64_t epoch; /* in: at which we own it; out: the new owner's */
+};
+
+/* TRANSFER: gives partitions to another run. For every move whose pid is owned by (name,
+ * generation) at exactly move.epoch: owner = (to, to_generation), epoch = max(epoch, timeline <<
+ * 40) + 1. Only while both rows are active, checked and locked in the same transaction: ours is
+ * not: TROUPE_EFENCED; the other's is not: nothing is moved. Rows are locked in pid order. A pid
+ * that (to, to_generation) owns already, at a higher epoch than move.epoch, is returned with the
+ * epoch that stands: a retry after an unknown outcome is safe, and tells what happened. The other
+ * moves are left out. */
+struct store_transfer {
+    /* in */
+    const char *name;
+    uint64_t generation;
+    const char *to;
+    uint64_t to_generation;
+    enum store_cause cause;         /* JOIN or DRAIN */
+    const struct store_move *moves; /* by pid, ascending, distinct; the caller's until done */
+    size_t moves_n;
+    /* out: in pid order, in the arena */
+    struct store_move *moved;
+    size_t moved_n;
+};
+
+/* HISTORY: how a partition came to its owners, the latest first, at most STORE_HISTORY_MAX: each
+ * change of owner that a claim or a transfer makes is written down in the same transaction. */
+struct store_change {
+    uint64_t epoch;
+    const char *owner, *previous; /* previous: "" = none */
+    enum store_cause cause;
+    uint64_t at_ms; /* since 1970, by the store's clock */
+};
+
+struct store_history {
+    /* in */
+    store_pid pid;
+    /* out: in the arena */
+    struct store_change *changes;
+    size_t changes_n;
 };
 
 struct store_key {
@@ -239,6 +315,9 @@ struct store_request {
         struct store_load load;
         struct store_save save;
         struct store_owners owners;
+        struct store_evict evict;
+        struct store_transfer transfer;
+        struct store_history history;
     } u;
     /* out */
     int error;

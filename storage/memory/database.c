@@ -200,7 +200,7 @@ static bool show_node(const struct database *db, const struct cluster_node *n, s
     };
     out->expired = out->age_ms > n->ttl_ms;
     return copy_out(a, n->name, &out->name) && copy_out(a, n->addr, &out->addr) &&
-           copy_out(a, n->proof, &out->proof);
+           copy_out(a, n->gossip, &out->gossip) && copy_out(a, n->proof, &out->proof);
 }
 
 /* ---- the lease ---- */
@@ -260,6 +260,7 @@ static int run_register(struct database *db, struct cluster *c, uint32_t partiti
     n->ttl_ms = reg->ttl_ms;
     n->state = STORE_NODE_ACTIVE;
     snprintf(n->addr, sizeof n->addr, "%s", reg->addr);
+    snprintf(n->gossip, sizeof n->gossip, "%s", reg->gossip);
     snprintf(n->proof, sizeof n->proof, "%s", reg->proof);
     reg->generation = n->generation;
     memcpy(reg->cluster_uid, c->uid, sizeof reg->cluster_uid);
@@ -299,9 +300,9 @@ static int run_renew(struct database *db, struct cluster *c, struct store_reques
 
 static int run_leave(struct cluster *c, struct store_request *r)
 {
-    struct cluster_node *own = find_run(c, r->u.leave.name, r->u.leave.generation);
-    if (own != NULL)
-        own->state = STORE_NODE_LEFT;
+    struct cluster_node *run = find_run(c, r->u.leave.name, r->u.leave.generation);
+    if (run != NULL)
+        run->state = r->u.leave.dead ? STORE_NODE_DEAD : STORE_NODE_LEFT;
     return 0;
 }
 
@@ -462,6 +463,10 @@ static int run(struct database *db, struct cluster *c, uint32_t partitions, stru
         return run_save(c, r);
     case STORE_OWNERS:
         return run_owners(db, c, r);
+    case STORE_EVICT:
+    case STORE_TRANSFER:
+    case STORE_HISTORY:
+        break;
     }
     return TROUPE_EINVAL;
 }

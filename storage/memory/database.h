@@ -9,6 +9,7 @@
 struct cluster_node {
     char name[STORE_NAME_BYTES_MAX + 1];
     char addr[STORE_ADDR_BYTES_MAX + 1];
+    char gossip[STORE_ADDR_BYTES_MAX + 1];
     char proof[STORE_PROOF_BYTES_MAX + 1];
     uint64_t generation, incarnation, renew_seq, renewed_at_ms;
     uint32_t ttl_ms;

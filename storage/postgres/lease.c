@@ -18,6 +18,7 @@ void pg_register_params(const struct pg_store *s, const struct store_request *r,
     pg_add_text(p, reg->name);
     pg_add_int8(p, reg->incarnation);
     pg_add_text(p, reg->addr);
+    pg_add_text(p, reg->gossip);
     pg_add_text(p, reg->proof);
     pg_add_int8(p, reg->ttl_ms);
     pg_add_bool(p, reg->supersede);
@@ -28,7 +29,7 @@ void pg_register_params(const struct pg_store *s, const struct store_request *r,
 int pg_register_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
 {
     struct store_register *reg = &r->u.reg;
-    if (PQntuples(result) != 1 || PQnfields(result) != 12)
+    if (PQntuples(result) != 1 || PQnfields(result) != 13)
         return store__fail(r, TROUPE_EVERSION,
                            "store: node_register answers strangely; run: troupe-node migrate");
     uint64_t outcome = pg_get_int(result, 0, 0);
@@ -57,8 +58,9 @@ int pg_register_result(const struct pg_store *s, struct store_request *r, const 
         .state = STORE_NODE_ACTIVE,
         .expired = pg_get_bool(result, 0, 10),
         .age_ms = pg_get_int(result, 0, 11),
+        .gossip = text_of(r, result, 0, 12),
     };
-    if (reg->holder.addr == NULL || reg->holder.proof == NULL)
+    if (reg->holder.addr == NULL || reg->holder.proof == NULL || reg->holder.gossip == NULL)
         return store__fail_memory(r);
     return store__fail(r, TROUPE_EBUSY, "the name '%s' is held by a run at %s, renewed %llu ms ago",
                        reg->name, reg->holder.addr, (unsigned long long)reg->holder.age_ms);
@@ -98,8 +100,9 @@ int pg_renew_result(const struct pg_store *s, struct store_request *r, const PGr
             .state = (enum store_node_state)pg_get_int(result, row, 8),
             .expired = pg_get_bool(result, row, 9),
             .age_ms = pg_get_int(result, row, 10),
+            .gossip = text_of(r, result, row, 11),
         };
-        if (n->name == NULL || n->addr == NULL || n->proof == NULL)
+        if (n->name == NULL || n->addr == NULL || n->proof == NULL || n->gossip == NULL)
             return store__fail_memory(r);
     }
     return 0;
@@ -110,6 +113,7 @@ void pg_leave_params(const struct pg_store *s, const struct store_request *r, st
     pg_add_text(p, s->cluster);
     pg_add_text(p, r->u.leave.name);
     pg_add_int8(p, r->u.leave.generation);
+    pg_add_int4(p, r->u.leave.dead ? STORE_NODE_DEAD : STORE_NODE_LEFT);
 }
 
 int pg_leave_result(const struct pg_store *s, struct store_request *r, const PGresult *result)

@@ -7,7 +7,7 @@
 static const struct pg_op OPS[PG_OPS] = {
     [STORE_REGISTER] =
         {.name = "troupe_register",
-         .sql = "SELECT * FROM troupe.node_register($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+         .sql = "SELECT * FROM troupe.node_register($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
          .writes = true,
          .params = pg_register_params,
          .result = pg_register_result},
@@ -21,13 +21,13 @@ static const struct pg_op OPS[PG_OPS] = {
                 " AND name = $2 AND generation = $3 AND state = 0 RETURNING renew_seq) "
                 "SELECT true, ''::text, 0::int8, 0::int8, ''::text, ''::text, me.renew_seq,"
                 " ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int8, 0, "
-                "false, 0::int8 FROM me "
+                "false, 0::int8, ''::text FROM me "
                 "UNION ALL "
                 "SELECT false, l.name, l.generation, l.incarnation, l.addr, l.proof, l.renew_seq, "
                 "l.ttl_ms, l.state,"
                 " clock_timestamp() > l.renewed_at + l.ttl_ms * interval '1 ms',"
-                " greatest(0, extract(epoch FROM clock_timestamp() - l.renewed_at) * 1000)::int8"
-                " FROM troupe.node_lease l, me"
+                " greatest(0, extract(epoch FROM clock_timestamp() - l.renewed_at) * 1000)::int8, "
+                "l.gossip FROM troupe.node_lease l, me"
                 " WHERE l.cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
                 " AND l.name <> $2 AND l.state = 0 ORDER BY 1 DESC, 2",
          .writes = true,
@@ -35,7 +35,7 @@ static const struct pg_op OPS[PG_OPS] = {
          .result = pg_renew_result},
     [STORE_LEAVE] = {.name = "troupe_leave",
                      .sql =
-                         "UPDATE troupe.node_lease SET state = 1"
+                         "UPDATE troupe.node_lease SET state = $4"
                          " WHERE cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
                          " AND name = $2 AND generation = $3 AND state = 0",
                      .writes = true,
@@ -93,14 +93,15 @@ static const struct pg_op OPS[PG_OPS] = {
         {.name = "troupe_owners",
          .sql = "WITH c AS MATERIALIZED (SELECT id FROM troupe.cluster_meta WHERE name = $1) "
                 "SELECT 0, p.pid::int8, p.epoch, p.owner_generation, p.owner, NULL::text, 0::int8, "
-                "0, false, 0::int8"
+                "0, false, 0::int8, NULL::text, NULL::text"
                 " FROM troupe.partition p WHERE p.cluster_id = (SELECT id FROM c) "
                 "UNION ALL "
-                "SELECT 1, l.generation, l.incarnation, l.renew_seq, l.name, l.addr || chr(10) || "
-                "l.proof, l.ttl_ms, l.state,"
+                "SELECT 1, l.generation, l.incarnation, l.renew_seq, l.name, l.addr, "
+                "l.ttl_ms, l.state,"
                 " clock_timestamp() > l.renewed_at + l.ttl_ms * interval '1 ms',"
-                " greatest(0, extract(epoch FROM clock_timestamp() - l.renewed_at) * 1000)::int8"
-                " FROM troupe.node_lease l WHERE l.cluster_id = (SELECT id FROM c) ORDER BY 1, 2",
+                " greatest(0, extract(epoch FROM clock_timestamp() - l.renewed_at) * 1000)::int8, "
+                "l.proof, l.gossip FROM troupe.node_lease l WHERE l.cluster_id = (SELECT id FROM "
+                "c) ORDER BY 1, 2",
          .params = pg_owners_params,
          .result = pg_owners_result},
 };

@@ -40,24 +40,21 @@ void pg_owners_params(const struct pg_store *s, const struct store_request *r, s
     pg_add_text(p, s->cluster);
 }
 
-/* addr and proof come in one column, with a line feed between them. */
 static int node_of(struct store_request *r, const PGresult *result, int row, struct store_node *n)
 {
     struct troupe_bytes name = arena_copy(r->arena, pg_get_bytes(result, row, 4));
-    struct troupe_bytes both = arena_copy(r->arena, pg_get_bytes(result, row, 5));
-    if (name.data == NULL || both.data == NULL)
+    struct troupe_bytes addr = arena_copy(r->arena, pg_get_bytes(result, row, 5));
+    struct troupe_bytes proof = arena_copy(r->arena, pg_get_bytes(result, row, 10));
+    struct troupe_bytes gossip = arena_copy(r->arena, pg_get_bytes(result, row, 11));
+    if (name.data == NULL || addr.data == NULL || proof.data == NULL || gossip.data == NULL)
         return store__fail_memory(r);
-    char *text = arena_printf(r->arena, "%s", (const char *)both.data);
-    char *feed = text == NULL ? NULL : strchr(text, '\n');
-    if (feed == NULL)
-        return store__fail_memory(r);
-    *feed = '\0';
     *n = (struct store_node){
         .name = (const char *)name.data,
         .generation = pg_get_int(result, row, 1),
         .incarnation = pg_get_int(result, row, 2),
-        .addr = text,
-        .proof = feed + 1,
+        .addr = (const char *)addr.data,
+        .proof = (const char *)proof.data,
+        .gossip = (const char *)gossip.data,
         .renew_seq = pg_get_int(result, row, 3),
         .ttl_ms = (uint32_t)pg_get_int(result, row, 6),
         .state = (enum store_node_state)pg_get_int(result, row, 7),

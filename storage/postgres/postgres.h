@@ -24,7 +24,7 @@ enum {
     PG_SLACK_MS =
         1000, /* an answer this much later than statement_timeout: the connection is dead */
     PG_CONNECTIONS_MAX = 64,
-    PG_OPS = STORE_OWNERS + 1,
+    PG_OPS = STORE_HISTORY + 1,
     PG_TEXT_BYTES = 256,
 };
 

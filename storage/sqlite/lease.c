@@ -32,7 +32,8 @@ int sqlite__read_node(struct sqlite_connection *c, struct store_request *r, sqli
     };
     if (!copy_text(r->arena, s, NODE_NAME, &node->name) ||
         !copy_text(r->arena, s, NODE_ADDR, &node->addr) ||
-        !copy_text(r->arena, s, NODE_PROOF, &node->proof))
+        !copy_text(r->arena, s, NODE_PROOF, &node->proof) ||
+        !copy_text(r->arena, s, NODE_GOSSIP, &node->gossip))
         return store__fail_memory(r);
     bool sane = sqlite__column_u63(s, NODE_GENERATION, &node->generation) &&
                 sqlite__column_u63(s, NODE_RENEW_SEQ, &node->renew_seq) &&
@@ -176,6 +177,7 @@ static int put_node(struct sqlite_connection *c, struct store_request *r, uint64
     sqlite__bind_u64(s, 7, renew_seq);
     sqlite__bind_u64(s, 8, reg->ttl_ms);
     sqlite__bind_u64(s, 9, sqlite__now_ms());
+    sqlite__bind_string(s, 10, reg->gossip);
     sqlite3_step(s);
     return sqlite3_reset(s) == SQLITE_OK ? 0 : sqlite__fail(c, r);
 }
@@ -280,6 +282,7 @@ int sqlite__leave(struct sqlite_connection *c, struct store_request *r)
     sqlite3_bind_int64(s, 1, c->cluster);
     sqlite__bind_string(s, 2, r->u.leave.name);
     sqlite__bind_u64(s, 3, r->u.leave.generation);
+    sqlite3_bind_int(s, 4, r->u.leave.dead ? STORE_NODE_DEAD : STORE_NODE_LEFT);
     sqlite3_step(s);
     return sqlite3_reset(s) == SQLITE_OK ? 0 : sqlite__fail(c, r);
 }

@@ -2,7 +2,7 @@
 #include "storage/sqlite/statements.h"
 
 #define NODE_COLUMNS                                                                               \
-    "name, generation, incarnation, addr, proof, renew_seq, ttl_ms, state, renewed_at"
+    "name, generation, incarnation, addr, proof, renew_seq, ttl_ms, state, renewed_at, gossip"
 
 const char *const sqlite__statements[SQL_STATEMENTS_N] = {
     [SQL_BEGIN_READ] = "BEGIN",
@@ -23,14 +23,14 @@ const char *const sqlite__statements[SQL_STATEMENTS_N] = {
 
     [SQL_FIND_NODE] = "SELECT " NODE_COLUMNS " FROM node_lease WHERE cluster_id = ?1 AND name = ?2",
     [SQL_PUT_NODE] = "INSERT OR REPLACE INTO node_lease (cluster_id, " NODE_COLUMNS ")"
-                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9)",
+                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10)",
     [SQL_RENEW_NODE] = "UPDATE node_lease SET renew_seq = renew_seq + 1, ttl_ms = ?4,"
                        " renewed_at = ?5 WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3"
                        " AND state = 0 RETURNING renew_seq",
     [SQL_OTHER_NODES] = "SELECT " NODE_COLUMNS " FROM node_lease"
                         " WHERE cluster_id = ?1 AND state = 0 AND name <> ?2 ORDER BY name",
     [SQL_ALL_NODES] = "SELECT " NODE_COLUMNS " FROM node_lease WHERE cluster_id = ?1 ORDER BY name",
-    [SQL_LEAVE_NODE] = "UPDATE node_lease SET state = 1"
+    [SQL_LEAVE_NODE] = "UPDATE node_lease SET state = ?4"
                        " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0",
     [SQL_IS_ACTIVE] = "SELECT 1 FROM node_lease"
                       " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0",

@@ -39,6 +39,7 @@ enum {
     NODE_TTL_MS,
     NODE_STATE,
     NODE_RENEWED_AT,
+    NODE_GOSSIP,
 };
 
 #endif

@@ -57,6 +57,10 @@ static int execute(struct sqlite_connection *c, struct store_request *r)
         return sqlite__save(c, r);
     case STORE_OWNERS:
         return sqlite__owners(c, r);
+    case STORE_EVICT:
+    case STORE_TRANSFER:
+    case STORE_HISTORY:
+        break;
     }
     return store__fail(r, TROUPE_EINVAL, "there is no operation number %d", (int)r->op);
 }

@@ -7,7 +7,10 @@
 #include <unistd.h>
 
 #include "pg_fixture.h"
+#include "storage/migration.h"
 #include "tests/unit/store_contract_parts.h"
+
+extern const struct store_migration store_postgres_migrations[];
 
 static struct pg_fixture server;
 static unsigned databases;
@@ -91,9 +94,62 @@ static void large_saves_in_a_row_do_not_stall(void **state)
     pg_destroy(&FIXTURE, url);
 }
 
+/* A database that the first version made, with a node, an owner and an entity in it. */
+static void make_first_version(const char *database)
+{
+    pg_fixture_sql(&server, database,
+                   "CREATE SCHEMA troupe; CREATE TABLE troupe.schema_version (version int PRIMARY"
+                   " KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());"
+                   "INSERT INTO troupe.schema_version VALUES (1, '0001_tables')");
+    pg_fixture_sql(&server, database, store_postgres_migrations[0].sql);
+    pg_fixture_sql(&server, database,
+                   "SELECT troupe.node_register('c', 256, 'a', 7, 'a:1', '', 60000, false, 0, 0);"
+                   "SELECT troupe.partition_claim('c', 'a', 1, ARRAY[5]);"
+                   "INSERT INTO troupe.entity SELECT 1, 5, 'k', 'x', epoch, 1, false, 'A', ''"
+                   " FROM troupe.partition WHERE pid = 5");
+}
+
+/* It is brought up to date; and the program that made it goes on beside the new one. */
+static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
+{
+    struct contract_store s;
+    struct contract_request q;
+    char url[CONTRACT_URL_BYTES], database[32];
+    (void)state;
+    pg_create(&FIXTURE, url);
+    snprintf(database, sizeof database, "t%u", databases);
+    make_first_version(database);
+    contract_open(&s, &FIXTURE, url, "c", CONTRACT_PARTITIONS);
+    assert_int_equal(contract_renew(&s, &q, "a", 1), 0);
+    contract_free(&q);
+    assert_true(contract_must_load(&s, &q, 5, "x"));
+    uint64_t epoch = q.r.u.load.rows[0].epoch;
+    contract_free(&q);
+    assert_int_equal(contract_must_save(&s, "a", 1, contract_row(5, "x", epoch, 2, "new")), 1);
+    contract_must_claim(&s, "a", 1, 6);
+
+    pg_fixture_sql(&server, database,
+                   "SELECT troupe.node_register('c', 256, 'old', 8, 'old:1', 'p', 60000, false, 0,"
+                   " 0); SELECT troupe.partition_claim('c', 'old', 1, ARRAY[6, 7])");
+    assert_int_equal(contract_owners(&s, &q), 0);
+    const struct store_owners *map = &q.r.u.owners;
+    assert_string_equal(map->nodes[map->owners[6].node].name, "a");
+    const struct store_node *old = &map->nodes[map->owners[7].node];
+    assert_string_equal(old->name, "old");
+    assert_string_equal(old->addr, "old:1");
+    assert_string_equal(old->gossip, "");
+    assert_string_equal(old->proof, "p");
+    contract_free(&q);
+    contract_close(&s);
+    pg_destroy(&FIXTURE, url);
+}
+
 int main(void)
 {
-    const struct CMUnitTest own[] = {cmocka_unit_test(large_saves_in_a_row_do_not_stall)};
+    const struct CMUnitTest own[] = {
+        cmocka_unit_test(large_saves_in_a_row_do_not_stall),
+        cmocka_unit_test(a_database_of_the_first_version_is_brought_up_to_date),
+    };
     if (!pg_fixture_open(&server))
         return EXIT_SUCCESS;
     int failed = cmocka_run_group_tests_name("postgres only", own, NULL, NULL);

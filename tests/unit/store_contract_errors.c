@@ -100,6 +100,13 @@ static void bad_names_and_counts_are_invalid(void **state)
         assert_int_equal(contract_save(&s, &q, names[i], 1, NULL, 0), TROUPE_EINVAL);
         contract_free(&q);
     }
+    char long_addr[STORE_ADDR_BYTES_MAX + 2];
+    memset(long_addr, 'a', sizeof long_addr);
+    long_addr[STORE_ADDR_BYTES_MAX + 1] = '\0';
+    contract_init(&q, STORE_REGISTER);
+    q.r.u.reg = (struct store_register){.name = "a", .gossip = long_addr};
+    assert_int_equal(contract_do(&s, &q), TROUPE_EINVAL);
+    contract_free(&q);
     struct store_key key = {.pid = 1};
     assert_int_equal(contract_load(&s, &q, &key, STORE_KEYS_MAX + 1), TROUPE_EINVAL);
     contract_free(&q);

@@ -26,7 +26,7 @@ static bool find_node(struct contract_store *s, const char *name, struct store_n
             continue;
         assert_false(found);
         *node = q.r.u.owners.nodes[i];
-        node->name = node->addr = node->proof = NULL;
+        node->name = node->addr = node->gossip = node->proof = NULL;
         found = true;
     }
     contract_free(&q);
@@ -470,6 +470,80 @@ static void leaving_twice_is_no_error(void **state)
     contract_close(&s);
 }
 
+/* Somebody who saw the run end may say so in its stead. */
+static void leaving_as_dead(void **state)
+{
+    struct contract_store s;
+    struct contract_request q;
+    struct store_node node;
+    bed_open(&s, *state);
+    contract_must_register(&s, "a", 7);
+    contract_must_register(&s, "b", 8);
+    uint64_t epoch = contract_must_claim(&s, "a", 1, 5);
+    for (int i = 0; i < 2; i++) {
+        contract_init(&q, STORE_LEAVE);
+        q.r.u.leave = (struct store_leave){.name = "a", .generation = 1, .dead = i == 0};
+        assert_int_equal(contract_do(&s, &q), 0);
+        contract_free(&q);
+        assert_true(find_node(&s, "a", &node));
+        assert_int_equal(node.state, STORE_NODE_DEAD); /* for good: it cannot leave any more */
+    }
+    assert_int_equal(contract_renew(&s, &q, "a", 1), TROUPE_EFENCED);
+    contract_free(&q);
+    assert_true(contract_must_claim(&s, "b", 1, 5) > epoch);
+    contract_close(&s);
+}
+
+static int register_gossip(struct contract_store *s, struct contract_request *q, const char *name,
+                           uint64_t incarnation, const char *gossip)
+{
+    contract_init(q, STORE_REGISTER);
+    q->r.u.reg = (struct store_register){.name = name,
+                                         .incarnation = incarnation,
+                                         .addr = "x:1",
+                                         .gossip = gossip,
+                                         .proof = "p",
+                                         .ttl_ms = CONTRACT_TTL_MS};
+    return contract_do(s, q);
+}
+
+/* Where a run takes gossip is shown wherever its row is. */
+static void gossip_addresses_are_shown(void **state)
+{
+    static const char *const addresses[] = {"host:7701", "", NULL, "10.0.0.1:7701"};
+    struct contract_store s;
+    struct contract_request q;
+    bed_open(&s, *state);
+    contract_must_register(&s, "a", 7);
+    for (uint64_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
+        const char *want = addresses[i] == NULL ? "" : addresses[i];
+        assert_int_equal(register_gossip(&s, &q, "b", i, addresses[i]), 0);
+        contract_free(&q);
+        assert_int_equal(contract_renew(&s, &q, "a", 1), 0);
+        assert_string_equal(q.r.u.renew.others[0].gossip, want);
+        assert_string_equal(q.r.u.renew.others[0].addr, "x:1");
+        assert_string_equal(q.r.u.renew.others[0].proof, "p");
+        contract_free(&q);
+        assert_int_equal(contract_owners(&s, &q), 0);
+        size_t b = strcmp(q.r.u.owners.nodes[0].name, "b") == 0 ? 0 : 1;
+        assert_string_equal(q.r.u.owners.nodes[b].gossip, want);
+        contract_free(&q);
+        assert_int_equal(register_gossip(&s, &q, "b", 99, "thief:1"), TROUPE_EBUSY);
+        assert_string_equal(q.r.u.reg.holder.gossip, want);
+        contract_free(&q);
+        assert_int_equal(contract_leave(&s, &q, "b", i + 1), 0);
+        contract_free(&q);
+    }
+    assert_int_equal(register_gossip(&s, &q, "b", 9, "moved:1"), 0);
+    contract_free(&q);
+    assert_int_equal(register_gossip(&s, &q, "b", 9, "moved:2"), 0); /* the same run again */
+    contract_free(&q);
+    assert_int_equal(contract_renew(&s, &q, "a", 1), 0);
+    assert_string_equal(q.r.u.renew.others[0].gossip, "moved:2");
+    contract_free(&q);
+    contract_close(&s);
+}
+
 static void longest_names_fit(void **state)
 {
     struct contract_store s;
@@ -485,6 +559,7 @@ static void longest_names_fit(void **state)
     contract_init(&q, STORE_REGISTER);
     q.r.u.reg = (struct store_register){
         .name = name, .incarnation = 1, .addr = addr, .proof = proof, .ttl_ms = CONTRACT_TTL_MS};
+    q.r.u.reg.gossip = addr;
     assert_int_equal(contract_do(&s, &q), 0);
     contract_free(&q);
     contract_must_claim(&s, name, 1, 9);
@@ -493,6 +568,7 @@ static void longest_names_fit(void **state)
     assert_int_equal(q.r.u.owners.nodes_n, 1);
     assert_string_equal(q.r.u.owners.nodes[0].name, name);
     assert_string_equal(q.r.u.owners.nodes[0].addr, addr);
+    assert_string_equal(q.r.u.owners.nodes[0].gossip, addr);
     assert_string_equal(q.r.u.owners.nodes[0].proof, proof);
     assert_int_equal(q.r.u.owners.owners[9].node, 0);
     contract_free(&q);
@@ -515,6 +591,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(leases_expire_by_the_stores_clock),
     cmocka_unit_test(expired_names_stay_held),
     cmocka_unit_test(leaving_twice_is_no_error),
+    cmocka_unit_test(leaving_as_dead),
+    cmocka_unit_test(gossip_addresses_are_shown),
     cmocka_unit_test(longest_names_fit),
 };
 

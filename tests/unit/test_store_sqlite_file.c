@@ -8,7 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "storage/migration.h"
 #include "tests/unit/sqlite_fixture.h"
+
+extern const struct store_migration store_sqlite_migrations[];
 
 static void on_tick(uv_timer_t *timer)
 {
@@ -215,16 +218,53 @@ static void migrations_are_shown_before_they_are_done(void **state)
     char errmsg[STORE_ERRMSG_BYTES];
     struct lines dry = {""}, wet = {""}, again = {""}, none = {""};
     assert_int_equal(store_migrate(bed->url, true, take_line, &dry, errmsg), 0);
-    assert_string_equal(dry.text, "0001_tables: would be applied\nnothing was changed\n");
+    assert_string_equal(dry.text, "0001_tables: would be applied\n"
+                                  "0002_many_nodes: would be applied\nnothing was changed\n");
     assert_int_equal(access(sqlite_fixture_path(bed->url), F_OK), -1);
     assert_int_equal(store_migrate(bed->url, false, take_line, &wet, errmsg), 0);
-    assert_string_equal(wet.text, "0001_tables: applied\nthe schema is up to date\n");
+    assert_string_equal(wet.text, "0001_tables: applied\n0002_many_nodes: applied\n"
+                                  "the schema is up to date\n");
     assert_int_equal(store_migrate(bed->url, false, take_line, &again, errmsg), 0);
     assert_string_equal(again.text, "the schema is up to date\n");
     assert_int_equal(store_migrate(bed->url, true, take_line, &none, errmsg), 0);
     assert_string_equal(none.text, "nothing was changed\n");
     assert_int_equal(store_migrate("mysql://x", true, take_line, &none, errmsg), TROUPE_EINVAL);
     assert_non_null(strstr(errmsg, "sqlite:"));
+}
+
+/* A file that the first version made, with a node, an owner and an entity in it. */
+static void make_first_version(const char *url)
+{
+    sqlite_fixture_exec(url, store_sqlite_migrations[0].sql);
+    sqlite_fixture_exec(
+        url, "PRAGMA application_id = 0x54525550; PRAGMA user_version = 1;"
+             "INSERT INTO cluster_meta VALUES (1, 'c', '01234567-89ab-4def-8123-456789abcdef', 256,"
+             " 1);"
+             "INSERT INTO node_lease VALUES (1, 'a', 3, 7, 'a:1', 'p', 9, 60000, 0, 1000);"
+             "WITH RECURSIVE p(pid) AS (SELECT 0 UNION ALL SELECT pid + 1 FROM p WHERE pid < 255)"
+             " INSERT INTO partition (cluster_id, pid, epoch) SELECT 1, pid, 0 FROM p;"
+             "UPDATE partition SET epoch = 4, owner = 'a', owner_generation = 3 WHERE pid = 5;"
+             "INSERT INTO entity VALUES (1, 5, 'k', 'x', 4, 1, 0, x'41', x'')");
+}
+
+static void a_file_of_the_first_version_is_brought_up_to_date(void **state)
+{
+    struct contract_bed *bed = *state;
+    struct contract_store s;
+    struct contract_request q;
+    make_first_version(bed->url);
+    open_raw(&s, bed->url);
+    assert_int_equal(contract_renew(&s, &q, "a", 3), 0);
+    contract_free(&q);
+    assert_int_equal(contract_owners(&s, &q), 0);
+    assert_string_equal(q.r.u.owners.nodes[0].gossip, "");
+    assert_int_equal(q.r.u.owners.owners[5].epoch, 4);
+    contract_free(&q);
+    assert_true(contract_must_load(&s, &q, 5, "x"));
+    contract_free(&q);
+    assert_int_equal(contract_must_save(&s, "a", 3, contract_row(5, "x", 4, 2, "new")), 1);
+    contract_must_claim(&s, "a", 3, 6);
+    contract_close(&s);
 }
 
 /* ---- locks ---- */
@@ -529,6 +569,7 @@ int main(void)
         FILE_TEST(another_programs_database_is_left_alone),
         FILE_TEST(a_newer_schema_is_left_alone),
         FILE_TEST(migrations_are_shown_before_they_are_done),
+        FILE_TEST(a_file_of_the_first_version_is_brought_up_to_date),
         FILE_TEST(a_locked_file_is_busy_but_can_be_read),
         FILE_TEST(renewals_get_through_a_stream_of_saves),
         FILE_TEST(damage_is_told_and_a_backup_is_taken_up),

@@ -96,6 +96,10 @@ static void answer(struct host *h, struct store_request *r)
     case STORE_OWNERS:
         r->error = answer_owners(r);
         break;
+    case STORE_EVICT: /* there is nobody else */
+    case STORE_TRANSFER:
+    case STORE_HISTORY:
+        break;
     }
 }
 
