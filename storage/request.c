@@ -70,6 +70,11 @@ static int check_run(struct store_request *r, const char *name, uint64_t generat
     return rc;
 }
 
+static bool is_same_run(const char *a, uint64_t a_generation, const char *b, uint64_t b_generation)
+{
+    return a_generation == b_generation && strcmp(a, b) == 0;
+}
+
 static int check_register(struct store_request *r)
 {
     struct store_register *reg = &r->u.reg;
@@ -184,6 +189,21 @@ static int check_save(struct store_request *r)
     return 0;
 }
 
+static int check_evict(struct store_request *r)
+{
+    const struct store_evict *evict = &r->u.evict;
+    int rc = check_run(r, evict->name, evict->generation);
+    if (rc == 0)
+        rc = check_run(r, evict->target, evict->target_generation);
+    if (rc != 0)
+        return rc;
+    if (evict->target_renew_seq > INT64_MAX)
+        return store__fail(r, TROUPE_EINVAL, "a renew_seq is below 2^63");
+    if (is_same_run(evict->name, evict->generation, evict->target, evict->target_generation))
+        return store__fail(r, TROUPE_EINVAL, "a run does not evict itself; let it leave");
+    return 0;
+}
+
 int store__check_request(struct store_request *r)
 {
     if (r->arena == NULL && r->op != STORE_LEAVE)
@@ -204,6 +224,7 @@ int store__check_request(struct store_request *r)
     case STORE_OWNERS:
         return 0;
     case STORE_EVICT:
+        return check_evict(r);
     case STORE_TRANSFER:
     case STORE_HISTORY:
         break;

@@ -185,18 +185,23 @@ static bool copy_out(struct arena *a, const char *text, const char **out)
     return *out != NULL;
 }
 
+static uint64_t age_ms(const struct database *db, const struct cluster_node *n)
+{
+    uint64_t now = now_ms(db);
+    return now > n->renewed_at_ms ? now - n->renewed_at_ms : 0;
+}
+
 /* False: the arena is full. */
 static bool show_node(const struct database *db, const struct cluster_node *n, struct arena *a,
                       struct store_node *out)
 {
-    uint64_t now = now_ms(db);
     *out = (struct store_node){
         .generation = n->generation,
         .incarnation = n->incarnation,
         .renew_seq = n->renew_seq,
         .ttl_ms = n->ttl_ms,
         .state = n->state,
-        .age_ms = now > n->renewed_at_ms ? now - n->renewed_at_ms : 0,
+        .age_ms = age_ms(db, n),
     };
     out->expired = out->age_ms > n->ttl_ms;
     return copy_out(a, n->name, &out->name) && copy_out(a, n->addr, &out->addr) &&
@@ -303,6 +308,22 @@ static int run_leave(struct cluster *c, struct store_request *r)
     struct cluster_node *run = find_run(c, r->u.leave.name, r->u.leave.generation);
     if (run != NULL)
         run->state = r->u.leave.dead ? STORE_NODE_DEAD : STORE_NODE_LEFT;
+    return 0;
+}
+
+static int run_evict(struct database *db, struct cluster *c, struct store_request *r)
+{
+    struct store_evict *evict = &r->u.evict;
+    evict->evicted = false;
+    if (find_run(c, evict->name, evict->generation) == NULL)
+        return fail_fenced(r, evict->name, evict->generation);
+    struct cluster_node *target = find_node(c, evict->target);
+    if (target == NULL || target->generation != evict->target_generation)
+        return 0;
+    if (target->state == STORE_NODE_ACTIVE && target->renew_seq == evict->target_renew_seq &&
+        age_ms(db, target) > target->ttl_ms)
+        target->state = STORE_NODE_DEAD;
+    evict->evicted = target->state == STORE_NODE_DEAD;
     return 0;
 }
 
@@ -464,6 +485,7 @@ static int run(struct database *db, struct cluster *c, uint32_t partitions, stru
     case STORE_OWNERS:
         return run_owners(db, c, r);
     case STORE_EVICT:
+        return run_evict(db, c, r);
     case STORE_TRANSFER:
     case STORE_HISTORY:
         break;

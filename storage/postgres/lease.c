@@ -1,4 +1,4 @@
-/* Register, renew, leave: parameters and results. */
+/* Register, renew, leave, evict: parameters and results. */
 #include <stdio.h>
 #include <string.h>
 
@@ -121,5 +121,29 @@ int pg_leave_result(const struct pg_store *s, struct store_request *r, const PGr
     (void)s;
     (void)r;
     (void)result;
+    return 0;
+}
+
+void pg_evict_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p)
+{
+    const struct store_evict *evict = &r->u.evict;
+    pg_add_text(p, s->cluster);
+    pg_add_text(p, evict->name);
+    pg_add_int8(p, evict->generation);
+    pg_add_text(p, evict->target);
+    pg_add_int8(p, evict->target_generation);
+    pg_add_int8(p, evict->target_renew_seq);
+}
+
+int pg_evict_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
+{
+    (void)s;
+    struct store_evict *evict = &r->u.evict;
+    if (PQntuples(result) != 1)
+        return store__fail(r, TROUPE_EVERSION, "store: node_evict answers strangely");
+    uint64_t outcome = pg_get_int(result, 0, 0);
+    evict->evicted = outcome == 2;
+    if (outcome == 0)
+        return store__fail(r, TROUPE_EFENCED, "'%s' may not evict: its lease is gone", evict->name);
     return 0;
 }

@@ -110,6 +110,8 @@ void pg_renew_params(const struct pg_store *s, const struct store_request *r, st
 int pg_renew_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
 void pg_leave_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
 int pg_leave_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
+void pg_evict_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
+int pg_evict_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
 void pg_claim_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
 int pg_claim_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
 void pg_owners_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);

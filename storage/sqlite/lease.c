@@ -1,4 +1,4 @@
-/* Register, renew, leave: the node_lease table. */
+/* Register, renew, leave, evict: the node_lease table. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -225,7 +225,7 @@ int sqlite__register(struct sqlite_connection *c, struct store_request *r)
     return put_node(c, r, reg->generation, holder.renew_seq + 1);
 }
 
-/* ---- renew and leave ---- */
+/* ---- renew, leave and evict ---- */
 
 static int fail_fenced(struct store_request *r, const char *name, uint64_t generation)
 {
@@ -285,4 +285,49 @@ int sqlite__leave(struct sqlite_connection *c, struct store_request *r)
     sqlite3_bind_int(s, 4, r->u.leave.dead ? STORE_NODE_DEAD : STORE_NODE_LEFT);
     sqlite3_step(s);
     return sqlite3_reset(s) == SQLITE_OK ? 0 : sqlite__fail(c, r);
+}
+
+/* Whether that run's row is in the state that the statement asks for. */
+static int check_run(struct sqlite_connection *c, struct store_request *r,
+                     enum sqlite_statement which, const char *name, uint64_t generation, bool *is)
+{
+    sqlite3_stmt *s = sqlite__use(c, which);
+    if (s == NULL)
+        return sqlite__fail(c, r);
+    sqlite3_bind_int64(s, 1, c->cluster);
+    sqlite__bind_string(s, 2, name);
+    sqlite__bind_u64(s, 3, generation);
+    *is = sqlite3_step(s) == SQLITE_ROW;
+    return sqlite3_reset(s) == SQLITE_OK ? 0 : sqlite__fail(c, r);
+}
+
+int sqlite__check_active(struct sqlite_connection *c, struct store_request *r, const char *name,
+                         uint64_t generation)
+{
+    bool active = false;
+    int rc = check_run(c, r, SQL_IS_ACTIVE, name, generation, &active);
+    return rc != 0 || active ? rc : fail_fenced(r, name, generation);
+}
+
+int sqlite__evict(struct sqlite_connection *c, struct store_request *r)
+{
+    struct store_evict *evict = &r->u.evict;
+    evict->evicted = false;
+    int rc = sqlite__find_cluster(c, r);
+    if (rc == 0)
+        rc = sqlite__check_active(c, r, evict->name, evict->generation);
+    if (rc != 0)
+        return rc;
+    sqlite3_stmt *s = sqlite__use(c, SQL_EVICT_NODE);
+    if (s == NULL)
+        return sqlite__fail(c, r);
+    sqlite3_bind_int64(s, 1, c->cluster);
+    sqlite__bind_string(s, 2, evict->target);
+    sqlite__bind_u64(s, 3, evict->target_generation);
+    sqlite__bind_u64(s, 4, evict->target_renew_seq);
+    sqlite__bind_u64(s, 5, sqlite__now_ms());
+    sqlite3_step(s);
+    if (sqlite3_reset(s) != SQLITE_OK)
+        return sqlite__fail(c, r);
+    return check_run(c, r, SQL_IS_DEAD, evict->target, evict->target_generation, &evict->evicted);
 }

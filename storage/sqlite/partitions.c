@@ -15,25 +15,6 @@ static int fail_partition(struct sqlite_connection *c, struct store_request *r, 
 
 /* ---- claim ---- */
 
-static int check_active(struct sqlite_connection *c, struct store_request *r)
-{
-    const struct store_claim *claim = &r->u.claim;
-    sqlite3_stmt *s = sqlite__use(c, SQL_IS_ACTIVE);
-    if (s == NULL)
-        return sqlite__fail(c, r);
-    sqlite3_bind_int64(s, 1, c->cluster);
-    sqlite__bind_string(s, 2, claim->name);
-    sqlite__bind_u64(s, 3, claim->generation);
-    int step = sqlite3_step(s);
-    int rc = sqlite3_reset(s);
-    if (rc != SQLITE_OK)
-        return sqlite__fail(c, r);
-    if (step == SQLITE_ROW)
-        return 0;
-    return store__fail(r, TROUPE_EFENCED, "run %llu of '%s' is not active any more",
-                       (unsigned long long)claim->generation, claim->name);
-}
-
 struct partition {
     bool there, ours, held; /* held: by a run that is active */
     uint64_t epoch;
@@ -96,7 +77,7 @@ int sqlite__claim(struct sqlite_connection *c, struct store_request *r)
     struct store_claim *claim = &r->u.claim;
     int rc = sqlite__find_cluster(c, r);
     if (rc == 0)
-        rc = check_active(c, r);
+        rc = sqlite__check_active(c, r, claim->name, claim->generation);
     if (rc != 0)
         return rc;
     claim->claimed_n = 0;

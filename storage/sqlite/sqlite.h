@@ -16,7 +16,7 @@ int sqlite__parse_url(const char *url, char **path, char errmsg[STORE_ERRMSG_BYT
 enum sqlite_role {
     WORKER_WRITER, /* saves and claims */
     WORKER_READER, /* loads and the owner map */
-    WORKER_LEASE,  /* register, renew, leave: goes first */
+    WORKER_LEASE,  /* register, renew, leave, evict: goes first */
     WORKER_ROLES_N,
 };
 
@@ -83,11 +83,15 @@ void sqlite__store_ended(struct sqlite_store *s);
 int sqlite__register(struct sqlite_connection *c, struct store_request *r);
 int sqlite__renew(struct sqlite_connection *c, struct store_request *r);
 int sqlite__leave(struct sqlite_connection *c, struct store_request *r);
+int sqlite__evict(struct sqlite_connection *c, struct store_request *r);
 int sqlite__claim(struct sqlite_connection *c, struct store_request *r);
 int sqlite__owners(struct sqlite_connection *c, struct store_request *r);
 int sqlite__load(struct sqlite_connection *c, struct store_request *r);
 int sqlite__save(struct sqlite_connection *c, struct store_request *r);
 
+/* 0 when that run is active; TROUPE_EFENCED, or another error of the request. */
+int sqlite__check_active(struct sqlite_connection *c, struct store_request *r, const char *name,
+                         uint64_t generation);
 /* Wall time in ms: the store's clock, as all its users are on this machine. */
 uint64_t sqlite__now_ms(void);
 /* A node row at which a statement stands. 0 or the request's error. */

@@ -34,6 +34,11 @@ const char *const sqlite__statements[SQL_STATEMENTS_N] = {
                        " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0",
     [SQL_IS_ACTIVE] = "SELECT 1 FROM node_lease"
                       " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0",
+    [SQL_EVICT_NODE] = "UPDATE node_lease SET state = 2"
+                       " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0"
+                       " AND renew_seq = ?4 AND renewed_at + ttl_ms < ?5",
+    [SQL_IS_DEAD] = "SELECT 1 FROM node_lease"
+                    " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 2",
 
     /* The last column: whether the owner is a run that is still active. */
     [SQL_FIND_PARTITION] =

@@ -58,6 +58,7 @@ static int execute(struct sqlite_connection *c, struct store_request *r)
     case STORE_OWNERS:
         return sqlite__owners(c, r);
     case STORE_EVICT:
+        return sqlite__evict(c, r);
     case STORE_TRANSFER:
     case STORE_HISTORY:
         break;

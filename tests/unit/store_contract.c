@@ -190,6 +190,20 @@ int contract_claim(struct contract_store *s, struct contract_request *q, const c
     return contract_do(s, q);
 }
 
+int contract_evict(struct contract_store *s, struct contract_request *q, const char *name,
+                   uint64_t generation, const struct store_node *target)
+{
+    contract_init(q, STORE_EVICT);
+    q->r.u.evict = (struct store_evict){
+        .name = name,
+        .generation = generation,
+        .target = target->name,
+        .target_generation = target->generation,
+        .target_renew_seq = target->renew_seq,
+    };
+    return contract_do(s, q);
+}
+
 int contract_load(struct contract_store *s, struct contract_request *q,
                   const struct store_key *keys, size_t keys_n)
 {
@@ -219,6 +233,47 @@ static void must(const char *what, const struct contract_request *q)
 {
     if (q->r.error != 0)
         fail_msg("%s: %s: %s", what, troupe_error_name(q->r.error), q->r.errmsg);
+}
+
+bool contract_find_node(struct contract_store *s, const char *name, struct store_node *node)
+{
+    struct contract_request q;
+    bool found = false;
+    contract_owners(s, &q);
+    must("owners", &q);
+    for (size_t i = 0; i < q.r.u.owners.nodes_n; i++) {
+        if (strcmp(q.r.u.owners.nodes[i].name, name) != 0)
+            continue;
+        assert_false(found);
+        *node = q.r.u.owners.nodes[i];
+        node->name = name;
+        node->addr = node->gossip = node->proof = NULL;
+        found = true;
+    }
+    contract_free(&q);
+    return found;
+}
+
+struct store_node contract_wait_expired(struct contract_store *s, const char *name)
+{
+    struct store_node node;
+    uint64_t deadline = uv_hrtime() + (uint64_t)CONTRACT_DEADLINE_MS * 1000000;
+    do {
+        assert_true(uv_hrtime() < deadline);
+        assert_true(contract_find_node(s, name, &node));
+    } while (!node.expired);
+    return node;
+}
+
+void contract_must_renew(struct contract_store *s, const char *name, uint64_t generation,
+                         uint32_t ttl_ms)
+{
+    struct contract_request q;
+    contract_init(&q, STORE_RENEW);
+    q.r.u.renew = (struct store_renew){.name = name, .generation = generation, .ttl_ms = ttl_ms};
+    contract_do(s, &q);
+    must("renew", &q);
+    contract_free(&q);
 }
 
 uint64_t contract_must_register(struct contract_store *s, const char *name, uint64_t incarnation)
@@ -301,8 +356,8 @@ static int tear_down(void **state)
 int store_contract_run(const struct store_fixture *fixture)
 {
     static const struct contract_part *const parts[] = {
-        &contract_part_lease,  &contract_part_claim, &contract_part_rows,
-        &contract_part_errors, &contract_part_race,  &contract_part_oracle,
+        &contract_part_lease, &contract_part_claim,  &contract_part_rows,  &contract_part_errors,
+        &contract_part_race,  &contract_part_oracle, &contract_part_evict,
     };
     int failed = 0;
     for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++) {

@@ -79,6 +79,8 @@ int contract_leave(struct contract_store *s, struct contract_request *q, const c
                    uint64_t generation);
 int contract_claim(struct contract_store *s, struct contract_request *q, const char *name,
                    uint64_t generation, const store_pid *pids, size_t pids_n);
+int contract_evict(struct contract_store *s, struct contract_request *q, const char *name,
+                   uint64_t generation, const struct store_node *target);
 int contract_load(struct contract_store *s, struct contract_request *q,
                   const struct store_key *keys, size_t keys_n);
 int contract_save(struct contract_store *s, struct contract_request *q, const char *name,
@@ -87,8 +89,15 @@ int contract_owners(struct contract_store *s, struct contract_request *q);
 
 /* ---- shorter still, for what has to work for the test to go on ---- */
 
+/* The row of a node as OWNERS sees it, without its texts; false when there is none. */
+bool contract_find_node(struct contract_store *s, const char *name, struct store_node *node);
+/* What OWNERS says of a node, once it says that it has expired; fails when that does not come. */
+struct store_node contract_wait_expired(struct contract_store *s, const char *name);
 /* The generation. */
 uint64_t contract_must_register(struct contract_store *s, const char *name, uint64_t incarnation);
+/* Renews with a TTL. */
+void contract_must_renew(struct contract_store *s, const char *name, uint64_t generation,
+                         uint32_t ttl_ms);
 /* The epoch won, which must be the only answer. */
 uint64_t contract_must_claim(struct contract_store *s, const char *name, uint64_t generation,
                              store_pid pid);

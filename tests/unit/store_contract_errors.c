@@ -97,6 +97,11 @@ static void bad_names_and_counts_are_invalid(void **state)
         contract_free(&q);
         assert_int_equal(contract_claim(&s, &q, names[i], 1, NULL, 0), TROUPE_EINVAL);
         contract_free(&q);
+        struct store_node node = {.name = names[i], .generation = 1}, other = {.name = "b"};
+        assert_int_equal(contract_evict(&s, &q, "a", 1, &node), TROUPE_EINVAL);
+        contract_free(&q);
+        assert_int_equal(contract_evict(&s, &q, names[i], 1, &other), TROUPE_EINVAL);
+        contract_free(&q);
         assert_int_equal(contract_save(&s, &q, names[i], 1, NULL, 0), TROUPE_EINVAL);
         contract_free(&q);
     }

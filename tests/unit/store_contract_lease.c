@@ -15,24 +15,6 @@ static bool is_uid(const char *uid)
     return true;
 }
 
-/* The row of a node as OWNERS sees it; false when there is none. */
-static bool find_node(struct contract_store *s, const char *name, struct store_node *node)
-{
-    struct contract_request q;
-    bool found = false;
-    assert_int_equal(contract_owners(s, &q), 0);
-    for (size_t i = 0; i < q.r.u.owners.nodes_n; i++) {
-        if (strcmp(q.r.u.owners.nodes[i].name, name) != 0)
-            continue;
-        assert_false(found);
-        *node = q.r.u.owners.nodes[i];
-        node->name = node->addr = node->gossip = node->proof = NULL;
-        found = true;
-    }
-    contract_free(&q);
-    return found;
-}
-
 static void first_register_makes_the_cluster(void **state)
 {
     struct contract_store s;
@@ -69,11 +51,11 @@ static void register_again_gives_the_same_generation(void **state)
     bed_open(&s, *state);
     bed_open(&t, *state);
     assert_int_equal(contract_must_register(&s, "a", 7), 1);
-    assert_true(find_node(&s, "a", &before));
+    assert_true(contract_find_node(&s, "a", &before));
     assert_int_equal(contract_must_register(&s, "a", 7), 1);
     assert_int_equal(contract_must_register(&t, "a", 7), 1);
     /* It counts as a renewal: who watched the row since the first attempt must see it move. */
-    assert_true(find_node(&s, "a", &after));
+    assert_true(contract_find_node(&s, "a", &after));
     assert_true(after.renew_seq > before.renew_seq);
     assert_int_equal(after.state, STORE_NODE_ACTIVE);
     contract_close(&s);
@@ -229,7 +211,7 @@ static void other_partition_count_is_refused(void **state)
     assert_int_equal(contract_register(&t, &q, "b", 8), TROUPE_EVERSION);
     assert_non_null(strstr(q.r.errmsg, "256")); /* tells what would fit */
     contract_free(&q);
-    assert_false(find_node(&s, "b", &node));
+    assert_false(contract_find_node(&s, "b", &node));
     contract_close(&s);
     contract_close(&t);
 }
@@ -453,18 +435,18 @@ static void leaving_twice_is_no_error(void **state)
     contract_free(&q);
     assert_int_equal(contract_leave(&s, &q, "nobody", 1), 0);
     contract_free(&q);
-    assert_true(find_node(&s, "a", &node));
+    assert_true(contract_find_node(&s, "a", &node));
     assert_int_equal(node.state, STORE_NODE_ACTIVE);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(contract_leave(&s, &q, "a", 1), 0);
         contract_free(&q);
-        assert_true(find_node(&s, "a", &node));
+        assert_true(contract_find_node(&s, "a", &node));
         assert_int_equal(node.state, STORE_NODE_LEFT);
     }
     contract_must_register(&s, "a", 8);
     assert_int_equal(contract_leave(&s, &q, "a", 1), 0); /* late news of the first run */
     contract_free(&q);
-    assert_true(find_node(&s, "a", &node));
+    assert_true(contract_find_node(&s, "a", &node));
     assert_int_equal(node.state, STORE_NODE_ACTIVE);
     assert_int_equal(node.generation, 2);
     contract_close(&s);
@@ -485,7 +467,7 @@ static void leaving_as_dead(void **state)
         q.r.u.leave = (struct store_leave){.name = "a", .generation = 1, .dead = i == 0};
         assert_int_equal(contract_do(&s, &q), 0);
         contract_free(&q);
-        assert_true(find_node(&s, "a", &node));
+        assert_true(contract_find_node(&s, "a", &node));
         assert_int_equal(node.state, STORE_NODE_DEAD); /* for good: it cannot leave any more */
     }
     assert_int_equal(contract_renew(&s, &q, "a", 1), TROUPE_EFENCED);
