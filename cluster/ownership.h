@@ -1,10 +1,12 @@
-/* What this node owns, and the map of what the others own, partition by partition (DESIGN §4,
- * §6.4). Pure bookkeeping: which partitions to ask the store for, what it answered, which epoch
- * stands.
+/* What this node owns, and what it knows of who owns the rest, partition by partition (DESIGN §4,
+ * §6.4, §6.7). Pure bookkeeping: which partitions to ask the store for, what it answered, which
+ * epoch stands.
  *
- *   NONE ──ask──▶ CLAIMING ──won──▶ OWNED
- *    ▲               └──not won──▶ FOREIGN ──asked again later──▶ CLAIMING
- *    └──────────────── lost (fenced, evicted) ◀── OWNED */
+ *   FOREIGN ⇄ WANTED ──ask──▶ CLAIMING ──won──▶ OWNED ⇄ FROZEN ──given away──▶ FOREIGN
+ *      ▲                          └──not won──▶ FOREIGN   │         │
+ *      └─────────────── lost (fenced, evicted) ◀──────────┴─────────┘
+ *
+ * FROZEN: still ours for the store, but nothing runs in it, for it is being given away. */
 #ifndef TROUPE_CLUSTER_OWNERSHIP_H
 #define TROUPE_CLUSTER_OWNERSHIP_H
 
@@ -13,35 +15,55 @@
 #include <stdint.h>
 
 enum ownership_state {
-    OWNERSHIP_NONE,     /* not asked for yet, or lost */
+    OWNERSHIP_FOREIGN,  /* somebody else's, or nobody's, as far as we know */
+    OWNERSHIP_WANTED,   /* to be asked for */
     OWNERSHIP_CLAIMING, /* in a claim that is on its way */
     OWNERSHIP_OWNED,
-    OWNERSHIP_FOREIGN, /* the store says it is somebody else's */
+    OWNERSHIP_FROZEN,
+    OWNERSHIP_STATES,
 };
 
+enum { OWNERSHIP_NOBODY = UINT32_MAX };
+
 struct ownership_entry {
-    uint64_t epoch; /* OWNED: ours; FOREIGN: theirs as last heard; NONE: the last one that was ours,
-                       or 0 */
-    uint32_t node;  /* FOREIGN: index into the driver's list of nodes, or UINT32_MAX */
-    uint8_t state;  /* enum ownership_state */
+    uint64_t epoch; /* of its owner, as last heard; ours while it is ours */
+    uint64_t kept; /* what we have of it in memory is right if this is still its epoch in the store;
+                      0 = we have nothing */
+    uint32_t node; /* its owner: index into the driver's nodes, or OWNERSHIP_NOBODY: nobody, or not
+                      known. While it is ours: NOBODY */
+    uint8_t state; /* enum ownership_state */
 };
 
 struct ownership {
     struct ownership_entry *entries; /* one per partition */
     uint32_t partitions;
-    uint32_t owned;
-    uint32_t wanted; /* in state NONE: to be asked for */
+    uint32_t in[OWNERSHIP_STATES]; /* how many are in each state */
 };
 
-/* Everything is wanted at first. TROUPE_ENOMEM. */
+/* All are FOREIGN at first, with no owner known. TROUPE_ENOMEM. */
 int ownership_init(struct ownership *o, uint32_t partitions);
 void ownership_close(struct ownership *o);
 
+/* It may be served. */
 static inline bool ownership_is_owned(const struct ownership *o, uint32_t pid)
 {
     return o->entries[pid].state == OWNERSHIP_OWNED;
 }
 
+/* The store has it as ours. */
+static inline bool ownership_is_held(const struct ownership *o, uint32_t pid)
+{
+    return o->entries[pid].state >= OWNERSHIP_OWNED;
+}
+
+static inline uint32_t ownership_held(const struct ownership *o)
+{
+    return o->in[OWNERSHIP_OWNED] + o->in[OWNERSHIP_FROZEN];
+}
+
+/* FOREIGN to WANTED and back; nothing happens in other states. */
+void ownership_want(struct ownership *o, uint32_t pid);
+void ownership_unwant(struct ownership *o, uint32_t pid);
 /* Takes up to max wanted partitions into CLAIMING and writes their numbers, ascending; how many. */
 size_t ownership_ask(struct ownership *o, uint32_t *pids, size_t max);
 /* The answer to a claim of pid: won with this epoch … */
@@ -50,11 +72,20 @@ void ownership_win(struct ownership *o, uint32_t pid, uint64_t epoch);
 void ownership_miss(struct ownership *o, uint32_t pid);
 /* … or nobody knows: the claim failed, ask again. */
 void ownership_retry(struct ownership *o, uint32_t pid);
-/* What the store's map says of a partition that is not ours. */
-void ownership_learn(struct ownership *o, uint32_t pid, uint64_t epoch, uint32_t node);
-/* Foreign partitions are wanted again (their owner may have gone). How many. */
-size_t ownership_want_foreign(struct ownership *o);
-/* Ours no longer; wanted again. */
+/* Somebody has it at this epoch. Taken when that is news, and when it is not ours; true: taken. */
+bool ownership_learn(struct ownership *o, uint32_t pid, uint64_t epoch, uint32_t node);
+/* Ours no longer, by the store's word; what is in memory is kept, see kept. */
 void ownership_lose(struct ownership *o, uint32_t pid);
+/* What was in memory of a partition is gone. */
+void ownership_forget(struct ownership *o, uint32_t pid);
+/* OWNED to FROZEN and back. */
+void ownership_freeze(struct ownership *o, uint32_t pid);
+void ownership_thaw(struct ownership *o, uint32_t pid);
+/* FROZEN: another node has it now, by our own transfer. */
+void ownership_give(struct ownership *o, uint32_t pid, uint64_t epoch, uint32_t node);
+/* FOREIGN, WANTED: it has been given to us. */
+void ownership_take(struct ownership *o, uint32_t pid, uint64_t epoch);
+/* Whether any partition is known to belong to this node. O(partitions). */
+bool ownership_mentions(const struct ownership *o, uint32_t node);
 
 #endif

@@ -182,24 +182,23 @@ void deliver__unpark(struct runtime *rt)
 static void refuse_foreign(struct runtime *rt, struct message *m)
 {
     const struct ownership_entry *entry = &rt->ownership.entries[m->pid];
-    if (entry->node >= rt->nodes_n) {
+    const struct node_info *node = node__at(rt, entry->node);
+    if (node == NULL) {
         message__refuse(rt, m, TROUPE_UNAVAILABLE,
                         "another node owns partition %u: ask that one, or retry later", m->pid);
         return;
     }
-    const struct known_node *node = &rt->nodes[entry->node];
     if (m->type == MESSAGE_REQUEST) {
         struct rpc_owner *owner = arena_calloc(m->request->arena, 1, sizeof *owner);
         if (owner != NULL) {
-            owner->node = arena_copy(m->request->arena, node->owner.node);
-            owner->address = arena_copy(m->request->arena, node->owner.address);
+            owner->node = arena_copy(m->request->arena, troupe_bytes_of(node->name));
+            owner->address = arena_copy(m->request->arena, troupe_bytes_of(node->address));
             owner->epoch = entry->epoch;
         }
         m->request->reply.results[m->index].owner = owner;
     }
-    message__refuse(rt, m, TROUPE_UNAVAILABLE, "partition %u is owned by node %.*s: ask it at %.*s",
-                    m->pid, (int)node->owner.node.len, (const char *)node->owner.node.data,
-                    (int)node->owner.address.len, (const char *)node->owner.address.data);
+    message__refuse(rt, m, TROUPE_UNAVAILABLE, "partition %u is owned by node %s: ask it at %s",
+                    m->pid, node->name, node->address);
 }
 
 /* ---- delivering ---- */

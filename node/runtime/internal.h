@@ -8,7 +8,10 @@
  *   entity.c     start, crash, stop, drop                load.c    batched loads
  *   handler.c    run a callback, do what it said         save.c    persistence, group commit, gates
  *   evict.c      the coldest go when memory is short     node_kind.c  the $node methods
- *   log.c        log effects */
+ *   log.c        log effects               claims.c    partitions: asking the store for them
+ *   members.c    who else there is          failover.c  evicting nodes that lost their lease
+ *   members_ring.c  the ring that follows   owners.c    the map of owners, and how it spreads
+ *   nodes.c      the table of all nodes */
 #ifndef TROUPE_RUNTIME_INTERNAL_H
 #define TROUPE_RUNTIME_INTERNAL_H
 
@@ -18,6 +21,7 @@
 #include "cluster/lease.h"
 #include "cluster/ownership.h"
 #include "node/runtime/dedup.h"
+#include "node/runtime/members.h"
 #include "node/runtime/runtime.h"
 #include "node/runtime/table.h"
 #include "node/runtime/wheel.h"
@@ -208,10 +212,6 @@ struct log_buffer {
     bool stale; /* handed out by the last collect */
 };
 
-struct known_node {
-    struct rpc_owner owner; /* strings in nodes_arena */
-};
-
 struct runtime {
     struct runtime_config config; /* with defaults filled in, strings in arena */
     struct arena arena;           /* lives as long as the runtime */
@@ -232,20 +232,23 @@ struct runtime {
     struct ownership ownership;
     uint64_t generation, timeline;
     char cluster_uid[STORE_UID_BYTES + 1];
-    struct store_slot reg, renew, claim, owners, leave;
+    struct store_slot reg, renew, claim, owners, leave, evict;
     store_pid claim_pids[CLAIM_PIDS_MAX];
     bool recheck;      /* the owner map must be read before serving again */
     bool want_map;     /* … and to tell callers who owns what we do not */
-    bool claimed_once; /* every partition has been asked for */
-    uint64_t want_foreign_ns;
+    bool map_known;    /* it has been read since we registered */
+    bool claims_begun; /* it is known what to claim */
+    uint64_t ask_all_ns;
+    uint64_t rows_ns;    /* when the rows of the others were last read … */
+    bool rows_fresh;     /* … and nobody has looked at them yet */
+    uint32_t evict_node; /* whom the eviction under way is about */
     uint64_t holder_generation, holder_seq, holder_seen_ns; /* of a name that is taken */
     uint32_t holder_moves;
     bool supersede;
     bool store_ok;
     char store_error[STORE_ERRMSG_BYTES];
-    struct arena nodes_arena;
-    struct known_node *nodes;
-    size_t nodes_n;
+    struct members members;
+    struct arena members_arena; /* scratch */
 
     /* work */
     struct wheel wheel;
@@ -300,6 +303,47 @@ void lifecycle__suspend(struct runtime *rt, const char *why);
 void lifecycle__fenced(struct runtime *rt, uint32_t pid, bool uncertain);
 void lifecycle__store_failed(struct runtime *rt, const struct store_request *request);
 void lifecycle__store_works(struct runtime *rt);
+
+/* The store says that the lease is not ours any more. */
+void lifecycle__evicted(struct runtime *rt);
+/* The owner map has been read again, and what is ours is ours. */
+void lifecycle__rechecked(struct runtime *rt);
+void lifecycle__submit(struct runtime *rt, struct store_slot *slot, enum store_op op);
+bool lifecycle__is_free(const struct runtime *rt, const struct store_slot *slot);
+uint64_t lifecycle__slot_next(const struct runtime *rt, const struct store_slot *slot, bool wanted);
+void lifecycle__slot_failed(struct runtime *rt, struct store_slot *slot);
+void lifecycle__slot_worked(struct store_slot *slot);
+
+/* ---- claims.c ---- */
+/* Registered: what was ours is to be claimed anew. */
+void claims__begin(struct runtime *rt);
+void claims__ring_changed(struct runtime *rt);
+/* A node may own nothing any more: what it had and we should have is asked for. */
+void claims__owner_gone(struct runtime *rt, uint32_t node);
+/* The store has said that it is not ours. */
+void claims__lost(struct runtime *rt, uint32_t pid);
+void claims__resume(struct runtime *rt, uint32_t pid);
+/* All that should be ours and is free has been asked for, and nothing is under way. */
+bool claims__are_settled(const struct runtime *rt);
+void claims__tick(struct runtime *rt);
+uint64_t claims__next_ns(const struct runtime *rt);
+void claims__done(struct runtime *rt);
+void claims__map_done(struct runtime *rt);
+
+/* ---- failover.c ---- */
+void failover__rows(struct runtime *rt, const struct store_node *others, size_t n);
+void failover__tick(struct runtime *rt);
+void failover__done(struct runtime *rt);
+
+/* ---- owners.c ---- */
+int owners__init(struct runtime *rt);
+void owners__close(struct runtime *rt);
+/* ownership has something new about this partition: it is told on. */
+void owners__told(struct runtime *rt, uint32_t pid);
+void owners__frame(struct runtime *rt, struct troupe_bytes frame);
+void owners__tick(struct runtime *rt);
+uint64_t owners__next_ns(const struct runtime *rt);
+uint64_t owners__hash(const struct runtime *rt);
 
 /* ---- request.c ---- */
 void request__accept(struct runtime *rt, struct runtime_request *request);

@@ -17,9 +17,8 @@
 #include "node/runtime/internal.h"
 
 enum {
-    WANT_FOREIGN_MS = 2000, /* how often partitions of others are asked for again */
-    HOLDER_POLL_MS = 500,   /* a name that is taken: look again */
-    HOLDER_MOVES_MAX = 2,   /* renewals seen that prove that its holder lives */
+    HOLDER_POLL_MS = 500, /* a name that is taken: look again */
+    HOLDER_MOVES_MAX = 2, /* renewals seen that prove that its holder lives */
     LEAVE_ATTEMPTS_MAX = 3,
     HELD_POLL_MS = 50,
 };
@@ -44,19 +43,21 @@ int lifecycle__init(struct runtime *rt)
     slot_init(&rt->claim);
     slot_init(&rt->owners);
     slot_init(&rt->leave);
+    slot_init(&rt->evict);
     snprintf(rt->store_error, sizeof rt->store_error, "not reached yet");
     return ownership_init(&rt->ownership, c->partitions);
 }
 
 void lifecycle__close(struct runtime *rt)
 {
-    struct store_slot *slots[] = {&rt->reg, &rt->renew, &rt->claim, &rt->owners, &rt->leave};
+    struct store_slot *slots[] = {&rt->reg,    &rt->renew, &rt->claim,
+                                  &rt->owners, &rt->leave, &rt->evict};
     for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
         arena_close(&slots[i]->arena);
     ownership_close(&rt->ownership);
 }
 
-static void submit(struct runtime *rt, struct store_slot *slot, enum store_op op)
+void lifecycle__submit(struct runtime *rt, struct store_slot *slot, enum store_op op)
 {
     INVARIANT(!slot->out);
     slot->out = true;
@@ -67,17 +68,17 @@ static void submit(struct runtime *rt, struct store_slot *slot, enum store_op op
     runtime__submit(rt, &slot->request);
 }
 
-static bool is_free(const struct runtime *rt, const struct store_slot *slot)
+bool lifecycle__is_free(const struct runtime *rt, const struct store_slot *slot)
 {
     return !slot->out && rt->now.mono_ns >= slot->retry_ns;
 }
 
-static void slot_failed(struct runtime *rt, struct store_slot *slot)
+void lifecycle__slot_failed(struct runtime *rt, struct store_slot *slot)
 {
     slot->retry_ns = rt->now.mono_ns + runtime__backoff(rt, slot->failures++);
 }
 
-static void slot_worked(struct store_slot *slot)
+void lifecycle__slot_worked(struct store_slot *slot)
 {
     slot->failures = 0;
     slot->retry_ns = 0;
@@ -134,8 +135,8 @@ static void serve(struct runtime *rt)
     rt->phase = RUNTIME_SERVING;
     request__revoke_lost(rt);
     log__add(rt, RUNTIME_INFO, "serving", "name", rt->config.name, "generation",
-             number(generation, rt->generation), "partitions", number(owned, rt->ownership.owned),
-             NULL);
+             number(generation, rt->generation), "partitions",
+             number(owned, ownership_held(&rt->ownership)), NULL);
     deliver__unpark(rt);
 }
 
@@ -150,19 +151,21 @@ void lifecycle__suspend(struct runtime *rt, const char *why)
 
 /* Somebody has evicted us. What we have in memory is still right for every partition that nobody
  * claims before we do: the claim's epoch_prev will tell. */
-static void evicted(struct runtime *rt)
+void lifecycle__evicted(struct runtime *rt)
 {
     log__add(rt, RUNTIME_ERROR, "evicted: another node or an operator ended this lease", "name",
              rt->config.name, NULL);
     lease_lose(&rt->lease);
     for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
-        if (!ownership_is_owned(&rt->ownership, pid))
+        if (!ownership_is_held(&rt->ownership, pid))
             continue;
         ownership_lose(&rt->ownership, pid);
-        if (rt->phase == RUNTIME_STOPPING)
+        if (rt->phase == RUNTIME_STOPPING) {
             entity__drop_partition(rt, pid, false);
+            ownership_forget(&rt->ownership, pid);
+        }
     }
-    rt->claimed_once = rt->recheck = false;
+    rt->claims_begun = rt->recheck = false;
     if (rt->phase != RUNTIME_STOPPING)
         rt->phase = RUNTIME_STARTING;
 }
@@ -172,8 +175,9 @@ void lifecycle__fenced(struct runtime *rt, uint32_t pid, bool uncertain)
     char text[24];
     log__add(rt, RUNTIME_WARN, "partition lost: the store has another owner or epoch", "partition",
              number(text, pid), NULL);
-    ownership_lose(&rt->ownership, pid);
+    claims__lost(rt, pid);
     entity__drop_partition(rt, pid, uncertain);
+    ownership_forget(&rt->ownership, pid);
 }
 
 /* ---- registering ---- */
@@ -185,13 +189,14 @@ static void send_register(struct runtime *rt)
         .name = rt->config.name,
         .incarnation = rt->config.incarnation,
         .addr = rt->config.address,
+        .gossip = rt->config.gossip_address,
         .proof = rt->config.proof,
         .ttl_ms = rt->config.lease_ttl_ms,
         .supersede = rt->supersede,
         .supersede_generation = rt->holder_generation,
         .supersede_renew_seq = rt->holder_seq,
     };
-    submit(rt, &rt->reg, STORE_REGISTER);
+    lifecycle__submit(rt, &rt->reg, STORE_REGISTER);
 }
 
 /* The name is taken. By a run that is provably gone: take over. By one that renews: give up.
@@ -236,6 +241,13 @@ static void registered(struct runtime *rt)
     rt->supersede = false;
     rt->holder_moves = 0;
     lease_grant(&rt->lease, rt->reg.sent_ns, rt->now.mono_ns);
+    if (members__begin(rt) != 0) {
+        fail(rt, TROUPE_ENOMEM, "out of memory for the table of members");
+        return;
+    }
+    if (members__is_on(&rt->members))
+        rt->lease.next_ns = rt->now.mono_ns; /* a renewal tells who else there is */
+    claims__begin(rt);
     log__add(rt, RUNTIME_INFO, "registered", "name", rt->config.name, "generation",
              number(generation, rt->generation), "cluster", rt->config.cluster, "uid",
              rt->cluster_uid, NULL);
@@ -247,7 +259,7 @@ static void register_done(struct runtime *rt)
     rt->supersede = false;
     switch (request->error) {
     case 0:
-        slot_worked(&rt->reg);
+        lifecycle__slot_worked(&rt->reg);
         registered(rt);
         return;
     case TROUPE_EBUSY:
@@ -260,7 +272,7 @@ static void register_done(struct runtime *rt)
             fail(rt, request->error, request->errmsg);
         return;
     default:
-        slot_failed(rt, &rt->reg);
+        lifecycle__slot_failed(rt, &rt->reg);
     }
 }
 
@@ -275,7 +287,7 @@ static void send_renewal(struct runtime *rt)
         .generation = rt->generation,
         .ttl_ms = (uint32_t)(ttl_ns / NS_PER_MS),
     };
-    submit(rt, &rt->renew, STORE_RENEW);
+    lifecycle__submit(rt, &rt->renew, STORE_RENEW);
 }
 
 /* The database has failed over to another copy, which may lack the last commits. */
@@ -292,146 +304,22 @@ static void renew_done(struct runtime *rt)
     if (!rt->lease.held) /* evicted meanwhile by another answer */
         return;
     if (request->error == TROUPE_EFENCED) {
-        evicted(rt);
+        lifecycle__evicted(rt);
     } else if (request->error != 0) {
         lease_failed(&rt->lease, rt->now.mono_ns);
     } else {
         lease_renewed(&rt->lease, rt->now.mono_ns, (uint32_t)request->u.renew.others_n);
+        members__rows(rt, request->u.renew.others, request->u.renew.others_n);
+        rt->rows_fresh = true;
         check_timeline(rt, request->u.renew.timeline);
         rt->recheck |= rt->phase == RUNTIME_SUSPENDED;
     }
 }
 
-/* ---- claims ---- */
+/* ---- a re-check of the owner map ---- */
 
-static void send_claim(struct runtime *rt)
+void lifecycle__rechecked(struct runtime *rt)
 {
-    arena_reset(&rt->claim.arena);
-    rt->claim.request.u.claim = (struct store_claim){
-        .name = rt->config.name,
-        .generation = rt->generation,
-        .pids = rt->claim_pids,
-        .pids_n = ownership_ask(&rt->ownership, rt->claim_pids, CLAIM_PIDS_MAX),
-    };
-    submit(rt, &rt->claim, STORE_CLAIM);
-}
-
-/* Entities that were set aside while the partition was in doubt go on. */
-static void resume_partition(struct runtime *rt, uint32_t pid)
-{
-    struct table *t = &rt->partitions[pid];
-    for (uint32_t i = 0; i < table_slots(t); i++) {
-        struct entity *e = t->slots[i];
-        if (e == NULL)
-            continue;
-        if (e->phase == ENTITY_LOADING && !e->loading)
-            entity__load(rt, e);
-        else if (!entity__is_clean(e))
-            save__enqueue(rt, e);
-    }
-}
-
-static void won(struct runtime *rt, const struct store_claimed *claimed)
-{
-    uint64_t ours = rt->ownership.entries[claimed->pid].epoch;
-    if (claimed->epoch_prev != ours) /* somebody else may have written since */
-        entity__drop_partition(rt, claimed->pid, false);
-    ownership_win(&rt->ownership, claimed->pid, claimed->epoch);
-    resume_partition(rt, claimed->pid);
-}
-
-static void claim_applied(struct runtime *rt)
-{
-    const struct store_claim *claim = &rt->claim.request.u.claim;
-    size_t at = 0;
-    for (size_t i = 0; i < claim->pids_n; i++) {
-        uint32_t pid = claim->pids[i];
-        if (at < claim->claimed_n && claim->claimed[at].pid == pid) {
-            won(rt, &claim->claimed[at++]);
-        } else {
-            entity__drop_partition(rt, pid, false);
-            ownership_miss(&rt->ownership, pid);
-            rt->want_map = true;
-        }
-    }
-    INVARIANT(at == claim->claimed_n);
-    if (rt->ownership.wanted > 0)
-        return;
-    rt->want_foreign_ns = rt->now.mono_ns + WANT_FOREIGN_MS * NS_PER_MS;
-    rt->claimed_once = true;
-}
-
-static void claim_done(struct runtime *rt)
-{
-    const struct store_request *request = &rt->claim.request;
-    if (request->error == 0 && rt->lease.held) {
-        slot_worked(&rt->claim);
-        claim_applied(rt);
-        if (rt->phase == RUNTIME_STARTING && rt->claimed_once)
-            serve(rt);
-        else if (rt->phase == RUNTIME_SERVING)
-            deliver__unpark(rt);
-        return;
-    }
-    for (size_t i = 0; i < request->u.claim.pids_n; i++)
-        ownership_retry(&rt->ownership, request->u.claim.pids[i]);
-    slot_failed(rt, &rt->claim);
-    if (request->error == TROUPE_EFENCED && rt->lease.held)
-        evicted(rt);
-}
-
-/* ---- the owner map ---- */
-
-static void send_owners(struct runtime *rt)
-{
-    arena_reset(&rt->owners.arena);
-    submit(rt, &rt->owners, STORE_OWNERS);
-}
-
-static void learn_nodes(struct runtime *rt, const struct store_owners *map)
-{
-    arena_reset(&rt->nodes_arena);
-    rt->nodes_n = 0;
-    rt->nodes = arena_calloc(&rt->nodes_arena, map->nodes_n, sizeof *rt->nodes);
-    for (size_t i = 0; rt->nodes != NULL && i < map->nodes_n; i++) {
-        struct rpc_owner *owner = &rt->nodes[i].owner;
-        owner->node = arena_copy(&rt->nodes_arena, troupe_bytes_of(map->nodes[i].name));
-        owner->address = arena_copy(&rt->nodes_arena, troupe_bytes_of(map->nodes[i].addr));
-        rt->nodes_n++;
-    }
-}
-
-static bool is_confirmed(const struct runtime *rt, const struct store_owners *map, uint32_t pid)
-{
-    const struct store_owner *owner = &map->owners[pid];
-    return owner->node < map->nodes_n &&
-           strcmp(map->nodes[owner->node].name, rt->config.name) == 0 &&
-           owner->generation == rt->generation && owner->epoch == rt->ownership.entries[pid].epoch;
-}
-
-static void owners_done(struct runtime *rt)
-{
-    const struct store_request *request = &rt->owners.request;
-    const struct store_owners *map = &request->u.owners;
-    if (request->error != 0) {
-        slot_failed(rt, &rt->owners);
-        return;
-    }
-    slot_worked(&rt->owners);
-    if (!rt->lease.held || map->owners_n != rt->config.partitions)
-        return;
-    /* A claim that was under way when the map was read may be ahead of it: those are not judged. */
-    bool recheck = rt->recheck && rt->owners.sent_ns >= rt->lease.renewed_ns;
-    learn_nodes(rt, map);
-    for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
-        if (!ownership_is_owned(&rt->ownership, pid))
-            ownership_learn(&rt->ownership, pid, map->owners[pid].epoch, map->owners[pid].node);
-        else if (recheck && !is_confirmed(rt, map, pid))
-            lifecycle__fenced(rt, pid, false);
-    }
-    rt->want_map = false;
-    if (!recheck)
-        return;
     rt->recheck = false;
     if (rt->phase == RUNTIME_SUSPENDED &&
         lease_is_valid(&rt->lease, rt->now.mono_ns, rt->now.wall_ms))
@@ -496,10 +384,14 @@ static void stop_tick(struct runtime *rt)
         return;
     if (rt->entities_n > 0)
         stop_entities(rt);
-    if (rt->reg.out || rt->renew.out || rt->claim.out || rt->owners.out || rt->leave.out)
+    if (rt->reg.out || rt->renew.out || rt->claim.out || rt->owners.out || rt->leave.out ||
+        rt->evict.out)
         return;
     bool give_up = rt->leave.failures >= LEAVE_ATTEMPTS_MAX;
     if (!rt->lease.held || give_up) {
+        members__leave(rt);
+        if (!members__is_quiet(rt))
+            return;
         INVARIANT(rt->store_out == 0);
         log__add(rt, give_up ? RUNTIME_WARN : RUNTIME_INFO,
                  give_up
@@ -509,10 +401,10 @@ static void stop_tick(struct runtime *rt)
         rt->phase = RUNTIME_STOPPED;
         return;
     }
-    if (is_free(rt, &rt->leave)) {
+    if (lifecycle__is_free(rt, &rt->leave)) {
         rt->leave.request.u.leave =
             (struct store_leave){.name = rt->config.name, .generation = rt->generation};
-        submit(rt, &rt->leave, STORE_LEAVE);
+        lifecycle__submit(rt, &rt->leave, STORE_LEAVE);
     }
 }
 
@@ -521,16 +413,10 @@ static void leave_done(struct runtime *rt)
     if (rt->leave.request.error == 0)
         lease_lose(&rt->lease);
     else
-        slot_failed(rt, &rt->leave);
+        lifecycle__slot_failed(rt, &rt->leave);
 }
 
 /* ---- driving ---- */
-
-static bool has_foreign(const struct runtime *rt)
-{
-    return rt->claimed_once && !rt->claim.out &&
-           rt->ownership.owned + rt->ownership.wanted < rt->config.partitions;
-}
 
 void lifecycle__tick(struct runtime *rt)
 {
@@ -548,19 +434,18 @@ void lifecycle__tick(struct runtime *rt)
     if (rt->phase == RUNTIME_SUSPENDED)
         request__expire_held(rt);
     if (!rt->lease.held) {
-        if (is_free(rt, &rt->reg) && !rt->renew.out && !rt->claim.out)
+        if (lifecycle__is_free(rt, &rt->reg) && !rt->renew.out && !rt->claim.out)
             send_register(rt);
         return;
     }
-    if (has_foreign(rt) && now >= rt->want_foreign_ns)
-        ownership_want_foreign(&rt->ownership);
-    if (rt->ownership.wanted > 0 && is_free(rt, &rt->claim))
-        send_claim(rt);
-    if ((rt->recheck || rt->want_map) && is_free(rt, &rt->owners))
-        send_owners(rt);
+    claims__tick(rt);
+    failover__tick(rt);
+    if (rt->phase == RUNTIME_STARTING && claims__are_settled(rt) &&
+        lease_is_valid(&rt->lease, now, rt->now.wall_ms))
+        serve(rt);
 }
 
-static uint64_t slot_next(const struct runtime *rt, const struct store_slot *slot, bool wanted)
+uint64_t lifecycle__slot_next(const struct runtime *rt, const struct store_slot *slot, bool wanted)
 {
     if (!wanted || slot->out)
         return UINT64_MAX;
@@ -574,13 +459,14 @@ uint64_t lifecycle__next_ns(const struct runtime *rt)
     const struct lease *l = &rt->lease;
     bool stopping = rt->phase == RUNTIME_STOPPING, active = l->held && !stopping;
     uint64_t times[] = {
-        slot_next(rt, &rt->reg, !l->held && !stopping && !rt->renew.out && !rt->claim.out),
-        slot_next(rt, &rt->claim, active && rt->ownership.wanted > 0),
-        slot_next(rt, &rt->owners, active && (rt->recheck || rt->want_map)),
-        stopping && rt->leave.failures > 0 ? slot_next(rt, &rt->leave, true) : UINT64_MAX,
+        lifecycle__slot_next(rt, &rt->reg,
+                             !l->held && !stopping && !rt->renew.out && !rt->claim.out),
+        active ? claims__next_ns(rt) : UINT64_MAX,
+        members__next_ns(rt),
+        stopping && rt->leave.failures > 0 ? lifecycle__slot_next(rt, &rt->leave, true)
+                                           : UINT64_MAX,
         l->held && !rt->renew.out && !rt->leave.out ? l->next_ns : UINT64_MAX,
         rt->phase == RUNTIME_SERVING ? l->deadline_ns : UINT64_MAX,
-        active && has_foreign(rt) ? rt->want_foreign_ns : UINT64_MAX,
         rt->phase == RUNTIME_SUSPENDED && rt->replies != NULL
             ? rt->now.mono_ns + HELD_POLL_MS * NS_PER_MS
             : UINT64_MAX,
@@ -597,8 +483,8 @@ bool lifecycle__done(struct runtime *rt, struct store_request *request)
         enum store_op op;
         void (*done)(struct runtime *rt);
     } dones[] = {
-        {STORE_REGISTER, register_done}, {STORE_RENEW, renew_done}, {STORE_CLAIM, claim_done},
-        {STORE_OWNERS, owners_done},     {STORE_LEAVE, leave_done},
+        {STORE_REGISTER, register_done},  {STORE_RENEW, renew_done}, {STORE_CLAIM, claims__done},
+        {STORE_OWNERS, claims__map_done}, {STORE_LEAVE, leave_done}, {STORE_EVICT, failover__done},
     };
     for (size_t i = 0; i < sizeof dones / sizeof dones[0]; i++) {
         if (dones[i].op == request->op) {

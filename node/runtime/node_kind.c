@@ -1,19 +1,11 @@
-/* The kind $node: what the node itself answers, whatever the state of its lease. $node/self status
- * is a NodeStatus. */
+/* The kind $node: what the node itself answers, whatever the state of its lease: its status, the
+ * members as it sees them, the ring with the owners of all partitions. */
 #include "node/runtime/internal.h"
 #include "status.pb-c.h"
 
 bool node_kind__is(struct troupe_bytes kind)
 {
     return troupe_bytes_equal(kind, troupe_bytes_of("$node"));
-}
-
-bool node_kind__method(struct troupe_bytes method, const ProtobufCMessageDescriptor **response)
-{
-    if (!troupe_bytes_equal(method, troupe_bytes_of("status")))
-        return false;
-    *response = &troupe__rpc__node_status__descriptor;
-    return true;
 }
 
 static char *text(const char *s)
@@ -65,30 +57,225 @@ static void fill(struct runtime *rt, const struct runtime_stats *s, Troupe__Rpc_
     status->commit_us = s->commit_us;
 }
 
-void node_kind__call(struct runtime *rt, struct message *m)
+/* ---- the methods: each packs its answer in the request's arena; NULL data: no memory ---- */
+
+static struct troupe_bytes pack(struct arena *arena, const ProtobufCMessage *message)
 {
-    const struct rpc_call *call = &m->request->rpc->calls[m->index];
-    if (!troupe_bytes_equal(call->method, troupe_bytes_of("status"))) {
-        request__fail(rt, m, TROUPE_UNIMPLEMENTED, "$node has no method '%.*s'; it has status",
-                      (int)(call->method.len < 80 ? call->method.len : 80),
-                      (const char *)call->method.data);
-        return;
+    size_t len = protobuf_c_message_get_packed_size(message);
+    uint8_t *packed = arena_alloc(arena, len);
+    if (packed != NULL)
+        protobuf_c_message_pack(message, packed);
+    return troupe_bytes(packed, len);
+}
+
+static const char *state_name(const struct runtime *rt, uint32_t node, const struct node_info *n)
+{
+    static const char *const names[GOSSIP_STATES] = {
+        [GOSSIP_JOINING] = "joining", [GOSSIP_ACTIVE] = "active", [GOSSIP_DRAINING] = "draining",
+        [GOSSIP_DEAD] = "dead",       [GOSSIP_LEFT] = "left",
+    };
+    if (node == rt->members.self && !members__is_on(&rt->members))
+        return "active"; /* a cluster by itself */
+    return names[n->state] == NULL ? "unknown" : names[n->state];
+}
+
+static void fill_member(const struct runtime *rt, uint32_t node, Troupe__Rpc__Member *out)
+{
+    const struct members *m = &rt->members;
+    const struct node_info *n = node__at(rt, node);
+    struct swim_info info;
+    troupe__rpc__member__init(out);
+    out->name = text(n->name);
+    out->state = text(state_name(rt, node, n));
+    out->suspect = n->suspect;
+    out->self = node == m->self;
+    out->address = text(n->address);
+    out->gossip_address = text(n->gossip);
+    out->peer_address = text(n->peer);
+    out->zone = text(n->zone);
+    out->version = text(n->version);
+    out->weight = n->weight;
+    out->generation = node == m->self ? rt->generation : n->generation;
+    if (members__is_on(m) && n->member != SWIM_NOBODY && swim_info(m->swim, n->member, &info)) {
+        out->incarnation = info.incarnation;
+        out->state_age_ms = (rt->now.mono_ns - info.changed_ns) / NS_PER_MS;
+        out->load = info.load;
     }
+    if (out->self)
+        out->load = (uint32_t)rt->entities_n;
+}
+
+/* Who has a partition, as far as we know; NODE_NONE: nobody. */
+static uint32_t owner_of(const struct runtime *rt, uint32_t pid)
+{
+    const struct ownership *o = &rt->ownership;
+    return ownership_is_held(o, pid) ? rt->members.self : o->entries[pid].node;
+}
+
+static uint32_t proposed_of(const struct runtime *rt, uint32_t pid)
+{
+    return members__is_on(&rt->members) ? ring__owner(rt, pid) : rt->members.self;
+}
+
+static uint32_t count_unowned(const struct runtime *rt)
+{
+    uint32_t n = 0;
+    for (uint32_t pid = 0; pid < rt->config.partitions; pid++)
+        n += node__at(rt, owner_of(rt, pid)) == NULL;
+    return n;
+}
+
+static void count_partitions(const struct runtime *rt, Troupe__Rpc__Member *const *by_node)
+{
+    uint32_t nodes_n = rt->members.nodes.n;
+    for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
+        uint32_t owner = owner_of(rt, pid), proposed = proposed_of(rt, pid);
+        if (owner < nodes_n && by_node[owner] != NULL)
+            by_node[owner]->owned++;
+        if (proposed < nodes_n && by_node[proposed] != NULL)
+            by_node[proposed]->proposed++;
+    }
+}
+
+static uint64_t members_hash(const struct runtime *rt)
+{
+    return members__is_on(&rt->members) ? swim_hash(rt->members.swim) : 0;
+}
+
+static struct troupe_bytes answer_members(struct runtime *rt, struct arena *arena)
+{
+    const struct members *m = &rt->members;
+    Troupe__Rpc__Members all = TROUPE__RPC__MEMBERS__INIT;
+    Troupe__Rpc__Member *members = arena_calloc(arena, m->nodes.n, sizeof *members);
+    Troupe__Rpc__Member **by_node = arena_calloc(arena, m->nodes.n, sizeof(Troupe__Rpc__Member *));
+    all.members = arena_calloc(arena, m->nodes.n, sizeof(Troupe__Rpc__Member *));
+    if (members == NULL || by_node == NULL || all.members == NULL)
+        return troupe_bytes(NULL, 0);
+    for (uint32_t i = 0; i < m->nodes.n; i++) {
+        const struct node_info *n = m->nodes.all[i];
+        if (i != m->self && n->state == 0 && !n->row_active)
+            continue; /* a name that is remembered, and no more */
+        by_node[i] = all.members[all.n_members++] = &members[i];
+        fill_member(rt, i, &members[i]);
+    }
+    count_partitions(rt, by_node);
+    all.partitions = rt->config.partitions;
+    all.members_hash = members_hash(rt);
+    all.ring_hash = ring_hash(&m->ring);
+    all.owners_hash = owners__hash(rt);
+    all.unowned = count_unowned(rt);
+    return pack(arena, &all.base);
+}
+
+static uint32_t one_based(const struct runtime *rt, uint32_t node)
+{
+    return node__at(rt, node) == NULL ? 0 : node + 1;
+}
+
+static struct troupe_bytes answer_ring(struct runtime *rt, struct arena *arena)
+{
+    const struct members *m = &rt->members;
+    size_t n = rt->config.partitions;
+    Troupe__Rpc__Ring ring = TROUPE__RPC__RING__INIT;
+    ring.nodes = arena_calloc(arena, m->nodes.n, sizeof *ring.nodes);
+    ring.owner = arena_calloc(arena, n, sizeof *ring.owner);
+    ring.epoch = arena_calloc(arena, n, sizeof *ring.epoch);
+    ring.proposed = arena_calloc(arena, n, sizeof *ring.proposed);
+    ring.backup = arena_calloc(arena, n, sizeof *ring.backup);
+    if (ring.nodes == NULL || ring.owner == NULL || ring.epoch == NULL || ring.proposed == NULL ||
+        ring.backup == NULL)
+        return troupe_bytes(NULL, 0);
+    for (uint32_t i = 0; i < m->nodes.n; i++)
+        ring.nodes[ring.n_nodes++] = text(m->nodes.all[i]->name);
+    for (uint32_t pid = 0; pid < n; pid++) {
+        ring.owner[pid] = one_based(rt, owner_of(rt, pid));
+        ring.epoch[pid] = rt->ownership.entries[pid].epoch;
+        ring.proposed[pid] = one_based(rt, proposed_of(rt, pid));
+        ring.backup[pid] = one_based(rt, ring__backup(rt, pid));
+    }
+    ring.n_owner = ring.n_epoch = ring.n_proposed = ring.n_backup = n;
+    ring.ring_hash = ring_hash(&m->ring);
+    ring.owners_hash = owners__hash(rt);
+    return pack(arena, &ring.base);
+}
+
+static void fill_cluster(const struct runtime *rt, Troupe__Rpc__NodeStatus *status)
+{
+    const struct members *m = &rt->members;
+    status->partitions_proposed = members__is_on(m) && m->self_in_ring != RING_NONE
+                                      ? ring_share(&m->ring, m->self_in_ring)
+                                  : members__is_on(m) ? 0
+                                                      : rt->config.partitions;
+    status->members_live = members__is_on(m) ? swim_live(m->swim) : 1;
+    for (uint32_t i = 0; i < m->nodes.n; i++)
+        status->members_suspect += m->nodes.all[i]->suspect;
+    status->members_hash = members_hash(rt);
+    status->ring_hash = ring_hash(&m->ring);
+    status->owners_hash = owners__hash(rt);
+    status->partitions_unowned = count_unowned(rt);
+    status->zone = text(rt->config.zone);
+    status->gossip_address = text(rt->config.gossip_address);
+    status->peer_address = text(rt->config.peer_address);
+    status->weight = rt->config.weight;
+}
+
+static struct troupe_bytes answer_status(struct runtime *rt, struct arena *arena)
+{
     struct runtime_stats stats;
     runtime_stats(rt, rt->now, &stats);
     Troupe__Rpc__NodeStatus status = TROUPE__RPC__NODE_STATUS__INIT;
     fill(rt, &stats, &status);
-    struct arena *arena = m->request->arena;
+    fill_cluster(rt, &status);
     status.kinds = arena_calloc(arena, rt->kinds_n, sizeof *status.kinds);
     for (size_t i = 0; status.kinds != NULL && i < rt->kinds_n; i++)
         status.kinds[status.n_kinds++] = text(rt->kinds[i].def->name);
-    size_t len = troupe__rpc__node_status__get_packed_size(&status);
-    uint8_t *packed = arena_alloc(arena, len);
-    if (packed == NULL) {
+    return pack(arena, &status.base);
+}
+
+static const struct {
+    const char *name;
+    const ProtobufCMessageDescriptor *response;
+    struct troupe_bytes (*answer)(struct runtime *rt, struct arena *arena);
+} methods[] = {
+    {"status", &troupe__rpc__node_status__descriptor, answer_status},
+    {"members", &troupe__rpc__members__descriptor, answer_members},
+    {"ring", &troupe__rpc__ring__descriptor, answer_ring},
+};
+
+enum { METHODS_N = sizeof methods / sizeof methods[0] };
+
+static size_t find_method(struct troupe_bytes name)
+{
+    size_t i = 0;
+    while (i < METHODS_N && !troupe_bytes_equal(name, troupe_bytes_of(methods[i].name)))
+        i++;
+    return i;
+}
+
+bool node_kind__method(struct troupe_bytes method, const ProtobufCMessageDescriptor **response)
+{
+    size_t i = find_method(method);
+    if (i == METHODS_N)
+        return false;
+    *response = methods[i].response;
+    return true;
+}
+
+void node_kind__call(struct runtime *rt, struct message *m)
+{
+    const struct rpc_call *call = &m->request->rpc->calls[m->index];
+    size_t i = find_method(call->method);
+    if (i == METHODS_N) {
+        request__fail(
+            rt, m, TROUPE_UNIMPLEMENTED, "$node has no method '%.*s'; it has status, members, ring",
+            (int)(call->method.len < 80 ? call->method.len : 80), (const char *)call->method.data);
+        return;
+    }
+    struct troupe_bytes packed = methods[i].answer(rt, m->request->arena);
+    if (packed.data == NULL) {
         request__fail(rt, m, TROUPE_RESOURCE_EXHAUSTED,
                       "no memory for the reply: ask for less at once");
         return;
     }
-    troupe__rpc__node_status__pack(&status, packed);
-    request__finish(rt, m, TROUPE_OK, troupe_bytes(packed, len), troupe_bytes(NULL, 0));
+    request__finish(rt, m, TROUPE_OK, packed, troupe_bytes(NULL, 0));
 }

@@ -69,6 +69,24 @@ static void fill_defaults(struct runtime_config *c)
     c->loads_in_flight_max = or_default(c->loads_in_flight_max, 4);
     c->state_bytes_max = or_default(c->state_bytes_max, 4 << 20);
     c->dedup_replies_max = or_default(c->dedup_replies_max, 64);
+    c->weight = or_default(c->weight, 1);
+    c->members_max = or_default(c->members_max, MEMBERS_MAX_DEFAULT);
+}
+
+static bool is_long(const char *text, size_t size)
+{
+    return text != NULL && strlen(text) >= size;
+}
+
+/* What is told to the other nodes: see node__write_meta. */
+static bool fits_meta(const struct runtime_config *c)
+{
+    const char *const texts[] = {c->address, c->gossip_address, c->peer_address, c->zone,
+                                 c->version};
+    size_t bytes = 6 * 3;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        bytes += texts[i] == NULL ? 0 : strlen(texts[i]);
+    return bytes <= SWIM_META_BYTES_MAX;
 }
 
 static int check_config(const struct runtime_config *c, char *errmsg)
@@ -86,6 +104,16 @@ static int check_config(const struct runtime_config *c, char *errmsg)
         why = "a state may have 16 MiB at most";
     else if (c->dedup_replies_max > DEDUP_REPLIES_MAX)
         why = "at most 1024 replies per entity can be remembered";
+    else if (c->weight > RING_WEIGHT_MAX)
+        why = "a node's weight is 1 to 100";
+    else if (c->members_max > SWIM_MEMBERS_MAX)
+        why = "at most 16384 members can be known";
+    else if (is_long(c->address, RUNTIME_ADDRESS_BYTES) ||
+             is_long(c->zone, NODE_ZONE_BYTES_MAX + 1) ||
+             is_long(c->gossip_address, RUNTIME_ADDRESS_BYTES) ||
+             is_long(c->peer_address, RUNTIME_ADDRESS_BYTES) || !fits_meta(c))
+        why = "addresses, zone and version are too long: 63 bytes for a zone, 255 for an address, "
+              "490 for all of them";
     else if (c->kinds_n > KINDS_MAX)
         why = "a node can have 250 kinds at most";
     if (why == NULL)
@@ -159,6 +187,10 @@ static int init_config(struct runtime *rt, const struct runtime_config *config, 
     rt->config.address = keep(rt, config->address == NULL ? "" : config->address);
     rt->config.proof = keep(rt, config->proof == NULL ? "" : config->proof);
     rt->config.version = keep(rt, config->version == NULL ? "" : config->version);
+    rt->config.gossip_address =
+        keep(rt, config->gossip_address == NULL ? "" : config->gossip_address);
+    rt->config.peer_address = keep(rt, config->peer_address == NULL ? "" : config->peer_address);
+    rt->config.zone = keep(rt, config->zone == NULL ? "" : config->zone);
     rt->config.store_url = keep(rt, config->store_url == NULL ? "" : config->store_url);
     if (rt->config.store_url == NULL)
         return TROUPE_ENOMEM;
@@ -177,7 +209,6 @@ int runtime_open(struct runtime **out, const struct runtime_config *config,
         return TROUPE_ENOMEM;
     arena_init(&rt->arena, 64 << 10, 0);
     arena_init(&rt->scratch, 64 << 10, 64 << 20);
-    arena_init(&rt->nodes_arena, 0, 0);
     arena_init(&rt->log.arena, 0, 1 << 20);
     list_init(&rt->run);
     list_init(&rt->parked);
@@ -190,6 +221,10 @@ int runtime_open(struct runtime **out, const struct runtime_config *config,
     int rc = init_config(rt, config, errmsg);
     if (rc == 0)
         rc = lifecycle__init(rt);
+    if (rc == 0)
+        rc = members__init(rt);
+    if (rc == 0)
+        rc = owners__init(rt);
     if (rc == 0)
         rc = load__init(rt);
     if (rc == 0)
@@ -235,7 +270,8 @@ void runtime_close(struct runtime *rt)
     load__close(rt);
     lifecycle__close(rt);
     arena_close(&rt->log.arena);
-    arena_close(&rt->nodes_arena);
+    members__close(rt);
+    owners__close(rt);
     arena_close(&rt->scratch);
     arena_close(&rt->arena);
     free(rt);
@@ -300,6 +336,7 @@ void runtime_step(struct runtime *rt, struct runtime_time now, const struct runt
         log__reset(rt);
     count_rate(rt);
     lifecycle__tick(rt);
+    members__tick(rt);
     fire_timers(rt);
     switch (event->type) {
     case RUNTIME_WAKE:
@@ -312,6 +349,17 @@ void runtime_step(struct runtime *rt, struct runtime_time now, const struct runt
         break;
     case RUNTIME_STOP:
         lifecycle__stop(rt);
+        break;
+    case RUNTIME_FRAME:
+        members__frame(rt, event->u.frame);
+        break;
+    case RUNTIME_CONTACT:
+        members__contact(rt, event->u.address);
+        break;
+    case RUNTIME_EVIDENCE:
+        members__evidence(rt, event->u.address);
+        break;
+    case RUNTIME_PEER_DONE:
         break;
     }
     deliver__run(rt);
@@ -351,9 +399,11 @@ void runtime_collect(struct runtime *rt, struct runtime_time now, struct runtime
     save__flush(rt);
     load__flush(rt);
     lifecycle__tick(rt);
+    members__tick(rt);
     *effects = (struct runtime_effects){
         .replies = request__take_replies(rt),
         .store = rt->store,
+        .frames = members__take_frames(rt),
         .logs = rt->log.entries,
         .logs_n = rt->log.n,
         .wake_at_ns = next_wake_ns(rt),
@@ -374,7 +424,7 @@ void runtime_stats(const struct runtime *rt, struct runtime_time now, struct run
         .phase = rt->phase,
         .generation = rt->generation,
         .partitions = rt->config.partitions,
-        .partitions_owned = rt->ownership.owned,
+        .partitions_owned = ownership_held(&rt->ownership),
         .entities_resident = rt->entities_n,
         .entities_dirty = rt->dirty_n,
         .entities_loading = rt->loading_n,

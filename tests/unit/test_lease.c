@@ -119,6 +119,51 @@ static void lost_is_lost(void **state)
     assert_true(valid(&l, 2001));
 }
 
+/* Something that may happen to a partition in its state; epochs: the store's. */
+static void ownership_happen(struct ownership *o, struct dice *d, uint32_t pid, uint64_t *epochs)
+{
+    switch ((enum ownership_state)o->entries[pid].state) {
+    case OWNERSHIP_FOREIGN:
+    case OWNERSHIP_WANTED:
+        if (dice_below(d, 10) == 0)
+            ownership_take(o, pid, ++epochs[pid]);
+        else if (dice_below(d, 2) == 0)
+            ownership_want(o, pid);
+        else
+            ownership_unwant(o, pid);
+        break;
+    case OWNERSHIP_OWNED:
+        if (dice_below(d, 2) == 0)
+            ownership_freeze(o, pid);
+        else
+            ownership_lose(o, pid);
+        break;
+    case OWNERSHIP_FROZEN:
+        if (dice_below(d, 2) == 0)
+            ownership_give(o, pid, ++epochs[pid], 7);
+        else
+            ownership_thaw(o, pid);
+        break;
+    case OWNERSHIP_CLAIMING:
+    case OWNERSHIP_STATES:
+        break;
+    }
+}
+
+static void ownership_is_consistent(const struct ownership *o, const uint64_t *epochs)
+{
+    uint32_t in[OWNERSHIP_STATES] = {0};
+    for (uint32_t i = 0; i < o->partitions; i++) {
+        const struct ownership_entry *e = &o->entries[i];
+        in[e->state]++;
+        assert_true(e->epoch <= epochs[i]); /* never ahead of the store … */
+        if (ownership_is_held(o, i))        /* … nor behind it while it is ours */
+            assert_true(e->epoch == epochs[i] && e->kept == epochs[i]);
+    }
+    assert_memory_equal(in, o->in, sizeof in);
+    assert_int_equal(ownership_held(o), in[OWNERSHIP_OWNED] + in[OWNERSHIP_FROZEN]);
+}
+
 static void ownership_counts_are_right(void **state)
 {
     (void)state;
@@ -128,7 +173,6 @@ static void ownership_counts_are_right(void **state)
     uint32_t pids[N];
     uint64_t epochs[N] = {0};
     assert_int_equal(ownership_init(&o, N), 0);
-    assert_int_equal(o.wanted, N);
     for (int round = 0; round < 5000; round++) {
         size_t n = ownership_ask(&o, pids, 1 + dice_below(&d, 40));
         for (size_t i = 0; i < n; i++) {
@@ -141,22 +185,35 @@ static void ownership_counts_are_right(void **state)
             else
                 ownership_retry(&o, pids[i]);
         }
+        for (int i = 0; i < 8; i++)
+            ownership_happen(&o, &d, (uint32_t)dice_below(&d, N), epochs);
         uint32_t pid = (uint32_t)dice_below(&d, N);
-        if (ownership_is_owned(&o, pid))
-            ownership_lose(&o, pid);
-        ownership_learn(&o, pid, 99, 3);
-        if (dice_below(&d, 10) == 0)
-            ownership_want_foreign(&o);
-        uint32_t owned = 0, wanted = 0;
-        for (uint32_t i = 0; i < N; i++) {
-            owned += o.entries[i].state == OWNERSHIP_OWNED;
-            wanted += o.entries[i].state == OWNERSHIP_NONE;
-            if (ownership_is_owned(&o, i))
-                assert_true(o.entries[i].epoch == epochs[i]);
-        }
-        assert_int_equal(owned, o.owned);
-        assert_int_equal(wanted, o.wanted);
+        if (!ownership_is_held(&o, pid) && epochs[pid] > 0)
+            ownership_learn(&o, pid, dice_below(&d, epochs[pid] + 1), 3);
+        ownership_is_consistent(&o, epochs);
     }
+    ownership_close(&o);
+}
+
+static void ownership_learns_what_is_newer(void **state)
+{
+    (void)state;
+    struct ownership o;
+    assert_int_equal(ownership_init(&o, 256), 0);
+    assert_true(ownership_learn(&o, 9, 5, 1));
+    assert_false(ownership_learn(&o, 9, 4, 2));
+    assert_false(ownership_learn(&o, 9, 5, 1));
+    assert_true(ownership_learn(&o, 9, 5, OWNERSHIP_NOBODY)); /* its owner is gone */
+    assert_true(ownership_learn(&o, 9, 6, 2));
+    assert_true(ownership_mentions(&o, 2) && !ownership_mentions(&o, 1));
+    ownership_take(&o, 9, 7);
+    assert_false(ownership_learn(&o, 9, 8, 1)); /* only the store takes it from us */
+    ownership_lose(&o, 9);
+    assert_int_equal(o.entries[9].kept, 7);
+    assert_true(ownership_learn(&o, 9, 8, 1));
+    assert_int_equal(o.entries[9].kept, 7); /* what we have is of the 7th */
+    ownership_forget(&o, 9);
+    assert_int_equal(o.entries[9].kept, 0);
     ownership_close(&o);
 }
 
@@ -170,6 +227,7 @@ int main(void)
         cmocka_unit_test(a_clock_jump_is_a_loss_until_renewed),
         cmocka_unit_test(lost_is_lost),
         cmocka_unit_test(ownership_counts_are_right),
+        cmocka_unit_test(ownership_learns_what_is_newer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,272 @@
+/* Partitions: which ones to ask the store for, what it answers, and what it knows of the others
+ * (DESIGN §4, §6.4). With company the ring proposes, and we ask for those of our part that may be
+ * free: that have no owner, or one that is gone. The store decides: to ask for too many costs a
+ * statement, never safety. A node that is a cluster by itself asks for all. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "node/runtime/internal.h"
+
+enum {
+    ASK_ALL_MS = 5000,       /* all of our part is asked for again, whatever we know of owners */
+    ASK_ALL_ALONE_MS = 2000, /* … by a node without gossip */
+};
+
+/* ---- what to ask for ---- */
+
+static bool is_proposed(const struct runtime *rt, uint32_t pid)
+{
+    return !members__is_on(&rt->members) || ring__is_mine(rt, pid);
+}
+
+static bool may_be_free(const struct runtime *rt, uint32_t pid)
+{
+    uint32_t owner = rt->ownership.entries[pid].node;
+    const struct node_info *n = node__at(rt, owner);
+    return n == NULL || owner == rt->members.self || !(node__is_live(n) || n->row_active);
+}
+
+static void review(struct runtime *rt, uint32_t pid, bool whatever)
+{
+    if (is_proposed(rt, pid) && (whatever || may_be_free(rt, pid)))
+        ownership_want(&rt->ownership, pid);
+    else
+        ownership_unwant(&rt->ownership, pid);
+}
+
+static void review_all(struct runtime *rt, bool whatever)
+{
+    for (uint32_t pid = 0; pid < rt->config.partitions; pid++)
+        review(rt, pid, whatever);
+}
+
+void claims__ring_changed(struct runtime *rt)
+{
+    rt->claims_begun = true;
+    review_all(rt, false);
+    deliver__unpark(rt);
+}
+
+void claims__owner_gone(struct runtime *rt, uint32_t node)
+{
+    for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
+        if (rt->ownership.entries[pid].node == node && is_proposed(rt, pid))
+            ownership_want(&rt->ownership, pid);
+    }
+}
+
+void claims__begin(struct runtime *rt)
+{
+    rt->claims_begun = !members__is_on(&rt->members);
+    rt->map_known = false;
+    if (rt->claims_begun)
+        review_all(rt, true);
+}
+
+void claims__lost(struct runtime *rt, uint32_t pid)
+{
+    ownership_lose(&rt->ownership, pid);
+    review(rt, pid, true);
+}
+
+/* ---- claims ---- */
+
+static void send_claim(struct runtime *rt)
+{
+    arena_reset(&rt->claim.arena);
+    rt->claim.request.u.claim = (struct store_claim){
+        .name = rt->config.name,
+        .generation = rt->generation,
+        .pids = rt->claim_pids,
+        .pids_n = ownership_ask(&rt->ownership, rt->claim_pids, CLAIM_PIDS_MAX),
+    };
+    lifecycle__submit(rt, &rt->claim, STORE_CLAIM);
+}
+
+/* Entities that were set aside while the partition was in doubt go on. */
+void claims__resume(struct runtime *rt, uint32_t pid)
+{
+    struct table *t = &rt->partitions[pid];
+    for (uint32_t i = 0; i < table_slots(t); i++) {
+        struct entity *e = t->slots[i];
+        if (e == NULL)
+            continue;
+        if (e->phase == ENTITY_LOADING && !e->loading)
+            entity__load(rt, e);
+        else if (!entity__is_clean(e))
+            save__enqueue(rt, e);
+    }
+}
+
+static void won(struct runtime *rt, const struct store_claimed *claimed)
+{
+    uint32_t pid = claimed->pid;
+    if (claimed->epoch_prev != rt->ownership.entries[pid].kept) /* somebody else may have written */
+        entity__drop_partition(rt, pid, false);
+    ownership_win(&rt->ownership, pid, claimed->epoch);
+    owners__told(rt, pid);
+    claims__resume(rt, pid);
+}
+
+static void claim_applied(struct runtime *rt)
+{
+    const struct store_claim *claim = &rt->claim.request.u.claim;
+    size_t at = 0;
+    for (size_t i = 0; i < claim->pids_n; i++) {
+        uint32_t pid = claim->pids[i];
+        if (at < claim->claimed_n && claim->claimed[at].pid == pid) {
+            won(rt, &claim->claimed[at++]);
+        } else {
+            entity__drop_partition(rt, pid, false);
+            ownership_miss(&rt->ownership, pid);
+            ownership_forget(&rt->ownership, pid);
+            /* Whose is it? Gossip would have told us of one that lives. */
+            rt->want_map |= node__at(rt, rt->ownership.entries[pid].node) == NULL;
+        }
+    }
+    INVARIANT(at == claim->claimed_n);
+    if (rt->ownership.in[OWNERSHIP_WANTED] == 0)
+        rt->ask_all_ns = rt->now.mono_ns +
+                         (members__is_on(&rt->members) ? ASK_ALL_MS : ASK_ALL_ALONE_MS) * NS_PER_MS;
+}
+
+void claims__done(struct runtime *rt)
+{
+    const struct store_request *request = &rt->claim.request;
+    if (request->error == 0 && rt->lease.held) {
+        lifecycle__slot_worked(&rt->claim);
+        claim_applied(rt);
+        if (rt->phase == RUNTIME_SERVING)
+            deliver__unpark(rt);
+        return;
+    }
+    for (size_t i = 0; i < request->u.claim.pids_n; i++)
+        ownership_retry(&rt->ownership, request->u.claim.pids[i]);
+    lifecycle__slot_failed(rt, &rt->claim);
+    if (request->error == TROUPE_EFENCED && rt->lease.held)
+        lifecycle__evicted(rt);
+}
+
+bool claims__are_settled(const struct runtime *rt)
+{
+    const struct members *m = &rt->members;
+    if (members__is_on(m) && (!m->joined || m->ring_stale || m->ring_building))
+        return false;
+    bool known = !members__is_on(m) || m->others == 0 || rt->map_known;
+    return rt->claims_begun && known && !rt->claim.out && rt->ownership.in[OWNERSHIP_WANTED] == 0;
+}
+
+/* ---- the owner map ---- */
+
+static void send_owners(struct runtime *rt)
+{
+    arena_reset(&rt->owners.arena);
+    lifecycle__submit(rt, &rt->owners, STORE_OWNERS);
+}
+
+/* Rows of nodes as our numbers, in the arena of the answer; NULL: no memory. */
+static uint32_t *learn_nodes(struct runtime *rt, const struct store_owners *map)
+{
+    uint32_t *numbers = arena_alloc(&rt->owners.arena, map->nodes_n * sizeof *numbers);
+    for (size_t i = 0; numbers != NULL && i < map->nodes_n; i++) {
+        numbers[i] = nodes__take(rt, troupe_bytes_of(map->nodes[i].name));
+        struct node_info *n = node__at(rt, numbers[i]);
+        if (n != NULL && n->address[0] == '\0')
+            snprintf(n->address, sizeof n->address, "%s", map->nodes[i].addr);
+    }
+    return numbers;
+}
+
+/* The partition's owner, if its lease stands. */
+static uint32_t owner_of(const struct store_owners *map, const uint32_t *numbers, uint32_t pid)
+{
+    const struct store_owner *o = &map->owners[pid];
+    if (o->node >= map->nodes_n || numbers == NULL)
+        return OWNERSHIP_NOBODY;
+    const struct store_node *row = &map->nodes[o->node];
+    bool stands = row->state == STORE_NODE_ACTIVE && row->generation == o->generation;
+    return stands ? numbers[o->node] : OWNERSHIP_NOBODY;
+}
+
+static bool is_confirmed(const struct runtime *rt, const struct store_owners *map, uint32_t pid)
+{
+    const struct store_owner *owner = &map->owners[pid];
+    return owner->node < map->nodes_n &&
+           strcmp(map->nodes[owner->node].name, rt->config.name) == 0 &&
+           owner->generation == rt->generation && owner->epoch == rt->ownership.entries[pid].epoch;
+}
+
+static void apply_map(struct runtime *rt, const struct store_owners *map, bool recheck)
+{
+    const uint32_t *numbers = learn_nodes(rt, map);
+    for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
+        if (!ownership_is_held(&rt->ownership, pid)) {
+            if (ownership_learn(&rt->ownership, pid, map->owners[pid].epoch,
+                                owner_of(map, numbers, pid)))
+                owners__told(rt, pid);
+        } else if (recheck && !is_confirmed(rt, map, pid)) {
+            lifecycle__fenced(rt, pid, false);
+        }
+    }
+    rt->want_map = false;
+    rt->map_known = true;
+    if (rt->claims_begun && members__is_on(&rt->members))
+        review_all(rt, false);
+}
+
+void claims__map_done(struct runtime *rt)
+{
+    const struct store_request *request = &rt->owners.request;
+    const struct store_owners *map = &request->u.owners;
+    if (request->error != 0) {
+        lifecycle__slot_failed(rt, &rt->owners);
+        return;
+    }
+    lifecycle__slot_worked(&rt->owners);
+    if (!rt->lease.held || map->owners_n != rt->config.partitions)
+        return;
+    /* A claim that was under way when the map was read may be ahead of it: those are not judged. */
+    bool recheck = rt->recheck && rt->owners.sent_ns >= rt->lease.renewed_ns;
+    apply_map(rt, map, recheck);
+    if (recheck)
+        lifecycle__rechecked(rt);
+    else if (rt->phase == RUNTIME_SERVING)
+        deliver__unpark(rt);
+}
+
+/* ---- driving ---- */
+
+static bool asks_all(const struct runtime *rt)
+{
+    return rt->claims_begun && !rt->claim.out && rt->phase != RUNTIME_STARTING &&
+           rt->ownership.in[OWNERSHIP_WANTED] == 0 &&
+           ownership_held(&rt->ownership) < rt->config.partitions;
+}
+
+void claims__tick(struct runtime *rt)
+{
+    const struct members *m = &rt->members;
+    if (asks_all(rt) && rt->now.mono_ns >= rt->ask_all_ns) {
+        review_all(rt, true);
+        rt->ask_all_ns = rt->now.mono_ns + ASK_ALL_MS * NS_PER_MS;
+    }
+    if (members__is_on(m) && m->others > 0 && !rt->map_known)
+        rt->want_map = true;
+    bool ready = rt->claims_begun && (!members__is_on(m) || m->others == 0 || rt->map_known);
+    if (ready && rt->ownership.in[OWNERSHIP_WANTED] > 0 && lifecycle__is_free(rt, &rt->claim))
+        send_claim(rt);
+    if ((rt->recheck || rt->want_map) && lifecycle__is_free(rt, &rt->owners))
+        send_owners(rt);
+}
+
+uint64_t claims__next_ns(const struct runtime *rt)
+{
+    bool wanted = rt->claims_begun && rt->ownership.in[OWNERSHIP_WANTED] > 0;
+    uint64_t times[] = {
+        lifecycle__slot_next(rt, &rt->claim, wanted),
+        lifecycle__slot_next(rt, &rt->owners, rt->recheck || rt->want_map),
+        asks_all(rt) ? rt->ask_all_ns : UINT64_MAX,
+    };
+    uint64_t next = times[0] < times[1] ? times[0] : times[1];
+    return times[2] < next ? times[2] : next;
+}

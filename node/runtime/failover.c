@@ -1,0 +1,125 @@
+/* Nodes that have lost their lease are evicted, so that their partitions are free (DESIGN §6.3).
+ * Membership does not decide that: it is quick but can err. A node is evicted when the store's
+ * clock says that its lease is over, and its row was seen unchanged for a whole TTL on our own
+ * clock, while the store was within reach. The observation is under way before it is needed, for
+ * every renewal of ours brings the rows of the others.
+ *
+ * A node that cannot reach the store may go on serving while every node that it knew of by its last
+ * renewal has promised not to evict it. We are one of those if it has renewed since we registered,
+ * which shows in its row; of one that has not, we know nothing, and wait for outage_grace. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "node/runtime/internal.h"
+
+/* ---- watching ---- */
+
+static void see(struct runtime *rt, const struct store_node *row, bool gap)
+{
+    struct node_info *n = node__at(rt, nodes__take(rt, troupe_bytes_of(row->name)));
+    if (n == NULL) /* no room: it is not evicted by us */
+        return;
+    bool other = !n->row_active || n->row_generation != row->generation;
+    bool moved = other || n->row_seq != row->renew_seq;
+    n->row_renews = other ? false : n->row_renews || moved;
+    if (moved || gap)
+        n->row_since_ns = rt->now.mono_ns;
+    n->row_active = n->row_listed = true;
+    n->row_expired = row->expired;
+    n->row_generation = row->generation;
+    n->row_seq = row->renew_seq;
+    n->row_ttl_ms = row->ttl_ms;
+    if (n->member == SWIM_NOBODY) { /* membership knows better */
+        snprintf(n->address, sizeof n->address, "%s", row->addr);
+        snprintf(n->gossip, sizeof n->gossip, "%s", row->gossip);
+    }
+}
+
+void failover__rows(struct runtime *rt, const struct store_node *others, size_t others_n)
+{
+    struct members *m = &rt->members;
+    /* The store was away in between: the others could not renew either. */
+    bool gap = rt->now.mono_ns - rt->rows_ns > rt->config.lease_ttl_ms * NS_PER_MS / 2;
+    rt->rows_ns = rt->now.mono_ns;
+    for (uint32_t i = 0; i < m->nodes.n; i++)
+        m->nodes.all[i]->row_listed = false;
+    for (size_t i = 0; i < others_n; i++)
+        see(rt, &others[i], gap);
+    for (uint32_t i = 0; i < m->nodes.n; i++) {
+        struct node_info *n = m->nodes.all[i];
+        if (!n->row_active || n->row_listed)
+            continue;
+        n->row_active = false;
+        claims__owner_gone(rt, i);
+    }
+}
+
+/* ---- evicting ---- */
+
+static bool may_evict(const struct runtime *rt, const struct node_info *n)
+{
+    uint64_t silent_ns = rt->now.mono_ns - n->row_since_ns;
+    uint64_t wait_ms = n->row_ttl_ms;
+    if (!n->row_renews && rt->config.outage_grace_ms > wait_ms && !rt->config.outage_fence)
+        wait_ms = rt->config.outage_grace_ms;
+    return n->row_active && n->row_expired && silent_ns >= wait_ms * NS_PER_MS;
+}
+
+static uint32_t candidate(const struct runtime *rt)
+{
+    const struct members *m = &rt->members;
+    for (uint32_t i = 0; i < m->nodes.n; i++) {
+        if (i != m->self && may_evict(rt, m->nodes.all[i]))
+            return i;
+    }
+    return NODE_NONE;
+}
+
+static void send_evict(struct runtime *rt, uint32_t node)
+{
+    const struct node_info *n = node__at(rt, node);
+    rt->evict_node = node;
+    rt->evict.request.u.evict = (struct store_evict){
+        .name = rt->config.name,
+        .generation = rt->generation,
+        .target = n->name,
+        .target_generation = n->row_generation,
+        .target_renew_seq = n->row_seq,
+    };
+    arena_reset(&rt->evict.arena);
+    lifecycle__submit(rt, &rt->evict, STORE_EVICT);
+}
+
+void failover__tick(struct runtime *rt)
+{
+    if (rt->phase != RUNTIME_SERVING || !rt->rows_fresh || !lifecycle__is_free(rt, &rt->evict))
+        return;
+    rt->rows_fresh = false; /* once for each look at the rows */
+    uint32_t node = candidate(rt);
+    if (node != NODE_NONE)
+        send_evict(rt, node);
+}
+
+void failover__done(struct runtime *rt)
+{
+    const struct store_request *request = &rt->evict.request;
+    struct node_info *n = node__at(rt, rt->evict_node);
+    if (request->error != 0) {
+        lifecycle__slot_failed(rt, &rt->evict);
+        if (request->error == TROUPE_EFENCED && rt->lease.held)
+            lifecycle__evicted(rt);
+        return;
+    }
+    lifecycle__slot_worked(&rt->evict);
+    rt->rows_fresh = true; /* there may be another one */
+    if (!request->u.evict.evicted || n->row_generation != request->u.evict.target_generation) {
+        n->row_since_ns = rt->now.mono_ns; /* it has renewed after all */
+        return;
+    }
+    char ttl[24];
+    snprintf(ttl, sizeof ttl, "%" PRIu32, n->row_ttl_ms);
+    log__add(rt, RUNTIME_WARN, "evicted a node: its lease ran out and it did not renew it", "node",
+             n->name, "address", n->address, "ttl_ms", ttl, NULL);
+    n->row_active = false;
+    claims__owner_gone(rt, rt->evict_node);
+}

@@ -1,0 +1,121 @@
+/* The node among others: membership (cluster/swim.h), the ring that follows from it, and a table of
+ * all nodes that there are or were, with their addresses. The runtime drives them with its own
+ * events; see members.c for how a node joins.
+ *
+ * A node without a gossip address is a cluster by itself: `swim` is NULL, and it wants all
+ * partitions. */
+#ifndef TROUPE_RUNTIME_MEMBERS_H
+#define TROUPE_RUNTIME_MEMBERS_H
+
+#include "cluster/ring.h"
+#include "cluster/swim.h"
+#include "node/runtime/runtime.h"
+
+enum {
+    MEMBERS_MAX_DEFAULT = 1024,
+    NODE_ZONE_BYTES_MAX = 63,
+    NODE_VERSION_BYTES_MAX = 31,
+    NODE_NONE = UINT32_MAX,
+};
+
+/* A node by its name; of several runs the latest that was heard of. Stays in its place while a
+ * partition or a member refers to it. */
+struct node_info {
+    char name[STORE_NAME_BYTES_MAX + 1];
+    char address[RUNTIME_ADDRESS_BYTES], gossip[RUNTIME_ADDRESS_BYTES], peer[RUNTIME_ADDRESS_BYTES];
+    char zone[NODE_ZONE_BYTES_MAX + 1], version[NODE_VERSION_BYTES_MAX + 1];
+    uint32_t weight;
+    uint64_t generation;
+    uint8_t state; /* enum gossip_state as membership has it; 0 = known from the store only */
+    bool suspect;
+    swim_id member;      /* or SWIM_NOBODY */
+    uint64_t contact_ns; /* tried to be reached at this time */
+    /* What the store's rows told, for eviction: see failover.c. */
+    uint64_t row_generation, row_seq, row_since_ns;
+    uint32_t row_ttl_ms;
+    bool row_active, row_expired, row_listed;
+    bool row_renews; /* seen since we watch it */
+};
+
+struct nodes {
+    struct node_info **all; /* NULL: a free place */
+    uint32_t n, max;
+};
+
+struct members {
+    struct nodes nodes;
+    uint32_t self; /* in nodes */
+    struct swim *swim;
+    struct swim_effects *fx;
+    struct gossip_record *records; /* of a frame that is read for its owners */
+    uint32_t *node_of;             /* by swim_id */
+    uint64_t wake_ns;
+    uint64_t opened_ns;
+    bool joined;      /* has found the others, or that there are none, or has given up waiting */
+    bool alone_told;  /* the store has said whether there are others */
+    uint32_t others;  /* … and how many */
+    uint64_t left_ns; /* said good-bye then */
+
+    struct ring ring;
+    struct ring_member *ring_members; /* scratch for building */
+    uint32_t *ring_node;              /* of the ring that stands: index in it -> in nodes */
+    uint32_t self_in_ring;
+    bool ring_stale, ring_building;
+    uint64_t rings; /* built so far */
+
+    struct runtime_frame *frames, **frames_tail;
+    uint32_t frames_n;
+    uint64_t frames_dropped;
+};
+
+static inline bool node__is_live(const struct node_info *n)
+{
+    return n->state >= GOSSIP_JOINING && n->state <= GOSSIP_DRAINING;
+}
+
+/* ---- nodes.c ---- */
+int nodes__init(struct nodes *nodes, uint32_t max);
+void nodes__close(struct nodes *nodes);
+uint32_t nodes__find(const struct nodes *nodes, struct troupe_bytes name);
+/* Found or made; NODE_NONE: out of memory, or too many. */
+uint32_t nodes__take(struct runtime *rt, struct troupe_bytes name);
+struct node_info *node__at(const struct runtime *rt, uint32_t index); /* NULL for NODE_NONE */
+/* What a member says of itself, out of a MemberMeta. False: it cannot be read. */
+bool node__read_meta(struct runtime *rt, struct node_info *n, struct troupe_bytes meta);
+/* Our own, as a MemberMeta; its length, or 0 when it is too long. */
+size_t node__write_meta(const struct runtime *rt, uint8_t out[SWIM_META_BYTES_MAX]);
+
+/* ---- members.c ---- */
+int members__init(struct runtime *rt);
+void members__close(struct runtime *rt);
+static inline bool members__is_on(const struct members *m)
+{
+    return m->swim != NULL;
+}
+/* Registered as this generation: membership begins, or begins anew. */
+int members__begin(struct runtime *rt);
+void members__tick(struct runtime *rt);
+uint64_t members__next_ns(const struct runtime *rt);
+void members__frame(struct runtime *rt, struct troupe_bytes frame);
+void members__contact(struct runtime *rt, const char *address);
+void members__evidence(struct runtime *rt, const char *address);
+/* The store's rows of the other nodes, with a renewal. */
+void members__rows(struct runtime *rt, const struct store_node *others, size_t n);
+/* No longer to be given partitions. */
+void members__drain(struct runtime *rt);
+/* The last word. members__is_quiet: it has been told. */
+void members__leave(struct runtime *rt);
+bool members__is_quiet(struct runtime *rt);
+struct runtime_frame *members__take_frames(struct runtime *rt);
+
+/* ---- members_ring.c ---- */
+int ring__init(struct runtime *rt);
+void ring__close(struct runtime *rt);
+/* The members have changed: begins a new ring, or goes on with it. True: a new one stands. */
+bool ring__work(struct runtime *rt);
+/* Who should own it, in nodes; NODE_NONE: nobody. */
+uint32_t ring__owner(const struct runtime *rt, uint32_t pid);
+uint32_t ring__backup(const struct runtime *rt, uint32_t pid);
+bool ring__is_mine(const struct runtime *rt, uint32_t pid);
+
+#endif
