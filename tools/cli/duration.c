@@ -49,3 +49,17 @@ const char *duration_text(uint64_t ms, char text[DURATION_TEXT_BYTES])
                  s / 3600 % 24);
     return text;
 }
+
+const char *duration_short(uint64_t ms, char text[DURATION_TEXT_BYTES])
+{
+    char *out = text;
+    duration_text(ms, text);
+    for (const char *p = text; *p != '\0'; p++) {
+        if (*p != ' ')
+            *out++ = *p;
+        if (*p == 'm' && strncmp(p, "min", 3) == 0)
+            p += 2;
+    }
+    *out = '\0';
+    return text;
+}

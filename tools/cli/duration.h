@@ -13,5 +13,7 @@ bool duration_parse(const char *text, uint32_t *ms);
 enum { DURATION_TEXT_BYTES = 32 };
 /* "850 ms", "4.2 s", "3 min 12 s", "5 h 7 min", "12 d 3 h". */
 const char *duration_text(uint64_t ms, char text[DURATION_TEXT_BYTES]);
+/* For columns: "850ms", "4.2s", "3m12s", "5h7m", "12d3h". */
+const char *duration_short(uint64_t ms, char text[DURATION_TEXT_BYTES]);
 
 #endif

@@ -13,7 +13,9 @@ static const struct {
     {"call", command_call, "call a method of an entity"},
     {"get", command_get, "show the state of an entity"},
     {"load", command_load, "make many calls, one JSON object per line"},
-    {"status", command_status, "show how a node is doing"},
+    {"members", command_members, "show who is in the cluster"},
+    {"ring", command_ring, "show who owns the partitions, and who should"},
+    {"status", command_status, "show how the cluster is doing"},
 };
 
 enum { COMMANDS_N = sizeof commands / sizeof commands[0] };
@@ -28,9 +30,8 @@ static void print_help(FILE *file)
         file,
         "\nEvery command takes --node ADDR (default: $TROUPE_NODE, or 127.0.0.1:7700), --timeout,\n"
         "--json and --help. `troupe --version` shows the version.\n\n"
-        "Exit codes: 0 OK; 1 the answer was an error; 2 wrong usage; 3 no answer: nobody there, "
-        "or\n"
-        "not in time.\n");
+        "Exit codes: 0 OK; 1 the answer was an error (status: the cluster is degraded); 2 wrong\n"
+        "usage; 3 no answer: nobody there, or not in time; 4 status: the nodes do not agree.\n");
 }
 
 static int unknown_command(const char *name)

@@ -158,6 +158,9 @@ static int parse_option(const struct usage *u, int argc, char **argv, int *i)
     const char *value = equals == NULL ? NULL : equals + 1;
     if (o->type == OPTION_FLAG && value != NULL)
         return usage_error(u->command, "--%s takes no value", name);
+    bool may_follow = o->type == OPTION_PERIOD && value == NULL && *i + 1 < argc;
+    if (may_follow && isdigit((unsigned char)argv[*i + 1][0]))
+        value = argv[++*i];
     if (o->type != OPTION_FLAG && o->type != OPTION_PERIOD && value == NULL) {
         if (*i + 1 >= argc)
             return usage_error(u->command, "--%s needs a value: --%s %s", name, name, o->value);

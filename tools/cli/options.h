@@ -12,7 +12,8 @@ enum option_type {
     OPTION_NUMBER,   /* uint32_t, from min to max */
     OPTION_DURATION, /* uint32_t, in ms */
     OPTION_CHOICE,   /* int, an index into choices */
-    OPTION_PERIOD,   /* uint32_t, in ms; the value may be left out and is `standard` then */
+    OPTION_PERIOD,   /* uint32_t, in ms; the value may be left out and is `standard` then. A word
+                        that begins with a digit is its value: not for commands with arguments */
 };
 
 struct option {

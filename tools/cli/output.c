@@ -85,6 +85,13 @@ enum exit_code output_exit_code(const struct troupe_call_result *r)
     return r->answered && r->status != TROUPE_DEADLINE_EXCEEDED ? EXIT_ANSWERED : EXIT_UNREACHED;
 }
 
+void output_clean(char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+}
+
 const char *output_number(uint64_t number, char text[OUTPUT_NUMBER_BYTES])
 {
     char digits[24];

@@ -17,6 +17,9 @@ void output_result(const struct troupe_call_result *result, bool json);
 /* 0, 1 or 3. */
 enum exit_code output_exit_code(const struct troupe_call_result *result);
 
+/* Control characters, which could play tricks with a terminal, become question marks. */
+void output_clean(char *text);
+
 /* "1,234,567" */
 enum { OUTPUT_NUMBER_BYTES = 32 };
 const char *output_number(uint64_t number, char text[OUTPUT_NUMBER_BYTES]);

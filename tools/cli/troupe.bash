@@ -4,7 +4,7 @@ _troupe()
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     local command=${COMP_WORDS[1]} options="--node --timeout --json --help"
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "call get load status --help --version" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "call get load members ring status --help --version" -- "$word")
         return
     fi
     case $before in
@@ -15,6 +15,8 @@ _troupe()
     case $command in
     call) options+=" --ack --no-id" ;;
     load) options+=" --batch --in-flight --ack --errors --replies --strict" ;;
+    members) options+=" --watch" ;;
+    ring) options+=" --partitions --watch" ;;
     status) options+=" --watch" ;;
     esac
     if [[ $word == -* ]]; then
