@@ -31,6 +31,8 @@ static struct ownership_entry *enter(struct ownership *o, uint32_t pid, enum own
     INVARIANT(o->in[e->state] > 0);
     o->in[e->state]--;
     e->state = (uint8_t)to;
+    e->going = false;
+    e->coming &= to <= OWNERSHIP_WANTED;
     o->in[e->state]++;
     return e;
 }

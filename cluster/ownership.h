@@ -32,6 +32,8 @@ struct ownership_entry {
     uint32_t node; /* its owner: index into the driver's nodes, or OWNERSHIP_NOBODY: nobody, or not
                       known. While it is ours: NOBODY */
     uint8_t state; /* enum ownership_state */
+    bool coming;   /* FOREIGN: another node is handing it to us; the driver's */
+    bool going;    /* FROZEN: what was in it is on its way; the driver's, reset with the state */
 };
 
 struct ownership {

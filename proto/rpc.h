@@ -28,6 +28,7 @@ struct rpc_call {
 struct rpc_request {
     uint32_t timeout_ms; /* after decoding: 1 to RPC_TIMEOUT_MS_MAX */
     uint64_t client;
+    uint8_t hops; /* how often it has been forwarded from node to node */
     struct rpc_call *calls;
     size_t calls_n;
 };

@@ -44,11 +44,14 @@ void claims__ring_changed(struct runtime *rt)
 {
     rt->claims_begun = true;
     review_all(rt, false);
-    deliver__unpark(rt);
+    handoff__review(rt);
+    rt->unpark_ns = rt->now.mono_ns;
 }
 
 void claims__owner_gone(struct runtime *rt, uint32_t node)
 {
+    handoff__giver_gone(rt, node);
+    rt->unpark_ns = rt->now.mono_ns;
     for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
         if (rt->ownership.entries[pid].node == node && is_proposed(rt, pid))
             ownership_want(&rt->ownership, pid);
@@ -136,8 +139,7 @@ void claims__done(struct runtime *rt)
     if (request->error == 0 && rt->lease.held) {
         lifecycle__slot_worked(&rt->claim);
         claim_applied(rt);
-        if (rt->phase == RUNTIME_SERVING)
-            deliver__unpark(rt);
+        rt->unpark_ns = rt->now.mono_ns;
         return;
     }
     for (size_t i = 0; i < request->u.claim.pids_n; i++)
@@ -230,8 +232,7 @@ void claims__map_done(struct runtime *rt)
     apply_map(rt, map, recheck);
     if (recheck)
         lifecycle__rechecked(rt);
-    else if (rt->phase == RUNTIME_SERVING)
-        deliver__unpark(rt);
+    rt->unpark_ns = rt->now.mono_ns;
 }
 
 /* ---- driving ---- */

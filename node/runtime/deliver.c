@@ -7,7 +7,11 @@
 
 #include "node/runtime/internal.h"
 
-enum { PREFETCH_GROUP = 16 };
+enum {
+    PREFETCH_GROUP = 16,
+    LETTER_PARKED_MS = 10000, /* a letter waits so long for its partition */
+    FORWARD_HOPS_MAX = 2,     /* a request that has come so far is not sent on */
+};
 
 /* ---- resolving ---- */
 
@@ -129,6 +133,8 @@ void message__unlink(struct runtime *rt, struct message *m)
         rt->gated_n--;
         m->gated = false;
     }
+    if (m->forward != NULL)
+        forward__forget(m);
 }
 
 void message__refuse(struct runtime *rt, struct message *m, enum troupe_status status,
@@ -153,8 +159,23 @@ void message__refuse(struct runtime *rt, struct message *m, enum troupe_status s
     free(l);
 }
 
-static void park(struct runtime *rt, struct message *m)
+/* A letter has no deadline of its own. Whether it has waited long enough. */
+static bool has_waited(struct runtime *rt, struct message *m)
 {
+    if (m->type == MESSAGE_REQUEST)
+        return false;
+    struct letter *l = letter__of(m);
+    if (l->parked_until_ns == 0)
+        l->parked_until_ns = rt->now.mono_ns + LETTER_PARKED_MS * NS_PER_MS;
+    return rt->now.mono_ns >= l->parked_until_ns;
+}
+
+void deliver__park(struct runtime *rt, struct message *m)
+{
+    if (has_waited(rt, m)) {
+        message__refuse(rt, m, TROUPE_UNAVAILABLE, "no node that owns the entity could be reached");
+        return;
+    }
     if (rt->waiting_n >= rt->config.calls_waiting_max) {
         message__refuse(rt, m, TROUPE_RESOURCE_EXHAUSTED,
                         "%llu calls are waiting already: retry later",
@@ -168,6 +189,7 @@ static void park(struct runtime *rt, struct message *m)
 
 void deliver__unpark(struct runtime *rt)
 {
+    rt->unpark_ns = UINT64_MAX;
     struct list again;
     list_init(&again);
     list_splice(&again, &rt->parked);
@@ -247,16 +269,36 @@ static bool refuse_when_stopping(struct runtime *rt, struct message *m)
     return true;
 }
 
+/* The partition is not ours, or not just now. A node without gossip knows no other one to forward
+ * to; it tells the caller what the store says. */
+static void deliver_elsewhere(struct runtime *rt, struct message *m, bool ready)
+{
+    uint32_t state = rt->ownership.entries[m->pid].state;
+    struct entity *e = NULL;
+    if (state == OWNERSHIP_FROZEN && m->type == MESSAGE_REPLY) /* it is waited for */
+        e = table_find(&rt->partitions[m->pid], m->hash, m->kind, message__id(m));
+    if (e != NULL && e->phase == ENTITY_ACTIVE && ready) {
+        handler__run(rt, e, m);
+        return;
+    }
+    uint32_t node = forward__target(rt, m->pid);
+    bool hopped = m->type == MESSAGE_REQUEST && m->request->rpc->hops >= FORWARD_HOPS_MAX;
+    if (ready && node != NODE_NONE && !hopped && m->type != MESSAGE_REPLY)
+        forward__message(rt, m, node);
+    else if (ready && state == OWNERSHIP_FOREIGN &&
+             (!members__is_on(&rt->members) || hopped || m->type == MESSAGE_REPLY))
+        refuse_foreign(rt, m);
+    else
+        deliver__park(rt, m);
+}
+
 void deliver__message(struct runtime *rt, struct message *m)
 {
     if (refuse_when_stopping(rt, m))
         return;
     bool ready = rt->phase == RUNTIME_SERVING || rt->phase == RUNTIME_STOPPING;
     if (!ready || !ownership_is_owned(&rt->ownership, m->pid)) {
-        if (ready && rt->ownership.entries[m->pid].state == OWNERSHIP_FOREIGN)
-            refuse_foreign(rt, m);
-        else
-            park(rt, m);
+        deliver_elsewhere(rt, m, ready);
         return;
     }
     struct entity *e = entity_for(rt, m);
@@ -318,6 +360,10 @@ static bool resolve(struct runtime *rt, struct message *m)
     const char *why = NULL;
     if (node_kind__is(call->kind)) {
         node_kind__call(rt, m);
+        return false;
+    }
+    if (peer_kind__is(call->kind)) {
+        peer_kind__call(rt, m);
         return false;
     }
     const struct kind *k = deliver__kind(rt, call->kind);

@@ -248,6 +248,39 @@ void entity__start(struct runtime *rt, struct entity *e, const struct store_row 
     entity__crash(rt, e, why);
 }
 
+bool entity__build(struct runtime *rt, uint8_t kind, uint64_t hash,
+                   const Troupe__Peer__Entity *from, uint64_t used_ns, uint64_t dirty_ns)
+{
+    struct letter *l =
+        letter__new(rt, MESSAGE_CAST, kind, 0, hash, troupe_bytes(from->id.data, from->id.len),
+                    troupe_bytes(NULL, 0), troupe_bytes(NULL, 0));
+    struct entity *e = l == NULL || evict__is_full(rt) ? NULL : entity__new(rt, &l->m);
+    free(l);
+    if (e == NULL)
+        return false;
+    list_remove(&e->ready); /* not to be loaded */
+    struct troupe_ctx ctx;
+    struct troupe_bytes saved = troupe_bytes(from->state.data, from->state.len);
+    e->version = from->version;
+    e->saved = e->durable = from->saved;
+    e->used_ns = used_ns;
+    e->dirty_ns = dirty_ns;
+    rt->dirty_n += !entity__is_clean(e);
+    handler__ctx_init(&ctx, rt, e, NULL);
+    ctx.callable = false;
+    bool good = dedup_parse(&e->dedup, troupe_bytes(from->dedup.data, from->dedup.len)) == 0 &&
+                ctx.kind->def->start(&ctx, saved, false, &e->state) == 0;
+    handler__ctx_close(&ctx);
+    if (!good) {
+        e->state = NULL;
+        remove_and_free(rt, e);
+        return false;
+    }
+    set_active(rt, e, saved.len);
+    e->used_ns = used_ns;
+    return true;
+}
+
 /* ---- crashing ---- */
 
 /* How many of the remembered crashes lie within the window. */
@@ -438,6 +471,10 @@ void entity__wake(struct runtime *rt, struct entity *e)
         return;
     if (rt->phase != RUNTIME_SERVING && rt->phase != RUNTIME_STOPPING) {
         wheel_set(&rt->wheel, &e->wake, rt->now.mono_ns + 100 * NS_PER_MS);
+        return;
+    }
+    if (!ownership_is_owned(&rt->ownership, name_partition(e->hash, rt->partition_bits))) {
+        wheel_set(&rt->wheel, &e->wake, rt->now.mono_ns + 100 * NS_PER_MS); /* it is moving */
         return;
     }
     if (e->extra != NULL && e->extra->timers_n > 0) {

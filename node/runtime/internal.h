@@ -11,7 +11,8 @@
  *   log.c        log effects               claims.c    partitions: asking the store for them
  *   members.c    who else there is          failover.c  evicting nodes that lost their lease
  *   members_ring.c  the ring that follows   owners.c    the map of owners, and how it spreads
- *   nodes.c      the table of all nodes */
+ *   nodes.c      the table of all nodes   forward.c    messages for entities of other nodes
+ *   handoff*.c   partitions that move     peer_kind.c  what other nodes ask */
 #ifndef TROUPE_RUNTIME_INTERNAL_H
 #define TROUPE_RUNTIME_INTERNAL_H
 
@@ -21,6 +22,7 @@
 #include "cluster/lease.h"
 #include "cluster/ownership.h"
 #include "node/runtime/dedup.h"
+#include "node/runtime/handoff.h"
 #include "node/runtime/members.h"
 #include "node/runtime/runtime.h"
 #include "node/runtime/table.h"
@@ -68,6 +70,8 @@ struct message {
     struct runtime_request *request; /* of a MESSAGE_REQUEST */
     uint64_t hash;                   /* of the addressee */
     uint64_t gate_version;           /* in a gate: waits for this version to be persisted */
+    struct forward *forward;         /* it is on its way to another node … */
+    uint32_t forward_at;             /* … at this place */
     uint32_t index;                  /* of the call in its request */
     uint32_t pid;                    /* partition of the addressee */
     uint8_t type, kind, method, ack;
@@ -82,6 +86,7 @@ struct message {
 struct letter {
     struct message m;
     struct troupe_bytes id, payload; /* in data */
+    uint64_t parked_until_ns;        /* it does not wait for its partition longer; 0 = not yet */
     uint8_t status;                  /* of a reply */
     /* Of a call, and of the reply to it: whose it is. */
     uint64_t call_id;
@@ -248,12 +253,26 @@ struct runtime {
     bool store_ok;
     char store_error[STORE_ERRMSG_BYTES];
     struct members members;
+    bool draining;           /* gives everything away, and then stops … */
+    uint64_t drain_until_ns; /* … by then at the latest */
+
+    /* other nodes */
+    struct list forwarding; /* being filled */
+    uint32_t forwards_n;
+    uint64_t forwarded_n;
+    struct handoff handoffs[HANDOFFS_MAX];
+    struct store_slot commits[HANDOFFS_MAX];
+    struct incoming incoming[INCOMING_MAX];
+    uint64_t handoff_number, handoff_review_ns;
+    bool handoff_wanted;
+    struct handoff_totals handoff_totals;
     struct arena members_arena; /* scratch */
 
     /* work */
     struct wheel wheel;
     struct list run;    /* messages to deliver */
     struct list parked; /* messages whose partition is not ready */
+    uint64_t unpark_ns; /* they are to be looked at again then */
     struct list load_queue, due_queue, durable_queue, stop_queue; /* entities, by ready */
     struct load_batch *loads;
     uint64_t load_retry_ns; /* no load before */
@@ -266,6 +285,8 @@ struct runtime {
 
     /* effects */
     struct runtime_request *replies, **replies_tail;
+    struct runtime_peer_request *peers, **peers_tail;
+    uint32_t peers_out; /* requests at other nodes */
     struct store_request *store, **store_tail;
     uint32_t store_out; /* requests at the store */
     struct log_buffer log;
@@ -335,6 +356,24 @@ void failover__rows(struct runtime *rt, const struct store_node *others, size_t 
 void failover__tick(struct runtime *rt);
 void failover__done(struct runtime *rt);
 
+/* ---- forward.c ---- */
+/* The node that a message for this partition should go to; NODE_NONE: none, it is ours or waits. */
+uint32_t forward__target(const struct runtime *rt, uint32_t pid);
+void forward__message(struct runtime *rt, struct message *m, uint32_t node);
+/* It has been answered otherwise. */
+void forward__forget(struct message *m);
+void forward__flush(struct runtime *rt);
+void forward__done(struct runtime *rt, struct runtime_peer_request *peer);
+void forward__close(struct runtime *rt);
+
+/* ---- peer_kind.c ---- */
+enum peer_use { PEER_FORWARD, PEER_HANDOFF };
+void peer__send(struct runtime *rt, struct runtime_peer_request *peer, enum peer_use use);
+struct runtime_peer_request *peer__take_requests(struct runtime *rt);
+void peer__done(struct runtime *rt, struct runtime_peer_request *peer);
+bool peer_kind__is(struct troupe_bytes kind);
+void peer_kind__call(struct runtime *rt, struct message *m);
+
 /* ---- owners.c ---- */
 int owners__init(struct runtime *rt);
 void owners__close(struct runtime *rt);
@@ -373,6 +412,8 @@ int deliver__method(const struct kind *kind, struct troupe_bytes name);
 void deliver__requests(struct runtime *rt, struct message *messages, size_t n);
 void deliver__message(struct runtime *rt, struct message *m);
 void deliver__run(struct runtime *rt);
+/* It waits until its partition is ready, or its deadline. */
+void deliver__park(struct runtime *rt, struct message *m);
 /* Everything parked is tried again. */
 void deliver__unpark(struct runtime *rt);
 struct troupe_bytes message__id(const struct message *m);
@@ -399,6 +440,10 @@ struct entity *entity__new(struct runtime *rt, struct message *m);
 struct entity_extra *
 entity__extra(struct entity *e); /* made on first use; NULL when out of memory */
 void entity__free(struct runtime *rt, struct entity *e);
+/* An active entity as another node had it; whether it could be made. Nothing of it runs before its
+ * partition is ours. */
+bool entity__build(struct runtime *rt, uint8_t kind, uint64_t hash,
+                   const Troupe__Peer__Entity *from, uint64_t used_ns, uint64_t dirty_ns);
 /* Queues the message in the mailbox, or refuses it when that is full. */
 void entity__enqueue(struct runtime *rt, struct entity *e, struct message *m);
 /* Queues the entity to be loaded (again). */

@@ -143,6 +143,7 @@ static void serve(struct runtime *rt)
 void lifecycle__suspend(struct runtime *rt, const char *why)
 {
     INVARIANT(rt->phase == RUNTIME_SERVING);
+    handoff__abort_all(rt);
     rt->phase = RUNTIME_SUSPENDED;
     rt->recheck = false; /* after the next renewal, not before */
     log__add(rt, RUNTIME_WARN, "suspended: calls wait until the store confirms the lease", "why",
@@ -153,6 +154,8 @@ void lifecycle__suspend(struct runtime *rt, const char *why)
  * claims before we do: the claim's epoch_prev will tell. */
 void lifecycle__evicted(struct runtime *rt)
 {
+    handoff__abort_all(rt);
+    handoff__forget_incoming(rt);
     log__add(rt, RUNTIME_ERROR, "evicted: another node or an operator ended this lease", "name",
              rt->config.name, NULL);
     lease_lose(&rt->lease);
@@ -348,20 +351,54 @@ static void refuse_waiting(struct runtime *rt)
     }
 }
 
-void lifecycle__stop(struct runtime *rt)
+static void stop_now(struct runtime *rt)
 {
-    if (rt->phase == RUNTIME_STOPPING || rt->phase == RUNTIME_STOPPED ||
-        rt->phase == RUNTIME_FAILED)
-        return;
     char dirty[24], resident[24];
     log__add(rt, RUNTIME_INFO, "stopping: no more calls; persisting", "resident",
              number(resident, rt->entities_n), "dirty", number(dirty, rt->dirty_n), NULL);
     bool unsure = rt->phase == RUNTIME_SUSPENDED || rt->phase == RUNTIME_STARTING;
+    handoff__abort_all(rt);
+    handoff__forget_incoming(rt);
     rt->phase = RUNTIME_STOPPING;
     if (unsure)
         request__revoke_all(rt);
     refuse_waiting(rt);
     save__all(rt);
+}
+
+/* Whether somebody could take over what we have. */
+static bool has_heirs(const struct runtime *rt)
+{
+    const struct members *m = &rt->members;
+    for (uint32_t i = 0; members__is_on(m) && i < m->nodes.n; i++) {
+        if (i != m->self && m->nodes.all[i]->state == GOSSIP_ACTIVE)
+            return true;
+    }
+    return false;
+}
+
+static bool is_drained(const struct runtime *rt)
+{
+    return rt->phase != RUNTIME_SERVING || !has_heirs(rt) ||
+           rt->now.mono_ns >= rt->drain_until_ns ||
+           (ownership_held(&rt->ownership) == 0 && !handoff__is_out(rt));
+}
+
+/* With company, what we have moves first, while calls go on; then the rest is persisted. */
+void lifecycle__stop(struct runtime *rt)
+{
+    if (rt->phase >= RUNTIME_STOPPING || rt->draining)
+        return;
+    rt->draining = true;
+    rt->drain_until_ns = rt->now.mono_ns + rt->config.drain_ms * NS_PER_MS;
+    if (is_drained(rt)) {
+        stop_now(rt);
+        return;
+    }
+    char owned[24];
+    log__add(rt, RUNTIME_INFO, "draining: partitions move to the other nodes", "partitions",
+             number(owned, ownership_held(&rt->ownership)), NULL);
+    members__drain(rt);
 }
 
 static void stop_entities(struct runtime *rt)
@@ -380,7 +417,8 @@ static void stop_entities(struct runtime *rt)
 /* Everything is persisted and quiet: the entities end, then the lease is given back. */
 static void stop_tick(struct runtime *rt)
 {
-    if (rt->dirty_n > 0 || rt->saves_used > 0 || load__is_out(rt) || !list_is_empty(&rt->run))
+    if (rt->dirty_n > 0 || rt->saves_used > 0 || load__is_out(rt) || !list_is_empty(&rt->run) ||
+        handoff__is_out(rt) || rt->peers_out > 0)
         return;
     if (rt->entities_n > 0)
         stop_entities(rt);
@@ -427,6 +465,8 @@ void lifecycle__tick(struct runtime *rt)
         lifecycle__suspend(rt, "the lease ran out before it could be renewed, or the clock jumped");
     if (lease_renewal_is_due(&rt->lease, now) && !rt->renew.out && !rt->leave.out)
         send_renewal(rt);
+    if (rt->draining && rt->phase < RUNTIME_STOPPING && is_drained(rt))
+        stop_now(rt);
     if (rt->phase == RUNTIME_STOPPING) {
         stop_tick(rt);
         return;
@@ -463,6 +503,7 @@ uint64_t lifecycle__next_ns(const struct runtime *rt)
                              !l->held && !stopping && !rt->renew.out && !rt->claim.out),
         active ? claims__next_ns(rt) : UINT64_MAX,
         members__next_ns(rt),
+        rt->draining && !stopping ? rt->drain_until_ns : UINT64_MAX,
         stopping && rt->leave.failures > 0 ? lifecycle__slot_next(rt, &rt->leave, true)
                                            : UINT64_MAX,
         l->held && !rt->renew.out && !rt->leave.out ? l->next_ns : UINT64_MAX,

@@ -28,8 +28,9 @@ struct node_info {
     uint64_t generation;
     uint8_t state; /* enum gossip_state as membership has it; 0 = known from the store only */
     bool suspect;
-    swim_id member;      /* or SWIM_NOBODY */
-    uint64_t contact_ns; /* tried to be reached at this time */
+    swim_id member;            /* or SWIM_NOBODY */
+    uint64_t contact_ns;       /* tried to be reached at this time */
+    uint64_t handoff_retry_ns; /* no batch is begun for it before */
     /* What the store's rows told, for eviction: see failover.c. */
     uint64_t row_generation, row_seq, row_since_ns;
     uint32_t row_ttl_ms;

@@ -21,7 +21,7 @@ static const char *phase_name(const struct runtime *rt)
 {
     static const char *const names[] = {"starting", "serving", "suspended",
                                         "stopping", "stopped", "failed"};
-    return names[rt->phase];
+    return rt->draining && rt->phase == RUNTIME_SERVING ? "draining" : names[rt->phase];
 }
 
 static void fill(struct runtime *rt, const struct runtime_stats *s, Troupe__Rpc__NodeStatus *status)

@@ -116,7 +116,8 @@ void request__fail(struct runtime *rt, struct message *m, enum troupe_status sta
 /* Why a call that has waited until its deadline was not done. */
 static void expire_call(struct runtime *rt, struct message *m)
 {
-    bool gated = m->gated, parked = m->waiting;
+    bool gated = m->gated, parked = m->waiting, away = m->forward != NULL;
+    bool homeless = parked && m->mailbox == NULL && !ownership_is_held(&rt->ownership, m->pid);
     message__unlink(rt, m);
     const char *store = rt->store_ok ? "it is slow" : rt->store_error;
     if (gated) {
@@ -125,6 +126,15 @@ static void expire_call(struct runtime *rt, struct message *m)
             "executed, but not committed in time (the store: %s); it may still be. Retry with the "
             "same request id",
             store);
+    } else if (away) {
+        request__fail(
+            rt, m, TROUPE_UNAVAILABLE,
+            "the node that owns the entity has not answered in time; it may have executed "
+            "the call. Retry with the same request id");
+    } else if (homeless && rt->phase == RUNTIME_SERVING) {
+        request__fail(rt, m, TROUPE_UNAVAILABLE,
+                      "not executed: the entity's partition has no owner that can be reached just "
+                      "now. Retry later");
     } else if (parked && rt->phase != RUNTIME_SERVING) {
         request__fail(rt, m, TROUPE_UNAVAILABLE,
                       "not executed: the node waits for the store (%s). Retry later", store);
@@ -168,7 +178,7 @@ void request__revoke_lost(struct runtime *rt)
         bool executed = false;
         for (size_t i = 0; i < r->reply.results_n; i++) {
             struct message *m = &r->calls[i];
-            if (m->executed && !ownership_is_owned(&rt->ownership, m->pid))
+            if (m->executed && !ownership_is_held(&rt->ownership, m->pid))
                 revoke(rt, m,
                        "executed, but this node had lost the entity: the effect may be gone. Retry "
                        "with the same request id");

@@ -70,6 +70,10 @@ static void fill_defaults(struct runtime_config *c)
     c->state_bytes_max = or_default(c->state_bytes_max, 4 << 20);
     c->dedup_replies_max = or_default(c->dedup_replies_max, 64);
     c->weight = or_default(c->weight, 1);
+    c->handoff_concurrency = or_default(c->handoff_concurrency, 2);
+    c->drain_ms = or_default(c->drain_ms, 30000);
+    if (c->handoff_concurrency > HANDOFFS_MAX)
+        c->handoff_concurrency = HANDOFFS_MAX;
     c->members_max = or_default(c->members_max, MEMBERS_MAX_DEFAULT);
 }
 
@@ -212,6 +216,9 @@ int runtime_open(struct runtime **out, const struct runtime_config *config,
     arena_init(&rt->log.arena, 0, 1 << 20);
     list_init(&rt->run);
     list_init(&rt->parked);
+    list_init(&rt->forwarding);
+    rt->unpark_ns = UINT64_MAX;
+    rt->peers_tail = &rt->peers;
     list_init(&rt->load_queue);
     list_init(&rt->due_queue);
     list_init(&rt->durable_queue);
@@ -225,6 +232,8 @@ int runtime_open(struct runtime **out, const struct runtime_config *config,
         rc = members__init(rt);
     if (rc == 0)
         rc = owners__init(rt);
+    if (rc == 0)
+        rc = handoff__init(rt);
     if (rc == 0)
         rc = load__init(rt);
     if (rc == 0)
@@ -270,6 +279,8 @@ void runtime_close(struct runtime *rt)
     load__close(rt);
     lifecycle__close(rt);
     arena_close(&rt->log.arena);
+    forward__close(rt);
+    handoff__close(rt);
     members__close(rt);
     owners__close(rt);
     arena_close(&rt->scratch);
@@ -312,7 +323,8 @@ static void store_done(struct runtime *rt, struct store_request *request)
         lifecycle__store_works(rt);
     else
         lifecycle__store_failed(rt, request);
-    bool known = save__done(rt, request) || load__done(rt, request) || lifecycle__done(rt, request);
+    bool known = save__done(rt, request) || load__done(rt, request) ||
+                 lifecycle__done(rt, request) || handoff__commit_done(rt, request);
     INVARIANT(known);
 }
 
@@ -337,6 +349,7 @@ void runtime_step(struct runtime *rt, struct runtime_time now, const struct runt
     count_rate(rt);
     lifecycle__tick(rt);
     members__tick(rt);
+    handoff__tick(rt);
     fire_timers(rt);
     switch (event->type) {
     case RUNTIME_WAKE:
@@ -360,8 +373,11 @@ void runtime_step(struct runtime *rt, struct runtime_time now, const struct runt
         members__evidence(rt, event->u.address);
         break;
     case RUNTIME_PEER_DONE:
+        peer__done(rt, event->u.peer);
         break;
     }
+    if (rt->now.mono_ns >= rt->unpark_ns)
+        deliver__unpark(rt);
     deliver__run(rt);
     entity__reap(rt);
 }
@@ -379,6 +395,9 @@ static uint64_t next_wake_ns(struct runtime *rt)
         return rt->now.mono_ns;
     uint64_t next = wheel_next_ns(&rt->wheel);
     next = earlier(next, lifecycle__next_ns(rt));
+    next = earlier(next, handoff__next_ns(rt));
+    if (!list_is_empty(&rt->parked))
+        next = earlier(next, rt->unpark_ns);
     if (!list_is_empty(&rt->load_queue) && rt->load_retry_ns > rt->now.mono_ns)
         next = earlier(next, rt->load_retry_ns);
     return earlier(next, save__next_ns(rt));
@@ -400,10 +419,13 @@ void runtime_collect(struct runtime *rt, struct runtime_time now, struct runtime
     load__flush(rt);
     lifecycle__tick(rt);
     members__tick(rt);
+    handoff__tick(rt);
+    forward__flush(rt);
     *effects = (struct runtime_effects){
         .replies = request__take_replies(rt),
         .store = rt->store,
         .frames = members__take_frames(rt),
+        .peers = peer__take_requests(rt),
         .logs = rt->log.entries,
         .logs_n = rt->log.n,
         .wake_at_ns = next_wake_ns(rt),

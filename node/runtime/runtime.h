@@ -68,7 +68,9 @@ struct runtime_config {
     uint32_t loads_in_flight_max; /* [4] */
     uint32_t
         state_bytes_max; /* [4 MiB] of one entity's saved state, at most STORE_STATE_BYTES_MAX */
-    uint32_t dedup_replies_max; /* [64] replies remembered per entity */
+    uint32_t dedup_replies_max;   /* [64] replies remembered per entity */
+    uint32_t handoff_concurrency; /* [2] batches of partitions given away at once, at most 8 */
+    uint32_t drain_ms;            /* [30,000] at the stop: for partitions to move to other nodes */
 };
 
 struct runtime;
@@ -136,6 +138,7 @@ struct runtime_frame {
 struct runtime_peer_request {
     struct runtime_peer_request *next;
     void *driver; /* the driver's */
+    uint8_t use;  /* private */
     char address[RUNTIME_ADDRESS_BYTES];
     struct rpc_request rpc;
     uint64_t deadline_ns;

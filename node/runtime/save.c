@@ -283,7 +283,8 @@ static void fill(struct runtime *rt, struct save_batch *b)
     while (b->rows_n < rt->config.save_rows_max && bytes < rt->config.save_bytes_max &&
            (e = next_entity(rt)) != NULL) {
         INVARIANT(e->saving == 0 && !entity__is_clean(e));
-        if (!ownership_is_owned(&rt->ownership, pid_of(rt, e)))
+        uint32_t pid = pid_of(rt, e);
+        if (!ownership_is_held(&rt->ownership, pid) || rt->ownership.entries[pid].going)
             continue; /* waits, in no queue, for its partition to be won again or dropped */
         char why[160];
         struct store_row *row = &b->rows[b->rows_n];
@@ -458,7 +459,7 @@ static void rows_fenced(struct runtime *rt, struct save_batch *b, struct store_r
         uint64_t epoch = 0;
         for (uint32_t r = 0; r < n; r++)
             epoch = rows[r].key.pid == pid ? rows[r].epoch : epoch;
-        if (ownership_is_owned(&rt->ownership, pid) && rt->ownership.entries[pid].epoch == epoch)
+        if (ownership_is_held(&rt->ownership, pid) && rt->ownership.entries[pid].epoch == epoch)
             lifecycle__fenced(rt, pid, b->uncertain);
     }
 }

@@ -1,0 +1,315 @@
+/* Messages for entities of other nodes: they go to the node that owns the partition, a batch per
+ * node and request, and their answers come back with the owner's name (DESIGN §4, §8). A guess that
+ * was wrong costs one more hop; nothing is executed where it is not owned.
+ *
+ * What cannot go on now waits, up to its deadline: while nobody owns the partition, while the node
+ * that owns it cannot be reached, and while the partition moves. A call that may have been executed
+ * (the connection broke, no answer came) is sent again only when it bears a request id, which makes
+ * that safe; otherwise its caller is told that the outcome is unknown. Casts are at most once. */
+#include <stdlib.h>
+
+#include "node/runtime/internal.h"
+#include "peer.pb-c.h"
+
+enum {
+    FORWARDS_MAX = 4096,     /* requests to other nodes under way */
+    FORWARD_CALLS_MAX = 512, /* of one request */
+    LETTERS_TIMEOUT_MS = 5000,
+    ANSWER_MARGIN_MS = 20, /* the peer's deadline is so much before ours */
+    AGAIN_MS = 50,         /* what could not be sent is tried again after that */
+};
+
+struct forward {
+    struct runtime_peer_request peer;
+    struct list link; /* in rt->forwarding while it is filled */
+    struct arena arena;
+    uint32_t node;
+    struct runtime_request *of; /* whose calls these are; NULL: letters */
+    struct message **messages;  /* NULL: has been answered otherwise */
+    uint32_t n;
+};
+
+/* ---- where to ---- */
+
+static bool can_take(const struct runtime *rt, uint32_t node)
+{
+    const struct node_info *n = node__at(rt, node);
+    return n != NULL && node != rt->members.self && node__is_live(n) && n->peer[0] != '\0';
+}
+
+uint32_t forward__target(const struct runtime *rt, uint32_t pid)
+{
+    const struct ownership_entry *e = &rt->ownership.entries[pid];
+    if (!members__is_on(&rt->members) || e->state != OWNERSHIP_FOREIGN || e->coming)
+        return NODE_NONE;
+    if (can_take(rt, e->node))
+        return e->node;
+    uint32_t proposed = ring__owner(rt, pid);
+    bool unknown = node__at(rt, e->node) == NULL;
+    return unknown && can_take(rt, proposed) ? proposed : NODE_NONE;
+}
+
+/* ---- filling ---- */
+
+static void forward_free(struct forward *f)
+{
+    arena_close(&f->arena);
+    free(f);
+}
+
+static struct forward *forward_new(struct runtime *rt, uint32_t node, struct runtime_request *of)
+{
+    if (rt->forwards_n >= FORWARDS_MAX)
+        return NULL;
+    struct forward *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return NULL;
+    arena_init(&f->arena, 0, 0);
+    f->messages = arena_alloc(&f->arena, FORWARD_CALLS_MAX * sizeof(struct message *));
+    f->peer.rpc.calls = arena_alloc(&f->arena, FORWARD_CALLS_MAX * sizeof *f->peer.rpc.calls);
+    if (f->messages == NULL || f->peer.rpc.calls == NULL) {
+        forward_free(f);
+        return NULL;
+    }
+    f->node = node;
+    f->of = of;
+    f->peer.arena = &f->arena;
+    list_init(&f->link);
+    list_push(&rt->forwarding, &f->link);
+    rt->forwards_n++;
+    return f;
+}
+
+static struct forward *find_filling(struct runtime *rt, uint32_t node, struct runtime_request *of)
+{
+    for (struct list *l = rt->forwarding.prev; l != &rt->forwarding; l = l->prev) {
+        struct forward *f = LIST_ENTRY(l, struct forward, link);
+        if (f->node == node && f->of == of && f->n < FORWARD_CALLS_MAX)
+            return f;
+    }
+    return forward_new(rt, node, of);
+}
+
+/* Everything is copied: the caller may go before the answer comes. */
+static bool copy_all(struct arena *a, struct rpc_call *call)
+{
+    struct troupe_bytes *parts[] = {&call->kind, &call->id, &call->method, &call->payload};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        *parts[i] = arena_copy(a, *parts[i]);
+        if (parts[i]->data == NULL)
+            return false;
+    }
+    return true;
+}
+
+static struct troupe_bytes method_name(const struct kind *k, uint8_t method)
+{
+    return troupe_bytes_of(method == METHOD_GET ? "$get" : k->def->methods[method].name);
+}
+
+static ProtobufCBinaryData binary(struct troupe_bytes bytes)
+{
+    union {
+        const void *in;
+        uint8_t *out;
+    } u = {.in = bytes.data};
+    return (ProtobufCBinaryData){.len = bytes.len, .data = u.out};
+}
+
+static bool pack_cast(struct arena *a, struct rpc_call *call)
+{
+    Troupe__Peer__Cast cast = TROUPE__PEER__CAST__INIT;
+    cast.kind = binary(call->kind);
+    cast.id = binary(call->id);
+    cast.method = binary(call->method);
+    cast.payload = binary(call->payload);
+    size_t len = troupe__peer__cast__get_packed_size(&cast);
+    uint8_t *packed = arena_alloc(a, len);
+    if (packed == NULL)
+        return false;
+    troupe__peer__cast__pack(&cast, packed);
+    call->kind = troupe_bytes_of("$peer");
+    call->method = troupe_bytes_of("cast");
+    call->payload = troupe_bytes(packed, len);
+    return true;
+}
+
+static bool fill_call(struct runtime *rt, struct forward *f, struct message *m,
+                      struct rpc_call *call)
+{
+    const struct kind *k = &rt->kinds[m->kind];
+    *call = (struct rpc_call){
+        .kind = k->name,
+        .id = message__id(m),
+        .method = method_name(k, m->method),
+        .payload = message__payload(m),
+        .ack = m->ack,
+    };
+    if (f->of != NULL)
+        call->sequence = m->request->rpc->calls[m->index].sequence;
+    return m->type == MESSAGE_CAST ? pack_cast(&f->arena, call) : copy_all(&f->arena, call);
+}
+
+void forward__message(struct runtime *rt, struct message *m, uint32_t node)
+{
+    INVARIANT(!m->waiting && m->forward == NULL);
+    struct runtime_request *of = m->type == MESSAGE_REQUEST ? m->request : NULL;
+    struct forward *f = find_filling(rt, node, of);
+    if (f == NULL || !fill_call(rt, f, m, &f->peer.rpc.calls[f->n])) {
+        message__refuse(rt, m, TROUPE_RESOURCE_EXHAUSTED,
+                        "too many calls are being forwarded to other nodes: retry later");
+        return;
+    }
+    m->forward = f;
+    m->forward_at = f->n;
+    f->messages[f->n++] = m;
+}
+
+void forward__forget(struct message *m)
+{
+    struct forward *f = m->forward;
+    INVARIANT(f->messages[m->forward_at] == m);
+    f->messages[m->forward_at] = NULL;
+    m->forward = NULL;
+}
+
+/* ---- sending ---- */
+
+static uint32_t timeout_ms(const struct runtime *rt, const struct forward *f)
+{
+    if (f->of == NULL)
+        return LETTERS_TIMEOUT_MS;
+    uint64_t left_ns =
+        f->of->deadline_ns > rt->now.mono_ns ? f->of->deadline_ns - rt->now.mono_ns : 0;
+    uint64_t left_ms = left_ns / NS_PER_MS;
+    uint64_t ms = left_ms > 2 * ANSWER_MARGIN_MS ? left_ms - ANSWER_MARGIN_MS : left_ms / 2;
+    return ms < 1 ? 1 : (uint32_t)ms;
+}
+
+void forward__flush(struct runtime *rt)
+{
+    struct list *link;
+    while ((link = list_pop(&rt->forwarding)) != NULL) {
+        struct forward *f = LIST_ENTRY(link, struct forward, link);
+        const struct node_info *n = node__at(rt, f->node);
+        memcpy(f->peer.address, n->peer, sizeof f->peer.address);
+        f->peer.rpc.calls_n = f->n;
+        f->peer.rpc.timeout_ms = timeout_ms(rt, f);
+        f->peer.rpc.client = f->of == NULL ? 0 : f->of->rpc->client;
+        f->peer.rpc.hops = (uint8_t)(f->of == NULL ? 1 : f->of->rpc->hops + 1);
+        f->peer.deadline_ns =
+            rt->now.mono_ns + (f->peer.rpc.timeout_ms + ANSWER_MARGIN_MS / 2) * NS_PER_MS;
+        rt->forwarded_n += f->n;
+        peer__send(rt, &f->peer, PEER_FORWARD);
+    }
+}
+
+/* ---- answers ---- */
+
+static void again(struct runtime *rt, struct message *m)
+{
+    uint64_t at = rt->now.mono_ns + AGAIN_MS * NS_PER_MS;
+    deliver__park(rt, m);
+    rt->unpark_ns = at < rt->unpark_ns ? at : rt->unpark_ns;
+}
+
+/* Its node has said who owns it; the answer's epoch tells whether that is news. */
+static void learn_owner(struct runtime *rt, uint32_t pid, const struct rpc_owner *owner)
+{
+    uint32_t node = nodes__take(rt, owner->node);
+    if (node != NODE_NONE && ownership_learn(&rt->ownership, pid, owner->epoch, node))
+        owners__told(rt, pid);
+}
+
+static struct rpc_owner *owner_here(struct runtime *rt, struct message *m, uint32_t node)
+{
+    const struct node_info *n = node__at(rt, node);
+    struct rpc_owner *owner = arena_calloc(m->request->arena, 1, sizeof *owner);
+    if (owner == NULL || n == NULL)
+        return NULL;
+    owner->node = arena_copy(m->request->arena, troupe_bytes_of(n->name));
+    owner->address = arena_copy(m->request->arena, troupe_bytes_of(n->address));
+    owner->epoch = rt->ownership.entries[m->pid].epoch;
+    return owner;
+}
+
+static void answer_request(struct runtime *rt, const struct forward *f, struct message *m,
+                           const struct rpc_result *from)
+{
+    struct rpc_result *to = &m->request->reply.results[m->index];
+    to->version = from->version;
+    to->ack = from->ack;
+    to->owner = owner_here(rt, m, f->node);
+    struct troupe_bytes payload = arena_copy(m->request->arena, from->payload);
+    struct troupe_bytes text = arena_copy(m->request->arena, from->message);
+    if (payload.data == NULL || text.data == NULL)
+        request__fail(rt, m, TROUPE_RESOURCE_EXHAUSTED, "executed, but no memory for the reply");
+    else
+        request__finish(rt, m, (enum troupe_status)from->status, payload, text);
+}
+
+static void answer(struct runtime *rt, const struct forward *f, struct message *m,
+                   const struct rpc_result *result)
+{
+    bool elsewhere = result->status == TROUPE_UNAVAILABLE && result->owner != NULL;
+    if (elsewhere) { /* not executed there: the owner is somebody else */
+        learn_owner(rt, m->pid, result->owner);
+        again(rt, m);
+    } else if (m->type == MESSAGE_REQUEST) {
+        answer_request(rt, f, m, result);
+    } else if (m->type == MESSAGE_CALL) {
+        struct letter *l = letter__of(m);
+        struct letter *reply =
+            letter__reply(rt, l, (enum troupe_status)result->status,
+                          result->status == TROUPE_OK ? result->payload : result->message);
+        if (reply != NULL)
+            list_push(&rt->run, &reply->m.link);
+        free(l);
+    } else {
+        free(letter__of(m));
+    }
+}
+
+/* The peer may have executed it, or not. */
+static void unknown(struct runtime *rt, struct message *m, const char *node)
+{
+    bool safe = m->type == MESSAGE_REQUEST && m->request->rpc->client != 0 &&
+                m->request->rpc->calls[m->index].sequence != 0;
+    if (safe)
+        again(rt, m);
+    else
+        message__refuse(rt, m, TROUPE_UNKNOWN,
+                        "node %s, which owns the entity, did not answer: the call may have been "
+                        "executed or not. Read the state before trying again",
+                        node);
+}
+
+void forward__done(struct runtime *rt, struct runtime_peer_request *peer)
+{
+    struct forward *f = LIST_ENTRY(peer, struct forward, peer);
+    const struct rpc_reply *reply = &peer->reply;
+    const struct node_info *n = node__at(rt, f->node);
+    bool whole = peer->error == 0 && reply->status == TROUPE_OK && reply->results_n == f->n;
+    INVARIANT(rt->forwards_n > 0);
+    rt->forwards_n--;
+    for (uint32_t i = 0; i < f->n; i++) {
+        struct message *m = f->messages[i];
+        if (m == NULL)
+            continue;
+        forward__forget(m);
+        if (whole)
+            answer(rt, f, m, &reply->results[i]);
+        else if (peer->error == TROUPE_EOUTCOME)
+            unknown(rt, m, n == NULL ? "" : n->name);
+        else /* not sent, or refused as a whole: it has not been executed */
+            again(rt, m);
+    }
+    forward_free(f);
+}
+
+void forward__close(struct runtime *rt)
+{
+    struct list *link;
+    while ((link = list_pop(&rt->forwarding)) != NULL)
+        forward_free(LIST_ENTRY(link, struct forward, link));
+}

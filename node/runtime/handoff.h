@@ -1,0 +1,99 @@
+/* Live handoff: partitions move from one node that runs to another, with the entities that are
+ * resident, so that nothing is loaded again and nothing is lost (DESIGN §6.7). A batch at a time:
+ *
+ *   freeze    the batch's partitions run nothing any more; calls for them wait. What their entities
+ *             have on its way to the store comes back, what waits for it is answered.
+ *   stream    the resident entities go to the other node in parts; it builds them up, but they are
+ *             not its own yet.
+ *   commit    one statement of the store moves owner and epoch. From the moment it is sent nothing
+ *             is undone before its outcome is known: it is sent again until it is.
+ *   tell      the other node is told the epochs and serves; the calls that waited are forwarded.
+ *
+ * If anything fails before the commit, the batch stays where it is. If either node dies, the
+ * store's row says whose it is. handoff_out.c gives, handoff_in.c takes. */
+#ifndef TROUPE_RUNTIME_HANDOFF_H
+#define TROUPE_RUNTIME_HANDOFF_H
+
+#include "node/runtime/runtime.h"
+#include "peer.pb-c.h"
+
+enum {
+    HANDOFFS_MAX = 8,        /* outgoing at once, at most; see config.handoff_concurrency */
+    HANDOFF_PIDS_MAX = 256,  /* of one batch … */
+    HANDOFF_ENTITIES = 2000, /* … which is closed when it has so many entities … */
+    HANDOFF_BYTES = 1 << 20, /* … or so many bytes of them, by estimate */
+    HANDOFF_PART_BYTES = 64 << 10,
+    HANDOFF_PARTS_MAX = 4096,
+    INCOMING_MAX = 64,
+};
+
+enum handoff_phase {
+    HANDOFF_IDLE,
+    HANDOFF_FREEZING,
+    HANDOFF_STREAMING,
+    HANDOFF_COMMITTING,
+    HANDOFF_TELLING,
+};
+
+/* One batch on its way out. */
+struct handoff {
+    enum handoff_phase phase;
+    uint32_t node; /* to whom */
+    uint64_t to_generation;
+    uint64_t number;
+    struct store_move moves[HANDOFF_PIDS_MAX]; /* ascending */
+    uint32_t moves_n;
+    uint32_t parts_n, parts_out; /* sent, and of these not answered yet */
+    bool failed;                 /* some part was not taken */
+    bool uncertain;              /* the commit may have happened */
+    uint32_t commit_failures;
+    uint64_t begun_ns, check_ns, retry_ns;
+    uint64_t entities, bytes;
+};
+
+/* One batch on its way in. */
+struct incoming {
+    uint32_t node; /* from whom; NODE_NONE: free */
+    uint64_t from_generation, number;
+    uint32_t parts_n, parts_got;
+    store_pid *pids;
+    uint32_t pids_n;
+    uint64_t begun_ns, entities;
+};
+
+struct handoff_totals {
+    uint64_t partitions_out, partitions_in, entities_out, entities_in, bytes_out, bytes_in;
+    uint64_t batches_out, batches_in, aborted, dropped;
+    uint64_t freeze_max_us; /* of a batch, from the freezing to the end of the commit */
+};
+
+/* What a peer asks for: in a request from the peer port, method, payload. The answer is a status
+ * with a static text. */
+struct handoff_answer {
+    enum troupe_status status;
+    const char *text;
+};
+
+/* ---- handoff_out.c ---- */
+int handoff__init(struct runtime *rt);
+void handoff__close(struct runtime *rt);
+/* There may be something to give away. */
+void handoff__review(struct runtime *rt);
+void handoff__tick(struct runtime *rt);
+uint64_t handoff__next_ns(const struct runtime *rt);
+bool handoff__commit_done(struct runtime *rt, struct store_request *request);
+void handoff__peer_done(struct runtime *rt, struct runtime_peer_request *peer);
+/* Our ownership is in doubt: batches that are not committing stay here. */
+void handoff__abort_all(struct runtime *rt);
+bool handoff__is_out(const struct runtime *rt);
+uint32_t handoff__pending(const struct runtime *rt);
+
+/* ---- handoff_in.c ---- */
+struct handoff_answer handoff__take(struct runtime *rt, const Troupe__Peer__Take *take);
+struct handoff_answer handoff__given(struct runtime *rt, const Troupe__Peer__Given *given);
+struct handoff_answer handoff__keep(struct runtime *rt, const Troupe__Peer__Keep *keep);
+/* That node is gone: what it was giving us is forgotten, and asked of the store. */
+void handoff__giver_gone(struct runtime *rt, uint32_t node);
+void handoff__forget_incoming(struct runtime *rt);
+
+#endif

@@ -1,0 +1,279 @@
+/* Taking partitions: see handoff.h. What a batch brings is built up in its partitions' tables at
+ * once, as entities that run nothing; with Given they are ours, with Keep, or when it turns out
+ * that nothing will come of it, they are dropped.
+ *
+ * Nothing here is believed beyond that: the epochs that Given tells are those of the store, and a
+ * giver that lies about them is fenced by the store, as we would be with our first save. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "node/runtime/internal.h"
+
+#define ANSWER(status, text) ((struct handoff_answer){status, text})
+
+static struct troupe_bytes bytes_of(ProtobufCBinaryData data)
+{
+    return troupe_bytes(data.data, data.len);
+}
+
+/* ---- batches ---- */
+
+static bool is_valid(const Troupe__Peer__Transfer *t)
+{
+    return t != NULL && t->from.len > 0 && t->from.len <= STORE_NAME_BYTES_MAX;
+}
+
+static struct incoming *find(struct runtime *rt, const Troupe__Peer__Transfer *t)
+{
+    uint32_t node = nodes__find(&rt->members.nodes, bytes_of(t->from));
+    for (uint32_t i = 0; i < INCOMING_MAX && node != NODE_NONE; i++) {
+        struct incoming *in = &rt->incoming[i];
+        if (in->node == node && in->from_generation == t->from_generation &&
+            in->number == t->number)
+            return in;
+    }
+    return NULL;
+}
+
+static void release(struct incoming *in)
+{
+    free(in->pids);
+    *in = (struct incoming){.node = NODE_NONE};
+}
+
+/* What has come of it goes, but for what is ours by now. */
+static void forget(struct runtime *rt, struct incoming *in)
+{
+    for (uint32_t i = 0; i < in->pids_n; i++) {
+        struct ownership_entry *e = &rt->ownership.entries[in->pids[i]];
+        if (!e->coming)
+            continue;
+        e->coming = false;
+        entity__drop_partition(rt, in->pids[i], false);
+    }
+    release(in);
+    rt->unpark_ns = rt->now.mono_ns;
+}
+
+void handoff__forget_incoming(struct runtime *rt)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
+        if (rt->incoming[i].node != NODE_NONE)
+            forget(rt, &rt->incoming[i]);
+    }
+}
+
+void handoff__giver_gone(struct runtime *rt, uint32_t node)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
+        if (rt->incoming[i].node == node) {
+            rt->handoff_totals.dropped++;
+            forget(rt, &rt->incoming[i]);
+        }
+    }
+}
+
+static bool is_in(const struct incoming *in, uint32_t pid)
+{
+    for (uint32_t i = 0; i < in->pids_n; i++) {
+        if (in->pids[i] == pid)
+            return true;
+    }
+    return false;
+}
+
+/* A batch that was to bring this partition and has been given up: its Keep got lost. */
+static void forget_older(struct runtime *rt, uint32_t pid)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX && rt->ownership.entries[pid].coming; i++) {
+        if (rt->incoming[i].node != NODE_NONE && is_in(&rt->incoming[i], pid))
+            forget(rt, &rt->incoming[i]);
+    }
+}
+
+static struct incoming *place(struct runtime *rt)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
+        if (rt->incoming[i].node == NODE_NONE)
+            return &rt->incoming[i];
+    }
+    return NULL;
+}
+
+static bool can_come(const struct runtime *rt, const Troupe__Peer__Take *take)
+{
+    for (size_t i = 0; i < take->n_partitions; i++) {
+        uint32_t pid = take->partitions[i]->pid;
+        if (pid >= rt->config.partitions || rt->ownership.entries[pid].state > OWNERSHIP_WANTED)
+            return false;
+    }
+    return take->n_partitions > 0 && take->n_partitions <= HANDOFF_PIDS_MAX;
+}
+
+/* Part 0. */
+static struct handoff_answer begin(struct runtime *rt, const Troupe__Peer__Take *take,
+                                   struct incoming **out)
+{
+    if (!can_come(rt, take))
+        return ANSWER(TROUPE_FAILED_PRECONDITION,
+                      "one of these partitions is this node's, or no partition");
+    for (size_t i = 0; i < take->n_partitions; i++)
+        forget_older(rt, take->partitions[i]->pid);
+    struct incoming *in = place(rt);
+    uint32_t node = nodes__take(rt, bytes_of(take->transfer->from));
+    store_pid *pids = malloc(take->n_partitions * sizeof *pids);
+    if (in == NULL || node == NODE_NONE || pids == NULL) {
+        free(pids);
+        return ANSWER(TROUPE_RESOURCE_EXHAUSTED, "too many batches are being taken: retry later");
+    }
+    *in = (struct incoming){.node = node,
+                            .from_generation = take->transfer->from_generation,
+                            .number = take->transfer->number,
+                            .pids = pids,
+                            .begun_ns = rt->now.mono_ns};
+    for (size_t i = 0; i < take->n_partitions; i++) {
+        uint32_t pid = pids[in->pids_n++] = take->partitions[i]->pid;
+        ownership_unwant(&rt->ownership, pid);
+        entity__drop_partition(rt, pid, false);
+        ownership_forget(&rt->ownership, pid);
+        rt->ownership.entries[pid].coming = true;
+    }
+    *out = in;
+    return ANSWER(TROUPE_OK, "");
+}
+
+/* ---- entities ---- */
+
+static bool set_timers(struct runtime *rt, struct entity *e, const Troupe__Peer__Entity *from)
+{
+    if (from->n_timers == 0)
+        return true;
+    struct entity_extra *x = entity__extra(e);
+    if (x == NULL || from->n_timers > TIMERS_MAX)
+        return false;
+    free(x->timers);
+    x->timers = calloc(from->n_timers, sizeof *x->timers);
+    x->timers_n = 0;
+    x->timers_cap = x->timers == NULL ? 0 : (uint32_t)from->n_timers;
+    for (uint32_t i = 0; i < x->timers_cap; i++)
+        x->timers[x->timers_n++] =
+            (struct entity_timer){.tag = from->timers[i]->tag,
+                                  .due_ns = rt->now.mono_ns + from->timers[i]->due_in_ms %
+                                                                  (UINT64_C(1) << 40) * NS_PER_MS};
+    return x->timers != NULL;
+}
+
+static uint64_t ago(const struct runtime *rt, uint64_t ms)
+{
+    uint64_t ns = ms % (UINT64_C(1) << 40) * NS_PER_MS;
+    return rt->now.mono_ns > ns ? rt->now.mono_ns - ns : 0;
+}
+
+/* False: it is not built up, and will be read from the store when it is used. */
+static bool build(struct runtime *rt, const struct incoming *in, const Troupe__Peer__Entity *from)
+{
+    const char *why = NULL;
+    const struct kind *k = deliver__kind(rt, bytes_of(from->kind));
+    if (k == NULL || name_check_id(bytes_of(from->id), &why) != 0 || from->version == 0 ||
+        from->saved > from->version)
+        return false;
+    uint64_t hash = name_hash(k->name, bytes_of(from->id));
+    uint32_t pid = name_partition(hash, rt->partition_bits);
+    uint8_t kind = (uint8_t)(k - rt->kinds);
+    if (!is_in(in, pid) || !rt->ownership.entries[pid].coming ||
+        table_find(&rt->partitions[pid], hash, kind, bytes_of(from->id)) != NULL)
+        return false;
+    return entity__build(rt, kind, hash, from, ago(rt, from->idle_ms), ago(rt, from->dirty_ms)) &&
+           set_timers(rt, table_find(&rt->partitions[pid], hash, kind, bytes_of(from->id)), from);
+}
+
+static void build_all(struct runtime *rt, struct incoming *in, const Troupe__Peer__Take *take)
+{
+    for (size_t i = 0; i < take->n_entities; i++) {
+        const Troupe__Peer__Entity *from = take->entities[i];
+        if (build(rt, in, from))
+            in->entities++;
+        else if (from->saved != from->version)
+            log__add(rt, RUNTIME_ERROR,
+                     "an entity that moved here could not be started: what was not persisted yet "
+                     "is lost",
+                     NULL);
+    }
+}
+
+/* ---- what the other node says ---- */
+
+static struct handoff_answer may_take(const struct runtime *rt, const Troupe__Peer__Transfer *t)
+{
+    if (!is_valid(t) || !members__is_on(&rt->members))
+        return ANSWER(TROUPE_INVALID_ARGUMENT, "this is no transfer");
+    if (t->to_generation != rt->generation)
+        return ANSWER(TROUPE_NOT_FOUND, "this is another run of the node than the one meant");
+    return ANSWER(TROUPE_OK, "");
+}
+
+struct handoff_answer handoff__take(struct runtime *rt, const Troupe__Peer__Take *take)
+{
+    struct handoff_answer answer = may_take(rt, take->transfer);
+    if (answer.status != TROUPE_OK)
+        return answer;
+    if (rt->phase != RUNTIME_SERVING || rt->draining)
+        return ANSWER(TROUPE_UNAVAILABLE, "the node does not take partitions now");
+    struct incoming *in = find(rt, take->transfer);
+    if (in == NULL && take->part == 0)
+        answer = begin(rt, take, &in);
+    if (answer.status != TROUPE_OK)
+        return answer;
+    if (in == NULL || take->part != in->parts_got)
+        return ANSWER(TROUPE_FAILED_PRECONDITION, "a part before this one is missing");
+    in->parts_got++;
+    if (take->parts != 0)
+        in->parts_n = take->parts;
+    build_all(rt, in, take);
+    return answer;
+}
+
+static void become_owner(struct runtime *rt, uint32_t pid, uint64_t epoch)
+{
+    rt->ownership.entries[pid].coming = false;
+    ownership_take(&rt->ownership, pid, epoch);
+    owners__told(rt, pid);
+    claims__resume(rt, pid);
+    rt->handoff_totals.partitions_in++;
+}
+
+struct handoff_answer handoff__given(struct runtime *rt, const Troupe__Peer__Given *given)
+{
+    struct handoff_answer answer = may_take(rt, given->transfer);
+    if (answer.status != TROUPE_OK)
+        return answer;
+    struct incoming *in = find(rt, given->transfer);
+    bool whole = in != NULL && in->parts_n != 0 && in->parts_got == in->parts_n;
+    for (size_t i = 0; i < given->n_partitions; i++) {
+        uint32_t pid = given->partitions[i]->pid;
+        if (pid >= rt->config.partitions || ownership_is_held(&rt->ownership, pid))
+            continue;
+        const struct ownership_entry *e = &rt->ownership.entries[pid];
+        if (whole && is_in(in, pid) && e->coming && given->partitions[i]->epoch > e->epoch)
+            become_owner(rt, pid, given->partitions[i]->epoch);
+        else /* the store gave it to us, and we have nothing of it */
+            ownership_want(&rt->ownership, pid);
+    }
+    if (in != NULL) {
+        rt->handoff_totals.batches_in++;
+        rt->handoff_totals.entities_in += in->entities;
+        forget(rt, in);
+    }
+    rt->unpark_ns = rt->now.mono_ns;
+    return answer;
+}
+
+struct handoff_answer handoff__keep(struct runtime *rt, const Troupe__Peer__Keep *keep)
+{
+    struct handoff_answer answer = may_take(rt, keep->transfer);
+    struct incoming *in = answer.status == TROUPE_OK ? find(rt, keep->transfer) : NULL;
+    if (in != NULL)
+        forget(rt, in);
+    return answer;
+}
