@@ -204,6 +204,30 @@ static int check_evict(struct store_request *r)
     return 0;
 }
 
+static int check_transfer(struct store_request *r)
+{
+    const struct store_transfer *t = &r->u.transfer;
+    int rc = check_run(r, t->name, t->generation);
+    if (rc == 0)
+        rc = check_run(r, t->to, t->to_generation);
+    if (rc != 0)
+        return rc;
+    if (is_same_run(t->name, t->generation, t->to, t->to_generation))
+        return store__fail(r, TROUPE_EINVAL, "a transfer is to another run");
+    if (t->cause != STORE_CAUSE_JOIN && t->cause != STORE_CAUSE_DRAIN)
+        return store__fail(r, TROUPE_EINVAL, "the cause of a transfer is to join or to drain");
+    if (t->moves_n > STORE_PIDS_MAX)
+        return store__fail(r, TROUPE_EINVAL, "a transfer is of at most %d partitions",
+                           STORE_PIDS_MAX);
+    for (size_t i = 0; i < t->moves_n; i++) {
+        if (i > 0 && t->moves[i].pid <= t->moves[i - 1].pid)
+            return store__fail(r, TROUPE_EINVAL, "the partitions of a transfer must ascend");
+        if (t->moves[i].epoch > INT64_MAX)
+            return store__fail(r, TROUPE_EINVAL, "epochs and versions are below 2^63");
+    }
+    return 0;
+}
+
 int store__check_request(struct store_request *r)
 {
     if (r->arena == NULL && r->op != STORE_LEAVE)
@@ -222,12 +246,12 @@ int store__check_request(struct store_request *r)
     case STORE_SAVE:
         return check_save(r);
     case STORE_OWNERS:
+    case STORE_HISTORY:
         return 0;
     case STORE_EVICT:
         return check_evict(r);
     case STORE_TRANSFER:
-    case STORE_HISTORY:
-        break;
+        return check_transfer(r);
     }
     return store__fail(r, TROUPE_EINVAL, "there is no operation number %d", (int)r->op);
 }

@@ -202,8 +202,8 @@ struct store_move {
  * 40) + 1. Only while both rows are active, checked and locked in the same transaction: ours is
  * not: TROUPE_EFENCED; the other's is not: nothing is moved. Rows are locked in pid order. A pid
  * that (to, to_generation) owns already, at a higher epoch than move.epoch, is returned with the
- * epoch that stands: a retry after an unknown outcome is safe, and tells what happened. The other
- * moves are left out. */
+ * epoch that stands, also when that run is not active any more: a retry after an unknown outcome is
+ * safe, and tells what happened. The other moves are left out. */
 struct store_transfer {
     /* in */
     const char *name;

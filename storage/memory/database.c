@@ -146,7 +146,7 @@ static int make_uid(const struct database *db, struct cluster *c)
 
 /* ---- node rows ---- */
 
-static struct cluster_node *find_node(struct cluster *c, const char *name)
+struct cluster_node *cluster_find_node(struct cluster *c, const char *name)
 {
     for (uint32_t i = 0; i < c->nodes_n; i++) {
         if (strcmp(c->nodes[i].name, name) == 0)
@@ -156,9 +156,9 @@ static struct cluster_node *find_node(struct cluster *c, const char *name)
 }
 
 /* The row of this very run, if it is active. */
-static struct cluster_node *find_run(struct cluster *c, const char *name, uint64_t generation)
+struct cluster_node *cluster_find_run(struct cluster *c, const char *name, uint64_t generation)
 {
-    struct cluster_node *n = find_node(c, name);
+    struct cluster_node *n = cluster_find_node(c, name);
     bool active = n != NULL && n->state == STORE_NODE_ACTIVE && n->generation == generation;
     return active ? n : NULL;
 }
@@ -245,7 +245,7 @@ static int run_register(struct database *db, struct cluster *c, uint32_t partiti
     int rc = check_cluster(db, c, partitions, r);
     if (rc != 0)
         return rc;
-    struct cluster_node *n = find_node(c, reg->name);
+    struct cluster_node *n = cluster_find_node(c, reg->name);
     if (n == NULL && (n = add_node(c, reg->name)) == NULL)
         return store__fail_memory(r);
     bool held = n->state == STORE_NODE_ACTIVE;
@@ -272,7 +272,7 @@ static int run_register(struct database *db, struct cluster *c, uint32_t partiti
     return 0;
 }
 
-static int fail_fenced(struct store_request *r, const char *name, uint64_t generation)
+int cluster_fail_fenced(struct store_request *r, const char *name, uint64_t generation)
 {
     return store__fail(r, TROUPE_EFENCED, "run %llu of '%s' is not active any more",
                        (unsigned long long)generation, name);
@@ -281,9 +281,9 @@ static int fail_fenced(struct store_request *r, const char *name, uint64_t gener
 static int run_renew(struct database *db, struct cluster *c, struct store_request *r)
 {
     struct store_renew *renew = &r->u.renew;
-    struct cluster_node *own = find_run(c, renew->name, renew->generation);
+    struct cluster_node *own = cluster_find_run(c, renew->name, renew->generation);
     if (own == NULL)
-        return fail_fenced(r, renew->name, renew->generation);
+        return cluster_fail_fenced(r, renew->name, renew->generation);
     renew->others = arena_calloc(r->arena, c->nodes_n, sizeof *renew->others);
     if (renew->others == NULL)
         return store__fail_memory(r);
@@ -305,7 +305,7 @@ static int run_renew(struct database *db, struct cluster *c, struct store_reques
 
 static int run_leave(struct cluster *c, struct store_request *r)
 {
-    struct cluster_node *run = find_run(c, r->u.leave.name, r->u.leave.generation);
+    struct cluster_node *run = cluster_find_run(c, r->u.leave.name, r->u.leave.generation);
     if (run != NULL)
         run->state = r->u.leave.dead ? STORE_NODE_DEAD : STORE_NODE_LEFT;
     return 0;
@@ -315,9 +315,9 @@ static int run_evict(struct database *db, struct cluster *c, struct store_reques
 {
     struct store_evict *evict = &r->u.evict;
     evict->evicted = false;
-    if (find_run(c, evict->name, evict->generation) == NULL)
-        return fail_fenced(r, evict->name, evict->generation);
-    struct cluster_node *target = find_node(c, evict->target);
+    if (cluster_find_run(c, evict->name, evict->generation) == NULL)
+        return cluster_fail_fenced(r, evict->name, evict->generation);
+    struct cluster_node *target = cluster_find_node(c, evict->target);
     if (target == NULL || target->generation != evict->target_generation)
         return 0;
     if (target->state == STORE_NODE_ACTIVE && target->renew_seq == evict->target_renew_seq &&
@@ -329,44 +329,10 @@ static int run_evict(struct database *db, struct cluster *c, struct store_reques
 
 /* ---- ownership ---- */
 
-static bool is_owned_by(const struct cluster *c, const struct cluster_partition *p,
-                        const struct cluster_node *n, uint64_t generation)
+bool cluster_is_owned_by(const struct cluster *c, const struct cluster_partition *p,
+                         const struct cluster_node *n, uint64_t generation)
 {
     return n != NULL && p->node == (uint32_t)(n - c->nodes) && p->generation == generation;
-}
-
-/* Whether the run that owns it is still active. */
-static bool is_held(const struct cluster *c, const struct cluster_partition *p)
-{
-    if (p->node == UINT32_MAX)
-        return false;
-    const struct cluster_node *n = &c->nodes[p->node];
-    return n->state == STORE_NODE_ACTIVE && n->generation == p->generation;
-}
-
-static int run_claim(struct cluster *c, struct store_request *r)
-{
-    struct store_claim *claim = &r->u.claim;
-    const struct cluster_node *own = find_run(c, claim->name, claim->generation);
-    if (own == NULL)
-        return fail_fenced(r, claim->name, claim->generation);
-    claim->claimed = arena_calloc(r->arena, claim->pids_n, sizeof *claim->claimed);
-    if (claim->claimed == NULL)
-        return store__fail_memory(r);
-    claim->claimed_n = 0;
-    for (size_t i = 0; i < claim->pids_n && claim->pids[i] < c->partitions_n; i++) {
-        struct cluster_partition *p = &c->partitions[claim->pids[i]];
-        bool ours = is_owned_by(c, p, own, claim->generation);
-        if (!ours && is_held(c, p))
-            continue;
-        struct store_claimed *won = &claim->claimed[claim->claimed_n++];
-        *won = (struct store_claimed){.pid = claim->pids[i], .epoch_prev = p->epoch};
-        p->epoch += !ours;
-        p->node = (uint32_t)(own - c->nodes);
-        p->generation = claim->generation;
-        won->epoch = p->epoch;
-    }
-    return 0;
 }
 
 static int run_owners(struct database *db, struct cluster *c, struct store_request *r)
@@ -427,13 +393,14 @@ static bool is_newer(const struct stored_row *stored, const struct store_row *ro
 static int prepare_save(struct cluster *c, struct store_request *r, struct stored_row **copies)
 {
     struct store_save *save = &r->u.save;
-    const struct cluster_node *own = find_node(c, save->name);
+    const struct cluster_node *own = cluster_find_node(c, save->name);
     save->applied = save->skipped = save->fenced_n = 0;
     for (size_t i = 0; i < save->rows_n; i++) {
         const struct store_row *row = &save->rows[i];
         store_pid pid = row->key.pid;
         const struct cluster_partition *p = pid < c->partitions_n ? &c->partitions[pid] : NULL;
-        if (p == NULL || p->epoch != row->epoch || !is_owned_by(c, p, own, save->generation)) {
+        if (p == NULL || p->epoch != row->epoch ||
+            !cluster_is_owned_by(c, p, own, save->generation)) {
             if (save->fenced_n == 0 || save->fenced[save->fenced_n - 1] != pid)
                 save->fenced[save->fenced_n++] = pid;
         } else if (is_newer(rows_find(&c->rows, &row->key), row)) {
@@ -477,7 +444,7 @@ static int run(struct database *db, struct cluster *c, uint32_t partitions, stru
     case STORE_LEAVE:
         return run_leave(c, r);
     case STORE_CLAIM:
-        return run_claim(c, r);
+        return partitions_claim(c, now_ms(db), r);
     case STORE_LOAD:
         return run_load(c, r);
     case STORE_SAVE:
@@ -487,8 +454,9 @@ static int run(struct database *db, struct cluster *c, uint32_t partitions, stru
     case STORE_EVICT:
         return run_evict(db, c, r);
     case STORE_TRANSFER:
+        return partitions_transfer(c, now_ms(db), r);
     case STORE_HISTORY:
-        break;
+        return partitions_history(c, r);
     }
     return TROUPE_EINVAL;
 }
@@ -505,7 +473,7 @@ void database_run(struct database *db, struct cluster *cluster, uint32_t partiti
 bool database_evict(struct database *db, struct cluster *cluster, const char *name)
 {
     pthread_mutex_lock(&db->lock);
-    struct cluster_node *n = find_node(cluster, name);
+    struct cluster_node *n = cluster_find_node(cluster, name);
     bool active = n != NULL && n->state == STORE_NODE_ACTIVE;
     if (active)
         n->state = STORE_NODE_DEAD;

@@ -16,9 +16,18 @@ struct cluster_node {
     enum store_node_state state;
 };
 
+/* Nodes are indexes into cluster.nodes, from which nothing is ever removed; UINT32_MAX: none. */
+struct cluster_change {
+    uint64_t epoch, at_ms;
+    uint32_t node, previous;
+    enum store_cause cause;
+};
+
 struct cluster_partition {
     uint64_t epoch, generation;
-    uint32_t node; /* index into nodes; UINT32_MAX: no owner. Nodes are never removed */
+    uint32_t node;
+    uint32_t changes_n; /* that there have been; the last ones are kept, as a ring */
+    struct cluster_change changes[STORE_HISTORY_MAX];
 };
 
 /* One cluster of a database. It exists once a node has registered: partitions_n is not 0 then. */
@@ -47,6 +56,18 @@ void database_set_clock(struct database *db, store_memory_clock_cb clock, void *
 /* Executes one request that store__check_request has passed: sets its outputs and error. */
 void database_run(struct database *db, struct cluster *cluster, uint32_t partitions,
                   struct store_request *request);
+/* A run's row, if it is active; NULL. With the database's lock held, as those of partitions.c. */
+struct cluster_node *cluster_find_run(struct cluster *c, const char *name, uint64_t generation);
+struct cluster_node *cluster_find_node(struct cluster *c, const char *name);
+bool cluster_is_owned_by(const struct cluster *c, const struct cluster_partition *p,
+                         const struct cluster_node *n, uint64_t generation);
+int cluster_fail_fenced(struct store_request *r, const char *name, uint64_t generation);
+
+/* ---- partitions.c ---- */
+int partitions_claim(struct cluster *c, uint64_t now_ms, struct store_request *r);
+int partitions_transfer(struct cluster *c, uint64_t now_ms, struct store_request *r);
+int partitions_history(const struct cluster *c, struct store_request *r);
+
 bool database_evict(struct database *db, struct cluster *cluster, const char *name);
 
 #endif

@@ -4,6 +4,8 @@
 
 #include "storage/postgres/postgres.h"
 
+_Static_assert(STORE_HISTORY_MAX == 8, "the slots of partition_history, and below");
+
 static const struct pg_op OPS[PG_OPS] = {
     [STORE_REGISTER] =
         {.name = "troupe_register",
@@ -51,6 +53,20 @@ static const struct pg_op OPS[PG_OPS] = {
                      .writes = true,
                      .params = pg_claim_params,
                      .result = pg_claim_result},
+    [STORE_TRANSFER] =
+        {.name = "troupe_transfer",
+         .sql = "SELECT * FROM troupe.partition_transfer($1, $2, $3, $4, $5, $6, $7, $8)",
+         .writes = true,
+         .params = pg_transfer_params,
+         .result = pg_transfer_result},
+    [STORE_HISTORY] =
+        {.name = "troupe_history",
+         .sql = "SELECT epoch, owner, coalesce(previous, ''), cause,"
+                " (extract(epoch FROM at) * 1000)::int8 FROM troupe.partition_history"
+                " WHERE cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
+                " AND pid = $2 ORDER BY epoch DESC LIMIT 8", /* STORE_HISTORY_MAX */
+         .params = pg_history_params,
+         .result = pg_history_result},
     [STORE_LOAD] = {.name = "troupe_load",
                     .sql = "SELECT k.ord, e.epoch, e.version, e.deleted, e.state, e.dedup"
                            " FROM unnest($2::int4[], $3::text[], $4::bytea[]) WITH ORDINALITY k "
@@ -121,11 +137,17 @@ const struct pg_op *pg_op(enum store_op op)
 int pg_op_reserve(struct store_request *r)
 {
     struct store_claim *claim = &r->u.claim;
+    struct store_transfer *transfer = &r->u.transfer;
     struct store_save *save = &r->u.save;
     if (r->op == STORE_CLAIM) {
         claim->claimed_n = 0;
         claim->claimed = arena_alloc(r->arena, claim->pids_n * sizeof *claim->claimed);
         return claim->claimed == NULL ? store__fail_memory(r) : 0;
+    }
+    if (r->op == STORE_TRANSFER) {
+        transfer->moved_n = 0;
+        transfer->moved = arena_alloc(r->arena, transfer->moves_n * sizeof *transfer->moved);
+        return transfer->moved == NULL ? store__fail_memory(r) : 0;
     }
     if (r->op == STORE_SAVE) {
         save->fenced_n = 0;

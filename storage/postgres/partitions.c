@@ -1,4 +1,4 @@
-/* Claim and owners: parameters and results. */
+/* Claim, transfer, owners, history: parameters and results. */
 #include <string.h>
 
 #include "storage/postgres/postgres.h"
@@ -30,6 +30,71 @@ int pg_claim_result(const struct pg_store *s, struct store_request *r, const PGr
             .epoch = pg_get_int(result, row, 1),
             .epoch_prev = pg_get_int(result, row, 2),
         };
+    }
+    return 0;
+}
+
+void pg_transfer_params(const struct pg_store *s, const struct store_request *r,
+                        struct pg_params *p)
+{
+    const struct store_transfer *t = &r->u.transfer;
+    size_t n = t->moves_n;
+    pg_add_text(p, s->cluster);
+    pg_add_text(p, t->name);
+    pg_add_int8(p, t->generation);
+    pg_add_text(p, t->to);
+    pg_add_int8(p, t->to_generation);
+    pg_add_int4(p, (uint32_t)t->cause);
+    struct pg_array pids = pg_add_array(p, PG_INT4_ARRAY, PG_INT4, n, n * 4);
+    struct pg_array epochs = pg_add_array(p, PG_INT8_ARRAY, PG_INT8, n, n * 8);
+    for (size_t i = 0; i < n; i++) {
+        pg_put_int4(&pids, t->moves[i].pid);
+        pg_put_int8(&epochs, t->moves[i].epoch);
+    }
+}
+
+int pg_transfer_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
+{
+    (void)s;
+    struct store_transfer *t = &r->u.transfer;
+    int rows = PQntuples(result);
+    if (rows == 0)
+        return store__fail(r, TROUPE_EFENCED, "'%s' may not transfer: its lease is gone", t->name);
+    t->moved_n = 0;
+    for (int row = 1; row < rows && t->moved_n < t->moves_n; row++) { /* as in a claim */
+        t->moved[t->moved_n++] = (struct store_move){
+            .pid = (store_pid)pg_get_int(result, row, 0),
+            .epoch = pg_get_int(result, row, 1),
+        };
+    }
+    return 0;
+}
+
+void pg_history_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p)
+{
+    pg_add_text(p, s->cluster);
+    pg_add_int4(p, r->u.history.pid);
+}
+
+int pg_history_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
+{
+    (void)s;
+    struct store_history *h = &r->u.history;
+    h->changes_n = (size_t)PQntuples(result);
+    h->changes = arena_calloc(r->arena, h->changes_n, sizeof *h->changes);
+    if (h->changes == NULL)
+        return store__fail_memory(r);
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct store_change *change = &h->changes[row];
+        *change = (struct store_change){
+            .epoch = pg_get_int(result, row, 0),
+            .owner = (const char *)arena_copy(r->arena, pg_get_bytes(result, row, 1)).data,
+            .previous = (const char *)arena_copy(r->arena, pg_get_bytes(result, row, 2)).data,
+            .cause = (enum store_cause)pg_get_int(result, row, 3),
+            .at_ms = pg_get_int(result, row, 4),
+        };
+        if (change->owner == NULL || change->previous == NULL)
+            return store__fail_memory(r);
     }
     return 0;
 }

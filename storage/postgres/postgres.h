@@ -114,6 +114,12 @@ void pg_evict_params(const struct pg_store *s, const struct store_request *r, st
 int pg_evict_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
 void pg_claim_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
 int pg_claim_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
+void pg_transfer_params(const struct pg_store *s, const struct store_request *r,
+                        struct pg_params *p);
+int pg_transfer_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
+void pg_history_params(const struct pg_store *s, const struct store_request *r,
+                       struct pg_params *p);
+int pg_history_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
 void pg_owners_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
 int pg_owners_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
 void pg_load_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);

@@ -301,11 +301,17 @@ static int check_run(struct sqlite_connection *c, struct store_request *r,
     return sqlite3_reset(s) == SQLITE_OK ? 0 : sqlite__fail(c, r);
 }
 
+int sqlite__is_active(struct sqlite_connection *c, struct store_request *r, const char *name,
+                      uint64_t generation, bool *active)
+{
+    return check_run(c, r, SQL_IS_ACTIVE, name, generation, active);
+}
+
 int sqlite__check_active(struct sqlite_connection *c, struct store_request *r, const char *name,
                          uint64_t generation)
 {
     bool active = false;
-    int rc = check_run(c, r, SQL_IS_ACTIVE, name, generation, &active);
+    int rc = sqlite__is_active(c, r, name, generation, &active);
     return rc != 0 || active ? rc : fail_fenced(r, name, generation);
 }
 

@@ -123,9 +123,11 @@ static void on_async(uv_async_t *async)
 static void sqlite_submit(struct store *store, struct store_request *request)
 {
     static const enum sqlite_role roles[] = {
-        [STORE_REGISTER] = WORKER_LEASE, [STORE_RENEW] = WORKER_LEASE, [STORE_LEAVE] = WORKER_LEASE,
-        [STORE_CLAIM] = WORKER_WRITER,   [STORE_LOAD] = WORKER_READER, [STORE_SAVE] = WORKER_WRITER,
-        [STORE_OWNERS] = WORKER_READER,  [STORE_EVICT] = WORKER_LEASE,
+        [STORE_REGISTER] = WORKER_LEASE,  [STORE_RENEW] = WORKER_LEASE,
+        [STORE_LEAVE] = WORKER_LEASE,     [STORE_CLAIM] = WORKER_WRITER,
+        [STORE_LOAD] = WORKER_READER,     [STORE_SAVE] = WORKER_WRITER,
+        [STORE_OWNERS] = WORKER_READER,   [STORE_EVICT] = WORKER_LEASE,
+        [STORE_TRANSFER] = WORKER_WRITER, [STORE_HISTORY] = WORKER_READER,
     };
     struct sqlite_store *s = sqlite_of(store);
     INVARIANT(!s->closing);

@@ -14,8 +14,8 @@ int sqlite__parse_url(const char *url, char **path, char errmsg[STORE_ERRMSG_BYT
 /* Each has a thread and a connection of its own, so that loads need not wait for saves, and the
  * lease for neither. */
 enum sqlite_role {
-    WORKER_WRITER, /* saves and claims */
-    WORKER_READER, /* loads and the owner map */
+    WORKER_WRITER, /* saves, claims and transfers */
+    WORKER_READER, /* loads, the owner map and its history */
     WORKER_LEASE,  /* register, renew, leave, evict: goes first */
     WORKER_ROLES_N,
 };
@@ -85,15 +85,21 @@ int sqlite__renew(struct sqlite_connection *c, struct store_request *r);
 int sqlite__leave(struct sqlite_connection *c, struct store_request *r);
 int sqlite__evict(struct sqlite_connection *c, struct store_request *r);
 int sqlite__claim(struct sqlite_connection *c, struct store_request *r);
+int sqlite__transfer(struct sqlite_connection *c, struct store_request *r);
 int sqlite__owners(struct sqlite_connection *c, struct store_request *r);
+int sqlite__history(struct sqlite_connection *c, struct store_request *r);
 int sqlite__load(struct sqlite_connection *c, struct store_request *r);
 int sqlite__save(struct sqlite_connection *c, struct store_request *r);
 
+int sqlite__is_active(struct sqlite_connection *c, struct store_request *r, const char *name,
+                      uint64_t generation, bool *active);
 /* 0 when that run is active; TROUPE_EFENCED, or another error of the request. */
 int sqlite__check_active(struct sqlite_connection *c, struct store_request *r, const char *name,
                          uint64_t generation);
 /* Wall time in ms: the store's clock, as all its users are on this machine. */
 uint64_t sqlite__now_ms(void);
+/* The error for a partition row that makes no sense. */
+int sqlite__fail_partition(struct sqlite_connection *c, struct store_request *r, store_pid pid);
 /* A node row at which a statement stands. 0 or the request's error. */
 int sqlite__read_node(struct sqlite_connection *c, struct store_request *r, sqlite3_stmt *s,
                       struct store_node *node);

@@ -1,6 +1,10 @@
 /* See statements.h. */
 #include "storage/sqlite/statements.h"
 
+#include "storage/store.h"
+
+_Static_assert(STORE_HISTORY_MAX == 8, "the slots of partition_history, and below");
+
 #define NODE_COLUMNS                                                                               \
     "name, generation, incarnation, addr, proof, renew_seq, ttl_ms, state, renewed_at, gossip"
 
@@ -40,14 +44,25 @@ const char *const sqlite__statements[SQL_STATEMENTS_N] = {
     [SQL_IS_DEAD] = "SELECT 1 FROM node_lease"
                     " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 2",
 
-    /* The last column: whether the owner is a run that is still active. */
+    /* The last column: why somebody else may take it, an enum store_cause; 0: its owner is active.
+     */
     [SQL_FIND_PARTITION] =
-        "SELECT p.epoch, p.owner, p.owner_generation,"
-        " EXISTS (SELECT 1 FROM node_lease n WHERE n.cluster_id = p.cluster_id AND n.name = p.owner"
-        " AND n.generation = p.owner_generation AND n.state = 0)"
-        " FROM partition p WHERE p.cluster_id = ?1 AND p.pid = ?2",
-    [SQL_TAKE_PARTITION] = "UPDATE partition SET epoch = ?3, owner = ?4, owner_generation = ?5"
+        "SELECT p.epoch, p.owner, p.owner_generation, CASE WHEN p.owner IS NULL THEN 1"
+        " WHEN n.name IS NULL THEN 3 WHEN n.generation IS NOT p.owner_generation THEN 4"
+        " WHEN n.state = 1 THEN 2 WHEN n.state = 2 THEN 3 ELSE 0 END"
+        " FROM partition p LEFT JOIN node_lease n ON n.cluster_id = p.cluster_id"
+        " AND n.name = p.owner WHERE p.cluster_id = ?1 AND p.pid = ?2",
+    /* Before the change: the row still tells who the previous owner is. The ring has as many slots
+     * as the history is long (STORE_HISTORY_MAX). */
+    [SQL_NOTE_CHANGE] = "INSERT OR REPLACE INTO partition_history"
+                        " (cluster_id, pid, slot, epoch, owner, previous, cause, at)"
+                        " SELECT cluster_id, pid, changes % 8, ?3, ?4, owner, ?5, ?6 FROM partition"
+                        " WHERE cluster_id = ?1 AND pid = ?2",
+    [SQL_GIVE_PARTITION] = "UPDATE partition SET epoch = ?3, owner = ?4, owner_generation = ?5,"
+                           " backup = NULL, changes = changes + 1"
                            " WHERE cluster_id = ?1 AND pid = ?2",
+    [SQL_HISTORY] = "SELECT epoch, owner, coalesce(previous, ''), cause, at FROM partition_history"
+                    " WHERE cluster_id = ?1 AND pid = ?2 ORDER BY epoch DESC",
     [SQL_ALL_PARTITIONS] = "SELECT pid, epoch, owner, owner_generation FROM partition"
                            " WHERE cluster_id = ?1 ORDER BY pid",
 

@@ -60,8 +60,9 @@ static int execute(struct sqlite_connection *c, struct store_request *r)
     case STORE_EVICT:
         return sqlite__evict(c, r);
     case STORE_TRANSFER:
+        return sqlite__transfer(c, r);
     case STORE_HISTORY:
-        break;
+        return sqlite__history(c, r);
     }
     return store__fail(r, TROUPE_EINVAL, "there is no operation number %d", (int)r->op);
 }

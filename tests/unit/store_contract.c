@@ -204,6 +204,30 @@ int contract_evict(struct contract_store *s, struct contract_request *q, const c
     return contract_do(s, q);
 }
 
+int contract_transfer(struct contract_store *s, struct contract_request *q, const char *name,
+                      uint64_t generation, const char *to, uint64_t to_generation,
+                      const struct store_move *moves, size_t moves_n)
+{
+    contract_init(q, STORE_TRANSFER);
+    q->r.u.transfer = (struct store_transfer){
+        .name = name,
+        .generation = generation,
+        .to = to,
+        .to_generation = to_generation,
+        .cause = STORE_CAUSE_JOIN,
+        .moves = moves,
+        .moves_n = moves_n,
+    };
+    return contract_do(s, q);
+}
+
+int contract_history(struct contract_store *s, struct contract_request *q, store_pid pid)
+{
+    contract_init(q, STORE_HISTORY);
+    q->r.u.history.pid = pid;
+    return contract_do(s, q);
+}
+
 int contract_load(struct contract_store *s, struct contract_request *q,
                   const struct store_key *keys, size_t keys_n)
 {
@@ -357,7 +381,7 @@ int store_contract_run(const struct store_fixture *fixture)
 {
     static const struct contract_part *const parts[] = {
         &contract_part_lease, &contract_part_claim,  &contract_part_rows,  &contract_part_errors,
-        &contract_part_race,  &contract_part_oracle, &contract_part_evict,
+        &contract_part_race,  &contract_part_oracle, &contract_part_evict, &contract_part_transfer,
     };
     int failed = 0;
     for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++) {

@@ -81,6 +81,11 @@ int contract_claim(struct contract_store *s, struct contract_request *q, const c
                    uint64_t generation, const store_pid *pids, size_t pids_n);
 int contract_evict(struct contract_store *s, struct contract_request *q, const char *name,
                    uint64_t generation, const struct store_node *target);
+/* From a run of name to one of to, both in their generations; cause JOIN. */
+int contract_transfer(struct contract_store *s, struct contract_request *q, const char *name,
+                      uint64_t generation, const char *to, uint64_t to_generation,
+                      const struct store_move *moves, size_t moves_n);
+int contract_history(struct contract_store *s, struct contract_request *q, store_pid pid);
 int contract_load(struct contract_store *s, struct contract_request *q,
                   const struct store_key *keys, size_t keys_n);
 int contract_save(struct contract_store *s, struct contract_request *q, const char *name,
