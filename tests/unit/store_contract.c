@@ -380,8 +380,9 @@ static int tear_down(void **state)
 int store_contract_run(const struct store_fixture *fixture)
 {
     static const struct contract_part *const parts[] = {
-        &contract_part_lease, &contract_part_claim,  &contract_part_rows,  &contract_part_errors,
-        &contract_part_race,  &contract_part_oracle, &contract_part_evict, &contract_part_transfer,
+        &contract_part_lease,  &contract_part_claim,    &contract_part_rows,
+        &contract_part_errors, &contract_part_race,     &contract_part_oracle,
+        &contract_part_evict,  &contract_part_transfer, &contract_part_history,
     };
     int failed = 0;
     for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++) {

@@ -12,6 +12,7 @@ enum {
     IDS = 4,
     STATES = 5,
     OPERATIONS = 4000,
+    HISTORY_MAX = OPERATIONS,
     BATCH_MAX = PIDS * IDS,
 };
 
@@ -27,6 +28,12 @@ struct oracle {
     struct {
         uint64_t epoch, generation;
         int owner; /* -1: none */
+        struct {
+            uint64_t epoch;
+            int owner, previous;
+            enum store_cause cause;
+        } history[HISTORY_MAX]; /* all of it */
+        size_t history_n;
     } parts[PIDS];
     struct {
         uint64_t epoch, version;
@@ -133,11 +140,62 @@ static void try_leave(struct oracle *o)
     struct contract_request q;
     size_t n = roll(o, NODES);
     uint64_t generation = some_generation(o, n);
-    assert_int_equal(contract_leave(some_store(o), &q, node_names[n], generation), 0);
+    bool dead = roll(o, 2) == 0;
+    contract_init(&q, STORE_LEAVE);
+    q.r.u.leave =
+        (struct store_leave){.name = node_names[n], .generation = generation, .dead = dead};
+    assert_int_equal(contract_do(some_store(o), &q), 0);
     if (is_active(o, n, generation))
-        o->nodes[n].state = STORE_NODE_LEFT;
+        o->nodes[n].state = dead ? STORE_NODE_DEAD : STORE_NODE_LEFT;
     contract_free(&q);
     learn_seq(o, n);
+}
+
+/* Nobody expires here: whoever is dead already is evicted, nobody else. */
+static void try_evict(struct oracle *o)
+{
+    struct contract_request q;
+    size_t n = roll(o, NODES), target = roll(o, NODES);
+    uint64_t generation = some_generation(o, n);
+    struct store_node node = {.name = node_names[target],
+                              .generation = some_generation(o, target),
+                              .renew_seq = o->nodes[target].renew_seq};
+    int rc = contract_evict(some_store(o), &q, node_names[n], generation, &node);
+    if (n == target && generation == node.generation) {
+        assert_int_equal(rc, TROUPE_EINVAL);
+    } else if (!is_active(o, n, generation)) {
+        assert_int_equal(rc, TROUPE_EFENCED);
+    } else {
+        assert_int_equal(rc, 0);
+        assert_int_equal(q.r.u.evict.evicted, node.generation != 0 &&
+                                                  node.generation == o->nodes[target].generation &&
+                                                  o->nodes[target].state == STORE_NODE_DEAD);
+    }
+    contract_free(&q);
+}
+
+static void change_owner(struct oracle *o, store_pid pid, size_t to, enum store_cause cause)
+{
+    uint64_t epoch = o->parts[pid].epoch, floor = o->timeline << 40;
+    epoch = (epoch > floor ? epoch : floor) + 1;
+    size_t at = o->parts[pid].history_n++;
+    o->parts[pid].history[at].epoch = epoch;
+    o->parts[pid].history[at].owner = (int)to;
+    o->parts[pid].history[at].previous = o->parts[pid].owner;
+    o->parts[pid].history[at].cause = cause;
+    o->parts[pid].epoch = epoch;
+    o->parts[pid].owner = (int)to;
+    o->parts[pid].generation = o->nodes[to].generation;
+}
+
+static enum store_cause cause_of(const struct oracle *o, store_pid pid)
+{
+    int owner = o->parts[pid].owner;
+    if (owner < 0)
+        return STORE_CAUSE_FIRST;
+    if (o->nodes[owner].generation != o->parts[pid].generation)
+        return STORE_CAUSE_RESTART;
+    return o->nodes[owner].state == STORE_NODE_LEFT ? STORE_CAUSE_LEFT : STORE_CAUSE_DEAD;
 }
 
 /* What a claim of one partition has to answer; false: it is left out. */
@@ -150,12 +208,85 @@ static bool expect_claim(struct oracle *o, size_t n, store_pid pid, struct store
         return true;
     if (owner >= 0 && is_active(o, (size_t)owner, o->parts[pid].generation))
         return false;
-    uint64_t floor = o->timeline << 40;
-    want->epoch = (want->epoch > floor ? want->epoch : floor) + 1;
-    o->parts[pid].epoch = want->epoch;
-    o->parts[pid].owner = (int)n;
-    o->parts[pid].generation = o->nodes[n].generation;
+    change_owner(o, pid, n, cause_of(o, pid));
+    want->epoch = o->parts[pid].epoch;
     return true;
+}
+
+static bool is_owner(const struct oracle *o, store_pid pid, size_t n, uint64_t generation)
+{
+    return o->parts[pid].owner == (int)n && o->parts[pid].generation == generation;
+}
+
+/* What a transfer of one partition has to answer; false: it is left out. */
+static bool expect_move(struct oracle *o, const struct store_transfer *t, size_t n, size_t to,
+                        const struct store_move *move)
+{
+    store_pid pid = move->pid;
+    if (is_owner(o, pid, to, t->to_generation) && o->parts[pid].epoch > move->epoch)
+        return true;
+    if (!is_active(o, to, t->to_generation) || !is_owner(o, pid, n, t->generation) ||
+        o->parts[pid].epoch != move->epoch)
+        return false;
+    change_owner(o, pid, to, t->cause);
+    return true;
+}
+
+static void try_transfer(struct oracle *o)
+{
+    struct contract_request q;
+    struct store_move moves[PIDS];
+    size_t n = roll(o, NODES), to = roll(o, NODES), at = 0;
+    struct store_transfer t = {.name = node_names[n],
+                               .generation = some_generation(o, n),
+                               .to = node_names[to],
+                               .to_generation = some_generation(o, to),
+                               .cause = roll(o, 2) == 0 ? STORE_CAUSE_JOIN : STORE_CAUSE_DRAIN,
+                               .moves = moves};
+    for (store_pid pid = 0; pid < PIDS; pid++) {
+        uint64_t epoch = o->parts[pid].epoch;
+        if (roll(o, 2) == 0)
+            moves[t.moves_n++] = (struct store_move){pid, epoch - (roll(o, 4) == 0 && epoch > 0)};
+    }
+    contract_init(&q, STORE_TRANSFER);
+    q.r.u.transfer = t;
+    int rc = contract_do(some_store(o), &q);
+    if (n == to && t.generation == t.to_generation) {
+        assert_int_equal(rc, TROUPE_EINVAL);
+    } else if (!is_active(o, n, t.generation)) {
+        assert_int_equal(rc, TROUPE_EFENCED);
+    } else {
+        assert_int_equal(rc, 0);
+        for (size_t i = 0; i < t.moves_n; i++) {
+            if (!expect_move(o, &t, n, to, &moves[i]))
+                continue;
+            assert_true(at < q.r.u.transfer.moved_n);
+            assert_int_equal(q.r.u.transfer.moved[at].pid, moves[i].pid);
+            assert_true(q.r.u.transfer.moved[at].epoch == o->parts[moves[i].pid].epoch);
+            at++;
+        }
+        assert_int_equal(at, q.r.u.transfer.moved_n);
+    }
+    contract_free(&q);
+}
+
+static void check_history(struct oracle *o)
+{
+    struct contract_request q;
+    store_pid pid = (store_pid)roll(o, PIDS);
+    size_t all = o->parts[pid].history_n;
+    assert_int_equal(contract_history(some_store(o), &q, pid), 0);
+    const struct store_history *h = &q.r.u.history;
+    assert_int_equal(h->changes_n, all < STORE_HISTORY_MAX ? all : STORE_HISTORY_MAX);
+    for (size_t i = 0; i < h->changes_n; i++) {
+        size_t at = all - 1 - i;
+        int previous = o->parts[pid].history[at].previous;
+        assert_true(h->changes[i].epoch == o->parts[pid].history[at].epoch);
+        assert_string_equal(h->changes[i].owner, node_names[o->parts[pid].history[at].owner]);
+        assert_string_equal(h->changes[i].previous, previous < 0 ? "" : node_names[previous]);
+        assert_int_equal(h->changes[i].cause, o->parts[pid].history[at].cause);
+    }
+    contract_free(&q);
 }
 
 static void try_claim(struct oracle *o)
@@ -306,9 +437,10 @@ static void check_owners(struct oracle *o)
 
 static void random_operations_match_the_oracle(void **state)
 {
-    struct oracle o = {.dice = dice_new(0x0C7AC1E)};
+    static struct oracle o;
     struct contract_store one, two;
     struct contract_request q;
+    o = (struct oracle){.dice = dice_new(0x0C7AC1E)};
     bed_open(&one, *state);
     bed_open(&two, *state);
     o.stores[0] = &one;
@@ -323,8 +455,9 @@ static void random_operations_match_the_oracle(void **state)
     contract_free(&q);
 
     static void (*const tries[])(struct oracle *) = {
-        try_register, try_register, try_renew, try_leave, try_claim, try_claim,  try_claim,
-        try_save,     try_save,     try_save,  try_save,  try_save,  check_rows, check_owners,
+        try_register, try_register, try_renew,    try_leave,    try_claim, try_claim,
+        try_claim,    try_save,     try_save,     try_save,     try_save,  try_save,
+        check_rows,   check_owners, try_transfer, try_transfer, try_evict, check_history,
     };
     for (int i = 0; i < OPERATIONS; i++)
         tries[roll(&o, sizeof tries / sizeof tries[0])](&o);
