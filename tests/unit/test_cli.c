@@ -239,6 +239,10 @@ static void one_call(struct world *w, const struct rpc_call *call, struct rpc_re
     } else if (troupe_bytes_equal(call->method, troupe_bytes_of("status"))) {
         result->payload =
             troupe_bytes(w->packed, troupe__rpc__node_status__pack(&w->status, w->packed));
+    } else if (troupe_bytes_equal(call->method, troupe_bytes_of("members")) ||
+               troupe_bytes_equal(call->method, troupe_bytes_of("ring"))) {
+        result->status = TROUPE_UNIMPLEMENTED; /* as before there were clusters */
+        result->message = troupe_bytes_of("$node has no such method; it has status");
     } else if (troupe_bytes_equal(call->method, troupe_bytes_of("count"))) {
         char id[16] = "", number[16] = "";
         memcpy(id, call->id.data, call->id.len);
@@ -397,17 +401,40 @@ static void status_tells_how_the_node_is(void **state)
     assert_non_null(strstr(f->out, "4,096 of 4,096 owned"));
     assert_non_null(strstr(f->out, "135,233 resident"));
     assert_non_null(strstr(f->out, "lag 1.2 s"));
+    assert_non_null(strstr(f->out, "verdict      HEALTHY\n"));
     f->world.status.store_ok = false;
     f->world.status.store_error = error;
     assert_int_equal(RUN(f, command_status, "status"), EXIT_ANSWERED);
     assert_non_null(strstr(f->out, "NOT REACHED: disk full"));
+    assert_non_null(strstr(f->out, "verdict      DEGRADED\n             node-1: it does not reach "
+                                   "its store: disk full\n"));
     f->world.status.store_ok = true;
     f->world.status.state = suspended;
     assert_int_equal(RUN(f, command_status, "status", "--json"), EXIT_ANSWERED);
     json_t *json = json_loads(f->out, 0, NULL);
-    assert_string_equal(json_string_value(json_object_get(json, "state")), "suspended");
-    assert_string_equal(json_string_value(json_object_get(json, "entities_resident")), "135233");
+    assert_string_equal(json_string_value(json_object_get(json, "verdict")), "DEGRADED");
+    json_t *status = json_object_get(json_array_get(json_object_get(json, "nodes"), 0), "status");
+    assert_string_equal(json_string_value(json_object_get(status, "state")), "suspended");
+    assert_string_equal(json_string_value(json_object_get(status, "entities_resident")), "135233");
     json_decref(json);
+}
+
+static void an_old_node_is_told_from_a_new_one(void **state)
+{
+    struct fixture *f = *state;
+    char name[] = "node-1", version[] = "0.1.0", serving[] = "serving";
+    f->world.status.name = name;
+    f->world.status.version = version;
+    f->world.status.state = serving;
+    f->world.status.store_ok = true;
+    assert_int_equal(RUN(f, command_members, "members"), EXIT_ANSWERED);
+    assert_string_equal(f->out, "");
+    assert_non_null(strstr(f->err, "node-1 is of version 0.1.0, which does not tell about its "
+                                   "cluster yet: upgrade it, or"));
+    assert_int_equal(RUN(f, command_ring, "ring", "--json"), EXIT_ANSWERED);
+    assert_non_null(strstr(f->out, "{\"status\":\"UNIMPLEMENTED\",\"message\":\"node-1 is of"));
+    assert_int_equal(RUN(f, command_status, "status"), EXIT_OK);
+    assert_non_null(strstr(f->out, "note         node-1: its version, 0.1.0, does not tell"));
 }
 
 /* ---- load ---- */
@@ -542,6 +569,7 @@ int main(void)
         WITH_NODE(call_reads_its_payload_from_a_file),
         WITH_NODE(errors_have_their_exit_codes),
         WITH_NODE(status_tells_how_the_node_is),
+        WITH_NODE(an_old_node_is_told_from_a_new_one),
         WITH_NODE(load_makes_every_call_in_order),
         WITH_NODE(load_reports_what_failed),
         WITH_NODE(load_keeps_the_replies),

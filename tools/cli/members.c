@@ -46,7 +46,7 @@ int command_members(int argc, char **argv)
     int n;
     options_common_init(&watch.common, DEFAULT_TIMEOUT_MS);
     const struct option options[] = {
-        OPTION_WATCH(&watch, WATCH_MS),
+        OPTION_WATCH(&watch, WATCH_MS, "1 s"),
         OPTIONS_COMMON(&watch.common),
     };
     const struct usage usage = {.command = "members",

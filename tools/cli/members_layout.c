@@ -69,7 +69,7 @@ static void add_member(struct table *table, const Troupe__Rpc__Member *m, uint32
     table_cell(table, "%s", m->name);
     table_cell(table, "%s", members_presence(m));
     table_cell(table, "%s", m->state);
-    table_cell(table, "%s", duration_short(m->state_age_ms, age));
+    table_cell(table, "%s", m->state_age_ms == 0 ? "-" : duration_short(m->state_age_ms, age));
     share_cell(table, m->owned, partitions);
     share_cell(table, m->proposed, partitions);
     table_number(table, m->load);
@@ -112,8 +112,8 @@ void members_layout(FILE *out, const Troupe__Rpc__NodeStatus *asked,
 
 json_t *members_json(const Troupe__Rpc__NodeStatus *asked, const Troupe__Rpc__Members *members)
 {
-    json_t *all =
-        json_pack("{s:s, s:s}", "cluster", asked->cluster, "cluster_uid", asked->cluster_uid);
+    json_t *all = json_pack("{s:s, s:s, s:s}", "cluster", asked->cluster, "cluster_uid",
+                            asked->cluster_uid, "answered_by", asked->name);
     json_t *told = view_json(&members->base);
     if (all == NULL || told == NULL || json_object_update(all, told) != 0) {
         json_decref(all);

@@ -50,7 +50,7 @@ int command_ring(int argc, char **argv)
          .type = OPTION_FLAG,
          .target = &own.partitions,
          .help = "list every partition: owner, epoch, ring, backup"},
-        OPTION_WATCH(&watch, WATCH_MS),
+        OPTION_WATCH(&watch, WATCH_MS, "1 s"),
         OPTIONS_COMMON(&watch.common),
     };
     const struct usage usage = {.command = "ring",

@@ -63,6 +63,9 @@ void status_layout(FILE *out, const Troupe__Rpc__NodeStatus *s)
     char bytes[OUTPUT_NUMBER_BYTES], lag[DURATION_TEXT_BYTES];
     node_lines(out, s);
     store_lines(out, s);
+    if (s->members_live > 1)
+        line(out, "members", "%s live, %s of them suspect", n(s->members_live).text,
+             n(s->members_suspect).text);
     line(out, "partitions", "%s of %s owned", n(s->partitions_owned).text, n(s->partitions).text);
     line(out, "entities", "%s resident, %s dirty, %s loading, %s quarantined; %s",
          n(s->entities_resident).text, n(s->entities_dirty).text, n(s->entities_loading).text,

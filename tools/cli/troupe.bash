@@ -17,7 +17,7 @@ _troupe()
     load) options+=" --batch --in-flight --ack --errors --replies --strict" ;;
     members) options+=" --watch" ;;
     ring) options+=" --partitions --watch" ;;
-    status) options+=" --watch" ;;
+    status) options+=" --one --watch" ;;
     esac
     if [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")

@@ -23,12 +23,10 @@ struct watch {
     char learned[VIEW_CLIENT_ADDRESSES_MAX * 80]; /* of the other members, separated by commas */
 };
 
-#define OPTION_WATCH(watch, every)                                                                 \
+#define OPTION_WATCH(watch, every, every_text)                                                     \
     {                                                                                              \
         .name = "watch", .type = OPTION_PERIOD, .target = &(watch)->every_ms, .standard = (every), \
-        .value = "[=TIME]",                                                                        \
-        .help = "show it again and again until Ctrl-C; every second if no\n"                       \
-                "TIME is given"                                                                    \
+        .value = "[=TIME]", .help = "show it again and again, every " every_text ", until Ctrl-C"  \
     }
 
 /* The exit code. */

@@ -1,0 +1,265 @@
+/* See judge.h. */
+#include "tools/cli/judge.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/cli/duration.h"
+#include "tools/cli/output.h"
+#include "tools/cli/ring_layout.h"
+#include "tools/cli/view.h"
+
+enum { NAMES_SHOWN = 6, GROUPS_SHOWN = 4, NAMES_BYTES = 1024 };
+
+struct court {
+    const struct cluster_view *view;
+    struct arena *arena;
+    struct verdict *verdict;
+};
+
+static char *format_line(struct arena *arena, const char *format, va_list args)
+{
+    char text[NAMES_BYTES + 256];
+    vsnprintf(text, sizeof text, format, args);
+    output_clean(text);
+    return arena_printf(arena, "%s", text);
+}
+
+static void reason(struct court *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void note(struct court *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void reason(struct court *c, const char *format, ...)
+{
+    va_list args;
+    struct verdict *v = c->verdict;
+    if (v->code == EXIT_OK)
+        v->code = EXIT_ANSWERED;
+    va_start(args, format);
+    char *text = v->reasons_n < VERDICT_LINES_MAX ? format_line(c->arena, format, args) : NULL;
+    va_end(args);
+    if (text != NULL)
+        v->reasons[v->reasons_n++] = text;
+    else
+        v->reasons_left_out++;
+}
+
+static void note(struct court *c, const char *format, ...)
+{
+    va_list args;
+    struct verdict *v = c->verdict;
+    va_start(args, format);
+    char *text = v->notes_n < VERDICT_LINES_MAX ? format_line(c->arena, format, args) : NULL;
+    va_end(args);
+    if (text != NULL)
+        v->notes[v->notes_n++] = text;
+}
+
+/* ---- agreement ---- */
+
+typedef uint64_t (*hash_of)(const Troupe__Rpc__NodeStatus *status);
+
+static uint64_t members_hash(const Troupe__Rpc__NodeStatus *s)
+{
+    return s->members_hash;
+}
+
+static uint64_t ring_hash(const Troupe__Rpc__NodeStatus *s)
+{
+    return s->ring_hash;
+}
+
+static uint64_t owners_hash(const Troupe__Rpc__NodeStatus *s)
+{
+    return s->owners_hash;
+}
+
+static bool is_too_old(const struct cluster_node *n)
+{
+    return n->status != NULL && n->status->members_live == 0;
+}
+
+/* One that comes or goes need not know everything. */
+static bool is_asked_for_its_view(const struct cluster_node *n)
+{
+    return n->status != NULL && !is_too_old(n) && strcmp(n->state, "joining") != 0 &&
+           (strcmp(n->status->state, "serving") == 0 || strcmp(n->status->state, "suspended") == 0);
+}
+
+static bool agree(const struct cluster_view *v, hash_of hash)
+{
+    const struct cluster_node *first = NULL;
+    for (size_t i = 0; i < v->nodes_n; i++) {
+        const struct cluster_node *n = &v->nodes[i];
+        if (!is_asked_for_its_view(n))
+            continue;
+        if (first != NULL && hash(first->status) != hash(n->status))
+            return false;
+        first = n;
+    }
+    return true;
+}
+
+bool judge_agreement(const struct cluster_view *v)
+{
+    return agree(v, members_hash) && agree(v, ring_hash);
+}
+
+static void append(char *text, const char *format, const char *name)
+{
+    size_t used = strlen(text);
+    snprintf(text + used, NAMES_BYTES - used, format, name);
+}
+
+static bool is_first_of_its_group(const struct cluster_view *v, size_t at, hash_of hash)
+{
+    for (size_t i = 0; i < at; i++)
+        if (is_asked_for_its_view(&v->nodes[i]) &&
+            hash(v->nodes[i].status) == hash(v->nodes[at].status))
+            return false;
+    return true;
+}
+
+static void append_group(const struct cluster_view *v, size_t first, hash_of hash, char *text)
+{
+    char more[32];
+    size_t n = 0;
+    for (size_t i = first; i < v->nodes_n; i++) {
+        if (!is_asked_for_its_view(&v->nodes[i]) ||
+            hash(v->nodes[i].status) != hash(v->nodes[first].status))
+            continue;
+        if (n < NAMES_SHOWN)
+            append(text, n == 0 ? "%s" : ", %s", v->nodes[i].name);
+        n++;
+    }
+    snprintf(more, sizeof more, "%zu", n - NAMES_SHOWN);
+    if (n > NAMES_SHOWN)
+        append(text, " and %s more", more);
+}
+
+/* "node-1, node-2 / node-3": those who agree with each other. */
+static void list_groups(const struct cluster_view *v, hash_of hash, char text[NAMES_BYTES])
+{
+    size_t groups = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < v->nodes_n; i++) {
+        if (!is_asked_for_its_view(&v->nodes[i]) || !is_first_of_its_group(v, i, hash))
+            continue;
+        if (groups == GROUPS_SHOWN)
+            append(text, "%s", " / and others");
+        if (groups++ >= GROUPS_SHOWN)
+            continue;
+        append(text, "%s", groups == 1 ? "" : " / ");
+        append_group(v, i, hash, text);
+    }
+}
+
+static void judge_views(struct court *c)
+{
+    char groups[NAMES_BYTES];
+    struct verdict *v = c->verdict;
+    v->members_agree = agree(c->view, members_hash);
+    v->ring_agrees = agree(c->view, ring_hash);
+    if (!v->members_agree) {
+        list_groups(c->view, members_hash, groups);
+        reason(c,
+               "the nodes do not agree on who is a member: %s; compare `troupe members --node "
+               "ADDR` of them",
+               groups);
+    }
+    if (!v->ring_agrees) {
+        list_groups(c->view, ring_hash, groups);
+        reason(c, "the nodes do not agree on the ring: %s", groups);
+    }
+    if (!v->members_agree || !v->ring_agrees)
+        v->code = EXIT_DISAGREED;
+}
+
+/* ---- partitions ---- */
+
+static void judge_partitions(struct court *c)
+{
+    char number[OUTPUT_NUMBER_BYTES];
+    const struct cluster_view *v = c->view;
+    struct ring_counts counts = {0};
+    if (v->ring != NULL)
+        counts = ring_count(v->ring);
+    else
+        counts.unowned = v->asked->partitions_unowned;
+    if (counts.unowned != 0)
+        reason(c, "%s partitions have no owner: calls to their entities wait",
+               output_number(counts.unowned, number));
+    if (counts.moving != 0)
+        reason(c, "moving: %s partitions are with another node than the ring wants",
+               output_number(counts.moving, number));
+    else if (counts.unowned == 0 && !agree(v, owners_hash))
+        reason(c, "the nodes do not agree on who owns the partitions: some have not heard the "
+                  "latest yet");
+}
+
+/* ---- nodes ---- */
+
+static void judge_answer(struct court *c, const struct cluster_node *n)
+{
+    const Troupe__Rpc__NodeStatus *s = n->status;
+    if (strcmp(s->name, n->name) != 0)
+        reason(c, "%s: at its address %s there is %s", n->name, n->address, s->name);
+    else if (strcmp(s->cluster_uid, c->view->asked->cluster_uid) != 0)
+        reason(c, "%s: it is of another cluster, %s (%s): its store is not the others' store",
+               n->name, s->cluster, s->cluster_uid);
+    if (strcmp(s->state, "serving") != 0)
+        reason(c, "%s: it does not serve; it is %s", n->name, s->state);
+    if (!s->store_ok)
+        reason(c, "%s: it does not reach its store: %s", n->name,
+               s->store_error[0] == '\0' ? "no answer" : s->store_error);
+    if (s->entities_quarantined != 0)
+        note(c, "%s: %" PRIu64 " entities are in quarantine after crashes", n->name,
+             s->entities_quarantined);
+}
+
+static void judge_node(struct court *c, const struct cluster_node *n)
+{
+    if (n->status == NULL)
+        reason(c, "%s: no answer at %s%s: %s", n->name, n->address,
+               n->suspect ? ", and the others suspect it" : "", n->why);
+    else
+        judge_answer(c, n);
+    if (n->suspect && n->status != NULL)
+        reason(c, "%s: %s suspects it: it does not answer the other nodes", n->name,
+               c->view->asked->name);
+    if (strcmp(n->state, "active") != 0)
+        reason(c, "%s: it is %s", n->name, n->state);
+}
+
+static void note_the_gone(struct court *c)
+{
+    char age[DURATION_TEXT_BYTES];
+    const Troupe__Rpc__Members *m = c->view->members;
+    for (size_t i = 0; m != NULL && i < m->n_members; i++)
+        if (strcmp(m->members[i]->state, "dead") == 0)
+            note(c, "%s: dead for %s", m->members[i]->name,
+                 duration_text(m->members[i]->state_age_ms, age));
+}
+
+static void note_the_old(struct court *c)
+{
+    for (size_t i = 0; i < c->view->nodes_n; i++)
+        if (is_too_old(&c->view->nodes[i]))
+            note(c,
+                 "%s: its version, %s, does not tell about its cluster, so that only the node "
+                 "itself was judged; upgrade it",
+                 c->view->nodes[i].name, c->view->nodes[i].status->version);
+}
+
+void judge(const struct cluster_view *view, struct arena *arena, struct verdict *verdict)
+{
+    struct court c = {.view = view, .arena = arena, .verdict = verdict};
+    *verdict = (struct verdict){.code = EXIT_OK};
+    judge_views(&c);
+    judge_partitions(&c);
+    for (size_t i = 0; i < view->nodes_n; i++)
+        judge_node(&c, &view->nodes[i]);
+    note_the_gone(&c);
+    note_the_old(&c);
+}
