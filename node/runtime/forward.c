@@ -44,9 +44,11 @@ uint32_t forward__target(const struct runtime *rt, uint32_t pid)
         return NODE_NONE;
     if (can_take(rt, e->node))
         return e->node;
+    /* Nobody's, or of one that is gone: a good guess is who should have it. */
+    const struct node_info *owner = node__at(rt, e->node);
     uint32_t proposed = ring__owner(rt, pid);
-    bool unknown = node__at(rt, e->node) == NULL;
-    return unknown && can_take(rt, proposed) ? proposed : NODE_NONE;
+    bool guess = owner == NULL || !node__is_live(owner);
+    return guess && can_take(rt, proposed) ? proposed : NODE_NONE;
 }
 
 /* ---- filling ---- */

@@ -1,0 +1,227 @@
+/* Stories of a few nodes: they find each other, share the partitions, hand them over, and take over
+ * from one that dies. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/sim/bag.h"
+#include "tests/sim/troop.h"
+
+static const struct troupe_kind *const kinds[] = {&bag_kind};
+
+static void open_troop(struct troop *t)
+{
+    troop_open(t, kinds, 1);
+    t->trace = getenv("TROUPE_SIM_LOG") != NULL;
+}
+
+static uint32_t owned(struct troop *t, uint32_t n)
+{
+    struct runtime_stats s;
+    troop_stats(t, n, &s);
+    return s.partitions_owned;
+}
+
+static bool serves(struct troop *t, uint32_t n)
+{
+    return t->nodes[n].rt != NULL && t->nodes[n].phase == RUNTIME_SERVING;
+}
+
+static bool is_down(struct troop *t, uint32_t n)
+{
+    return t->nodes[n].rt == NULL;
+}
+
+/* All that run serve, and each has its share, give or take what the cap allows. */
+static bool is_balanced(struct troop *t, uint32_t n)
+{
+    uint32_t up = 0, all = 0;
+    for (uint32_t i = 0; i < TROOP_NODES_MAX; i++) {
+        if (t->nodes[i].rt == NULL)
+            continue;
+        up++;
+        if (!serves(t, i))
+            return false;
+        all += owned(t, i);
+    }
+    for (uint32_t i = 0; i < TROOP_NODES_MAX; i++) {
+        if (t->nodes[i].rt != NULL && owned(t, i) * up > 256 + 13 * up)
+            return false;
+    }
+    return all == 256 && up == n;
+}
+
+static uint64_t token_of(uint32_t bag, uint32_t k)
+{
+    return (uint64_t)bag << 32 | k;
+}
+
+static enum troupe_status add(struct troop *t, uint32_t n, uint32_t bag, uint64_t token)
+{
+    char id[16];
+    snprintf(id, sizeof id, "b%u", bag);
+    return troop_call(t, n, "bag", id, "add", troupe_bytes(&token, sizeof token), token + 1, 5000)
+        .status;
+}
+
+static size_t list(struct troop *t, uint32_t n, uint32_t bag, struct troop_answer *answer)
+{
+    char id[16];
+    snprintf(id, sizeof id, "b%u", bag);
+    *answer = troop_call(t, n, "bag", id, "list", troupe_bytes(NULL, 0), 0, 5000);
+    assert_int_equal(answer->status, TROUPE_OK);
+    return answer->payload.len / 8;
+}
+
+static void start(struct troop *t, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        troop_start(t, i);
+        assert_true(troop_until(t, serves, i, 10000));
+    }
+    assert_true(troop_until(t, is_balanced, n, 20000));
+}
+
+static void three_nodes_share_the_partitions(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        print_message("%s owns %u of 256\n", t.nodes[i].name, owned(&t, i));
+    troop_close(&t);
+}
+
+/* Whoever is asked, the one that owns the entity answers, and says so. */
+static void a_call_finds_its_entity(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 3);
+    uint32_t elsewhere = 0;
+    for (uint32_t bag = 0; bag < 60; bag++) {
+        struct troop_answer answer;
+        assert_int_equal(add(&t, bag % 3, bag, token_of(bag, 1)), TROUPE_OK);
+        assert_int_equal(list(&t, (bag + 1) % 3, bag, &answer), 1);
+        elsewhere += answer.owner[0] != '\0';
+        assert_true(answer.took_ns < 20 * TROOP_MS);
+    }
+    assert_true(elsewhere > 20 && elsewhere < 60);
+    troop_close(&t);
+}
+
+/* What is in memory only moves along; nothing is read from the store. */
+static void entities_move_alive(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 1);
+    for (uint32_t bag = 0; bag < 500; bag++)
+        assert_int_equal(add(&t, 0, bag, token_of(bag, 1)), TROUPE_OK);
+    troop_start(&t, 1);
+    assert_true(troop_until(&t, is_balanced, 2, 20000));
+    struct runtime_stats s[2];
+    troop_stats(&t, 0, &s[0]);
+    troop_stats(&t, 1, &s[1]);
+    assert_int_equal(s[0].entities_resident + s[1].entities_resident, 500);
+    assert_true(s[1].entities_resident > 150);
+    assert_int_equal(s[1].entities_dirty, s[1].entities_resident);
+    assert_int_equal(s[1].rows_loaded, 0);
+    for (uint32_t bag = 0; bag < 500; bag++) {
+        struct troop_answer answer;
+        assert_int_equal(list(&t, 0, bag, &answer), 1);
+        /* the window of request ids has moved, too */
+        assert_int_equal(add(&t, 1, bag, token_of(bag, 1)), TROUPE_OK);
+        assert_int_equal(list(&t, 1, bag, &answer), 1);
+    }
+    troop_stats(&t, 1, &s[1]);
+    assert_int_equal(s[1].rows_loaded, 0);
+    troop_close(&t);
+}
+
+/* SIGTERM: everything moves to the others before the node goes. */
+static void a_node_drains(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 3);
+    for (uint32_t bag = 0; bag < 300; bag++)
+        assert_int_equal(add(&t, 0, bag, token_of(bag, 1)), TROUPE_OK);
+    troop_stop(&t, 0);
+    assert_true(troop_until(&t, is_down, 0, 20000));
+    assert_true(troop_until(&t, is_balanced, 2, 1000));
+    struct runtime_stats s[2];
+    troop_stats(&t, 1, &s[0]);
+    troop_stats(&t, 2, &s[1]);
+    assert_int_equal(s[0].entities_resident + s[1].entities_resident, 300);
+    assert_int_equal(s[0].rows_loaded + s[1].rows_loaded, 0);
+    for (uint32_t bag = 0; bag < 300; bag++) {
+        struct troop_answer answer;
+        assert_int_equal(list(&t, 1 + bag % 2, bag, &answer), 1);
+    }
+    troop_close(&t);
+}
+
+/* kill -9: the others evict it when its lease is over, and take its partitions. */
+static void a_dead_node_is_succeeded(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 3);
+    troop_run(&t, 3000);
+    for (uint32_t bag = 0; bag < 100; bag++) {
+        uint64_t token = token_of(bag, 1);
+        char id[16];
+        snprintf(id, sizeof id, "b%u", bag);
+        struct troop_answer a = troop_call(&t, 0, "bag", id, "put",
+                                           troupe_bytes(&token, sizeof token), token + 1, 5000);
+        assert_int_equal(a.status, TROUPE_OK);
+        assert_int_equal(a.ack, TROUPE_ACK_DURABLE);
+    }
+    uint64_t killed_ns = t.now.mono_ns;
+    troop_crash(&t, 0);
+    assert_true(troop_until(&t, is_balanced, 2, 20000));
+    print_message("taken over after %u ms\n", (unsigned)((t.now.mono_ns - killed_ns) / TROOP_MS));
+    for (uint32_t bag = 0; bag < 100; bag++) {
+        struct troop_answer answer;
+        assert_int_equal(list(&t, 1 + bag % 2, bag, &answer), 1);
+    }
+    troop_close(&t);
+}
+
+/* A node that comes back under its name takes its place again at once. */
+static void a_restart_takes_its_place(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 3);
+    troop_stop(&t, 2);
+    assert_true(troop_until(&t, is_down, 2, 20000));
+    troop_start(&t, 2);
+    assert_true(troop_until(&t, is_balanced, 3, 20000));
+    troop_close(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(three_nodes_share_the_partitions),
+        cmocka_unit_test(a_call_finds_its_entity),
+        cmocka_unit_test(entities_move_alive),
+        cmocka_unit_test(a_node_drains),
+        cmocka_unit_test(a_dead_node_is_succeeded),
+        cmocka_unit_test(a_restart_takes_its_place),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,448 @@
+/* See troop.h. */
+#include "tests/sim/troop.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/invariant.h"
+
+enum troop_what { TROOP_FRAME, TROOP_STORE, TROOP_REQUEST, TROOP_PEER_ANSWER };
+
+struct troop_event {
+    struct troop_event *next;
+    uint64_t at_ns;
+    enum troop_what what;
+    uint32_t node, run;
+    struct runtime_frame *frame;
+    struct store_request *store;
+    struct troop_peer *peer;
+};
+
+/* A request on its way between two nodes, or from a client. */
+struct troop_peer {
+    struct runtime_request request;
+    struct arena arena;
+    struct rpc_request rpc;
+    struct runtime_peer_request *of; /* NULL: a client's */
+    uint32_t from, from_run;
+    uint64_t done_ns; /* 0 = not yet */
+};
+
+static uint64_t store_clock(void *data)
+{
+    return ((const struct troop *)data)->now.wall_ms;
+}
+
+void troop_open(struct troop *t, const struct troupe_kind *const *kinds, size_t kinds_n)
+{
+    char errmsg[STORE_ERRMSG_BYTES];
+    *t = (struct troop){.now = {.mono_ns = 1000 * TROOP_MS, .wall_ms = 1800000000000},
+                        .kinds = kinds,
+                        .kinds_n = kinds_n};
+    struct store_options options = {.url = "memory:", .cluster = "troop", .partitions = 256};
+    int rc = store_open(&t->store, &options, errmsg);
+    INVARIANT(rc == 0);
+    store_memory_set_clock(t->store, store_clock, t);
+    for (uint32_t i = 0; i < TROOP_NODES_MAX; i++) {
+        struct troop_node *n = &t->nodes[i];
+        snprintf(n->name, sizeof n->name, "n%u", i);
+        snprintf(n->address, sizeof n->address, "sim-%u:7700", i);
+        snprintf(n->peer, sizeof n->peer, "sim-%u:7701", i);
+        snprintf(n->gossip, sizeof n->gossip, "sim-%u:7702", i);
+        n->weight = 1;
+        n->wake_ns = UINT64_MAX;
+    }
+}
+
+/* ---- events ---- */
+
+static void push(struct troop *t, struct troop_event event)
+{
+    struct troop_event *e = malloc(sizeof *e), **at = &t->events;
+    INVARIANT(e != NULL);
+    *e = event;
+    while (*at != NULL && (*at)->at_ns <= e->at_ns)
+        at = &(*at)->next;
+    e->next = *at;
+    *at = e;
+}
+
+static uint32_t node_at(const char *address)
+{
+    unsigned n = TROOP_NODES_MAX;
+    return sscanf(address, "sim-%u:", &n) == 1 && n < TROOP_NODES_MAX ? n : TROOP_NODES_MAX;
+}
+
+static bool can_reach(const struct troop *t, uint32_t from, uint32_t to)
+{
+    return to < TROOP_NODES_MAX && t->nodes[to].rt != NULL && !t->nodes[from].cut &&
+           !t->nodes[to].cut;
+}
+
+static void collect(struct troop *t, uint32_t n);
+
+static void step(struct troop *t, uint32_t n, const struct runtime_event *event)
+{
+    runtime_step(t->nodes[n].rt, t->now, event);
+    collect(t, n);
+}
+
+/* ---- what nodes want done ---- */
+
+static void send_frames(struct troop *t, uint32_t n, struct runtime_frame *f)
+{
+    while (f != NULL) {
+        struct runtime_frame *next = f->next;
+        uint32_t to = node_at(f->address);
+        if (f->redial || !can_reach(t, n, to))
+            free(f);
+        else
+            push(t, (struct troop_event){.at_ns = t->now.mono_ns + TROOP_LATENCY_NS,
+                                         .what = TROOP_FRAME,
+                                         .node = to,
+                                         .run = t->nodes[to].run,
+                                         .frame = f});
+        f = next;
+    }
+}
+
+static void peer_fails(struct troop *t, uint32_t n, struct troop_peer *p, uint64_t at_ns, int error)
+{
+    p->of->error = error;
+    push(t, (struct troop_event){.at_ns = at_ns,
+                                 .what = TROOP_PEER_ANSWER,
+                                 .node = n,
+                                 .run = t->nodes[n].run,
+                                 .peer = p});
+}
+
+/* Nodes speak bytes with each other: what one writes the other reads. */
+static void copy_request(struct troop_peer *p, const struct rpc_request *rpc)
+{
+    const char *why;
+    size_t size = rpc_request_size(rpc);
+    uint8_t *bytes = malloc(size);
+    INVARIANT(bytes != NULL);
+    rpc_request_encode(rpc, bytes);
+    int rc = rpc_request_decode(&p->arena, troupe_bytes(bytes, size), &p->rpc, &why);
+    INVARIANT(rc == 0);
+    free(bytes);
+    p->rpc.hops = rpc->hops;
+}
+
+static struct troop_peer *peer_new(const struct rpc_request *rpc)
+{
+    struct troop_peer *p = calloc(1, sizeof *p);
+    INVARIANT(p != NULL);
+    arena_init(&p->arena, 0, 0);
+    copy_request(p, rpc);
+    int rc = runtime_request_init(&p->request, &p->arena, &p->rpc);
+    INVARIANT(rc == 0);
+    p->request.data = p;
+    return p;
+}
+
+static void peer_free(struct troop_peer *p)
+{
+    arena_close(&p->arena);
+    free(p);
+}
+
+static void send_peers(struct troop *t, uint32_t n, struct runtime_peer_request *r)
+{
+    while (r != NULL) {
+        struct runtime_peer_request *next = r->next;
+        struct troop_peer *p = peer_new(&r->rpc);
+        uint32_t to = node_at(r->address);
+        p->of = r;
+        p->from = n;
+        p->from_run = t->nodes[n].run;
+        p->request.from_peer = true;
+        if (!can_reach(t, n, to))
+            peer_fails(t, n, p, t->now.mono_ns + TROOP_LATENCY_NS, TROUPE_EUNAVAILABLE);
+        else
+            push(t, (struct troop_event){.at_ns = t->now.mono_ns + TROOP_LATENCY_NS,
+                                         .what = TROOP_REQUEST,
+                                         .node = to,
+                                         .run = t->nodes[to].run,
+                                         .peer = p});
+        r = next;
+    }
+}
+
+static void take_replies(struct troop *t, uint32_t n, struct runtime_request *r)
+{
+    while (r != NULL) {
+        struct runtime_request *next = r->next;
+        struct troop_peer *p = r->data;
+        p->done_ns = t->now.mono_ns;
+        if (p->of != NULL && can_reach(t, n, p->from))
+            peer_fails(t, p->from, p, t->now.mono_ns + TROOP_LATENCY_NS, 0);
+        else if (p->of != NULL)
+            peer_fails(t, p->from, p, p->of->deadline_ns, TROUPE_EOUTCOME);
+        r = next;
+    }
+}
+
+static void done(struct store_request *request)
+{
+    (void)request;
+}
+
+/* Takes effect at once; its answer comes later. */
+static void send_store(struct troop *t, uint32_t n, struct store_request *r)
+{
+    while (r != NULL) {
+        struct store_request *next = r->next;
+        r->done = done;
+        if (t->store_down) {
+            r->error = TROUPE_EUNAVAILABLE;
+            snprintf(r->errmsg, sizeof r->errmsg, "down");
+        } else {
+            store_submit(t->store, r);
+            store_memory_poll(t->store, SIZE_MAX);
+        }
+        push(t, (struct troop_event){.at_ns = t->now.mono_ns + TROOP_LATENCY_NS,
+                                     .what = TROOP_STORE,
+                                     .node = n,
+                                     .run = t->nodes[n].run,
+                                     .store = r});
+        r = next;
+    }
+}
+
+static void print_logs(const struct troop *t, const struct troop_node *n)
+{
+    for (size_t i = 0; t->trace && i < t->fx.logs_n; i++) {
+        const struct runtime_log *l = &t->fx.logs[i];
+        printf("%8" PRIu64 " %s %s", t->now.mono_ns / TROOP_MS, n->name, l->message);
+        for (size_t k = 0; k < RUNTIME_LOG_FIELDS_MAX && l->fields[k].key != NULL; k++)
+            printf(" %s=%s", l->fields[k].key, l->fields[k].value);
+        printf("\n");
+    }
+}
+
+static void collect(struct troop *t, uint32_t n)
+{
+    struct troop_node *node = &t->nodes[n];
+    runtime_collect(node->rt, t->now, &t->fx);
+    print_logs(t, node);
+    node->wake_ns = t->fx.wake_at_ns;
+    node->phase = t->fx.phase;
+    send_store(t, n, t->fx.store);
+    send_frames(t, n, t->fx.frames);
+    send_peers(t, n, t->fx.peers);
+    take_replies(t, n, t->fx.replies);
+    if (node->phase == RUNTIME_STOPPED || node->phase == RUNTIME_FAILED)
+        troop_crash(t, n);
+}
+
+/* ---- time ---- */
+
+static void deliver(struct troop *t, struct troop_event *e)
+{
+    bool there = t->nodes[e->node].rt != NULL && t->nodes[e->node].run == e->run;
+    struct troop_peer *p = e->peer;
+    switch (e->what) {
+    case TROOP_FRAME:
+        if (there)
+            step(t, e->node,
+                 &(struct runtime_event){.type = RUNTIME_FRAME,
+                                         .u.frame = troupe_bytes(e->frame->bytes, e->frame->len)});
+        free(e->frame);
+        break;
+    case TROOP_STORE:
+        if (there)
+            step(t, e->node,
+                 &(struct runtime_event){.type = RUNTIME_STORE_DONE, .u.store = e->store});
+        break;
+    case TROOP_REQUEST:
+        t->forwarded += p->of != NULL;
+        if (there)
+            step(t, e->node,
+                 &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = &p->request});
+        else if (p->of != NULL)
+            peer_fails(t, p->from, p, t->now.mono_ns, TROUPE_EUNAVAILABLE);
+        break;
+    case TROOP_PEER_ANSWER:
+        if (there && t->nodes[e->node].run == p->from_run) {
+            p->of->reply = p->request.reply;
+            step(t, e->node, &(struct runtime_event){.type = RUNTIME_PEER_DONE, .u.peer = p->of});
+        }
+        peer_free(p);
+        break;
+    }
+}
+
+static uint32_t first_to_wake(const struct troop *t)
+{
+    uint32_t first = TROOP_NODES_MAX;
+    for (uint32_t i = 0; i < TROOP_NODES_MAX; i++) {
+        if (t->nodes[i].rt != NULL &&
+            (first == TROOP_NODES_MAX || t->nodes[i].wake_ns < t->nodes[first].wake_ns))
+            first = i;
+    }
+    return first;
+}
+
+static void move_to(struct troop *t, uint64_t ns)
+{
+    if (ns <= t->now.mono_ns)
+        return;
+    uint64_t wall_ns = (ns - 1000 * TROOP_MS) / TROOP_MS;
+    t->now.mono_ns = ns;
+    t->now.wall_ms = 1800000000000 + wall_ns;
+}
+
+/* The next thing, if it is due until then. */
+static bool once(struct troop *t, uint64_t until_ns)
+{
+    uint32_t n = first_to_wake(t);
+    uint64_t wake = n < TROOP_NODES_MAX ? t->nodes[n].wake_ns : UINT64_MAX;
+    uint64_t event = t->events == NULL ? UINT64_MAX : t->events->at_ns;
+    if (wake > until_ns && event > until_ns) {
+        move_to(t, until_ns);
+        return false;
+    }
+    if (event <= wake) {
+        struct troop_event *e = t->events;
+        t->events = e->next;
+        move_to(t, e->at_ns);
+        deliver(t, e);
+        free(e);
+        return true;
+    }
+    /* A node that wants to be woken at once, again and again, lets time pass all the same. */
+    move_to(t, wake > t->now.mono_ns ? wake : t->now.mono_ns + 10000);
+    step(t, n, &(struct runtime_event){.type = RUNTIME_WAKE});
+    return true;
+}
+
+void troop_run(struct troop *t, uint64_t ms)
+{
+    uint64_t until_ns = t->now.mono_ns + ms * TROOP_MS;
+    while (once(t, until_ns))
+        continue;
+}
+
+bool troop_until(struct troop *t, bool (*condition)(struct troop *t, uint32_t n), uint32_t n,
+                 uint64_t ms)
+{
+    uint64_t until_ns = t->now.mono_ns + ms * TROOP_MS;
+    while (!condition(t, n)) {
+        if (!once(t, until_ns))
+            return condition(t, n);
+    }
+    return true;
+}
+
+/* ---- nodes ---- */
+
+void troop_start(struct troop *t, uint32_t n)
+{
+    struct troop_node *node = &t->nodes[n];
+    char errmsg[STORE_ERRMSG_BYTES];
+    struct runtime_config config = {
+        .name = node->name,
+        .cluster = "troop",
+        .address = node->address,
+        .gossip_address = node->gossip,
+        .peer_address = node->peer,
+        .weight = node->weight,
+        .incarnation = ++t->incarnation,
+        .seed = 1000 + t->incarnation,
+        .partitions = 256,
+        .kinds = t->kinds,
+        .kinds_n = t->kinds_n,
+        .members_max = 64,
+    };
+    INVARIANT(node->rt == NULL);
+    int rc = runtime_open(&node->rt, &config, errmsg);
+    INVARIANT(rc == 0);
+    node->run++;
+    step(t, n, &(struct runtime_event){.type = RUNTIME_WAKE});
+}
+
+void troop_stop(struct troop *t, uint32_t n)
+{
+    step(t, n, &(struct runtime_event){.type = RUNTIME_STOP});
+}
+
+/* What it had on its way stays there; answers to it get lost. */
+void troop_crash(struct troop *t, uint32_t n)
+{
+    struct troop_node *node = &t->nodes[n];
+    for (struct troop_event *e = t->events; e != NULL; e = e->next) {
+        if (e->what == TROOP_STORE && e->node == n && e->run == node->run)
+            e->store = NULL; /* its memory goes with the runtime */
+    }
+    runtime_close(node->rt);
+    node->rt = NULL;
+    node->run++;
+    node->wake_ns = UINT64_MAX;
+}
+
+static void nothing(void *data)
+{
+    (void)data;
+}
+
+void troop_close(struct troop *t)
+{
+    for (uint32_t i = 0; i < TROOP_NODES_MAX; i++) {
+        if (t->nodes[i].rt != NULL)
+            troop_crash(t, i);
+    }
+    while (t->events != NULL) {
+        struct troop_event *e = t->events;
+        t->events = e->next;
+        deliver(t, e);
+        free(e);
+    }
+    store_close(t->store, nothing, NULL);
+    store_memory_poll(t->store, SIZE_MAX);
+}
+
+void troop_stats(struct troop *t, uint32_t n, struct runtime_stats *stats)
+{
+    runtime_stats(t->nodes[n].rt, t->now, stats);
+}
+
+/* ---- calls ---- */
+
+struct troop_answer troop_call(struct troop *t, uint32_t n, const char *kind, const char *id,
+                               const char *method, struct troupe_bytes payload, uint64_t sequence,
+                               uint32_t timeout_ms)
+{
+    static uint8_t kept[1 << 20];
+    struct rpc_call call = {.kind = troupe_bytes_of(kind),
+                            .id = troupe_bytes_of(id),
+                            .method = troupe_bytes_of(method),
+                            .payload = payload,
+                            .sequence = sequence};
+    struct rpc_request rpc = {.timeout_ms = timeout_ms, .client = 77, .calls = &call, .calls_n = 1};
+    struct troop_peer *p = peer_new(&rpc);
+    uint64_t begun_ns = t->now.mono_ns;
+    step(t, n, &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = &p->request});
+    while (p->done_ns == 0) {
+        bool more = once(t, t->now.mono_ns + 3600000 * TROOP_MS);
+        INVARIANT(more);
+    }
+    const struct rpc_result *r = &p->request.reply.results[0];
+    struct troop_answer answer = {.status = (enum troupe_status)r->status,
+                                  .ack = (enum troupe_ack)r->ack,
+                                  .took_ns = t->now.mono_ns - begun_ns};
+    INVARIANT(r->payload.len <= sizeof kept);
+    if (r->payload.len > 0)
+        memcpy(kept, r->payload.data, r->payload.len);
+    answer.payload = troupe_bytes(kept, r->payload.len);
+    if (r->owner != NULL)
+        snprintf(answer.owner, sizeof answer.owner, "%.*s", (int)r->owner->node.len,
+                 (const char *)r->owner->node.data);
+    if (t->trace && r->status != TROUPE_OK)
+        printf("%s/%s %s at %s: %d %.*s\n", kind, id, method, t->nodes[n].name, r->status,
+               (int)r->message.len, (const char *)r->message.data);
+    peer_free(p);
+    return answer;
+}

@@ -1,0 +1,70 @@
+/* A few nodes in one process, for stories: the real runtimes on one memory store, in virtual time,
+ * over a network that takes a millisecond and loses nothing but what a test cuts. What can go wrong
+ * at random is the business of the cluster's simulator; here a test tells a story and looks at each
+ * step of it. */
+#ifndef TROUPE_SIM_TROOP_H
+#define TROUPE_SIM_TROOP_H
+
+#include "node/runtime/runtime.h"
+#include "rpc.pb-c.h"
+#include "status.pb-c.h"
+#include "storage/memory/memory.h"
+
+#define TROOP_MS UINT64_C(1000000)
+
+enum { TROOP_NODES_MAX = 8, TROOP_LATENCY_NS = 1000000 };
+
+struct troop_event;
+
+struct troop_node {
+    struct runtime *rt; /* NULL: down */
+    uint32_t run;       /* grows with each start: what is meant for an earlier one gets lost */
+    char name[16], address[32], gossip[32], peer[32];
+    uint32_t weight;
+    uint64_t wake_ns;
+    enum runtime_phase phase;
+    bool cut; /* from all the others: neither gossip nor requests */
+};
+
+struct troop {
+    struct runtime_time now;
+    struct store *store;
+    struct troop_node nodes[TROOP_NODES_MAX];
+    struct troop_event *events; /* by time */
+    struct runtime_effects fx;
+    const struct troupe_kind *const *kinds;
+    size_t kinds_n;
+    uint64_t incarnation;
+    bool store_down;
+    bool trace;         /* the runtimes' log, to stdout */
+    uint64_t forwarded; /* peer requests delivered */
+};
+
+void troop_open(struct troop *t, const struct troupe_kind *const *kinds, size_t kinds_n);
+void troop_close(struct troop *t);
+/* Node n begins, or begins again. */
+void troop_start(struct troop *t, uint32_t n);
+/* SIGTERM; it goes down by itself when it is done. */
+void troop_stop(struct troop *t, uint32_t n);
+/* kill -9. */
+void troop_crash(struct troop *t, uint32_t n);
+void troop_run(struct troop *t, uint64_t ms);
+/* Runs until the condition holds; whether it does within so many ms. */
+bool troop_until(struct troop *t, bool (*condition)(struct troop *t, uint32_t n), uint32_t n,
+                 uint64_t ms);
+
+/* One call, run until it is answered; the payload is valid until the next call. timeout_ms at
+ * most. */
+struct troop_answer {
+    enum troupe_status status;
+    enum troupe_ack ack;
+    struct troupe_bytes payload;
+    char owner[STORE_NAME_BYTES_MAX + 1];
+    uint64_t took_ns;
+};
+struct troop_answer troop_call(struct troop *t, uint32_t n, const char *kind, const char *id,
+                               const char *method, struct troupe_bytes payload, uint64_t sequence,
+                               uint32_t timeout_ms);
+void troop_stats(struct troop *t, uint32_t n, struct runtime_stats *stats);
+
+#endif
