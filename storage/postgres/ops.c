@@ -62,7 +62,7 @@ static const struct pg_op OPS[PG_OPS] = {
     [STORE_HISTORY] =
         {.name = "troupe_history",
          .sql = "SELECT epoch, owner, coalesce(previous, ''), cause,"
-                " (extract(epoch FROM at) * 1000)::int8 FROM troupe.partition_history"
+                " floor(extract(epoch FROM at) * 1000)::int8 FROM troupe.partition_history"
                 " WHERE cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
                 " AND pid = $2 ORDER BY epoch DESC LIMIT 8", /* STORE_HISTORY_MAX */
          .params = pg_history_params,
