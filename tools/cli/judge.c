@@ -188,10 +188,10 @@ static void judge_partitions(struct court *c)
     else
         counts.unowned = v->asked->partitions_unowned;
     if (counts.unowned != 0)
-        reason(c, "%s partitions have no owner: calls to their entities wait",
+        reason(c, "partitions without an owner: %s (calls to their entities wait)",
                output_number(counts.unowned, number));
     if (counts.moving != 0)
-        reason(c, "moving: %s partitions are with another node than the ring wants",
+        reason(c, "partitions that are moving: %s (they are with another node than the ring wants)",
                output_number(counts.moving, number));
     else if (counts.unowned == 0 && !agree(v, owners_hash))
         reason(c, "the nodes do not agree on who owns the partitions: some have not heard the "
