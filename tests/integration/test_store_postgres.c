@@ -144,11 +144,139 @@ static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
     pg_destroy(&FIXTURE, url);
 }
 
+/* ---- who waits for whom ---- */
+
+/* A transaction of another program that holds a lock until it is finished. */
+static PGconn *hold(const char *url, const char *sql)
+{
+    PGconn *pg = PQconnectdb(url);
+    char all[256];
+    snprintf(all, sizeof all, "BEGIN; %s", sql);
+    PGresult *result = PQexec(pg, all);
+    if (PQresultStatus(result) != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(pg));
+    PQclear(result);
+    return pg;
+}
+
+static void release(PGconn *pg)
+{
+    PQclear(PQexec(pg, "COMMIT"));
+    PQfinish(pg);
+}
+
+/* Until that many of the server's sessions wait for a lock; the request must be among them. */
+static void wait_for_waiters(PGconn *pg, struct contract_store *s, const struct contract_request *q,
+                             long n)
+{
+    uint64_t deadline = uv_hrtime() + (uint64_t)CONTRACT_DEADLINE_MS * 1000000;
+    long waiting;
+    do {
+        contract_turn(s);
+        if (q->done)
+            fail_msg("it did not wait: %d %s", q->r.error, q->r.errmsg);
+        PGresult *result = PQexec(pg, "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted");
+        waiting = strtol(PQgetvalue(result, 0, 0), NULL, 10);
+        PQclear(result);
+        assert_true(uv_hrtime() < deadline);
+    } while (waiting < n);
+}
+
+static void begin_evict(struct contract_store *s, struct contract_request *q, const char *name,
+                        const struct store_node *target)
+{
+    contract_init(q, STORE_EVICT);
+    q->r.u.evict = (struct store_evict){.name = name,
+                                        .generation = 1,
+                                        .target = target->name,
+                                        .target_generation = target->generation,
+                                        .target_renew_seq = target->renew_seq};
+    contract_submit(s, q);
+}
+
+/* A transfer waits for the save that is under way, and meanwhile nobody evicts the receiver. */
+static void a_transfer_waits_for_saves_and_evictions_for_it(void **state)
+{
+    struct contract_store s, t;
+    struct contract_request transfer, evict;
+    char url[CONTRACT_URL_BYTES];
+    (void)state;
+    pg_create(&FIXTURE, url);
+    contract_open(&s, &FIXTURE, url, "c", CONTRACT_PARTITIONS);
+    contract_open(&t, &FIXTURE, url, "c", CONTRACT_PARTITIONS);
+    contract_must_register(&s, "a", 1);
+    contract_must_register(&s, "b", 2);
+    contract_must_register(&t, "c", 3);
+    struct store_move move = {.pid = 5, .epoch = contract_must_claim(&s, "a", 1, 5)};
+    contract_must_renew(&s, "b", 1, 2);
+    struct store_node b = contract_wait_expired(&t, "b");
+
+    PGconn *save = hold(url, "SELECT FROM troupe.partition WHERE pid = 5 FOR SHARE");
+    contract_init(&transfer, STORE_TRANSFER);
+    transfer.r.u.transfer = (struct store_transfer){.name = "a",
+                                                    .generation = 1,
+                                                    .to = "b",
+                                                    .to_generation = 1,
+                                                    .cause = STORE_CAUSE_JOIN,
+                                                    .moves = &move,
+                                                    .moves_n = 1};
+    contract_submit(&s, &transfer);
+    wait_for_waiters(save, &s, &transfer, 1);
+    begin_evict(&t, &evict, "c", &b);
+    wait_for_waiters(save, &t, &evict, 2);
+    release(save);
+    assert_int_equal(contract_wait(&s, &transfer), 0);
+    assert_int_equal(transfer.r.u.transfer.moved_n, 1);
+    assert_int_equal(contract_wait(&t, &evict), 0);
+    assert_true(evict.r.u.evict.evicted);
+    contract_free(&transfer);
+    contract_free(&evict);
+    contract_close(&s);
+    contract_close(&t);
+    pg_destroy(&FIXTURE, url);
+}
+
+/* Both of two mutual evictions begin with the same row, so that none waits for the other while the
+ * other waits for it. */
+static void mutual_evictions_queue_up(void **state)
+{
+    struct contract_store s, t;
+    struct contract_request by_a, by_b;
+    char url[CONTRACT_URL_BYTES];
+    (void)state;
+    pg_create(&FIXTURE, url);
+    contract_open(&s, &FIXTURE, url, "c", CONTRACT_PARTITIONS);
+    contract_open(&t, &FIXTURE, url, "c", CONTRACT_PARTITIONS);
+    contract_must_register(&s, "a", 1);
+    contract_must_register(&t, "b", 2);
+    contract_must_renew(&s, "a", 1, 2);
+    contract_must_renew(&t, "b", 1, 2);
+    struct store_node a = contract_wait_expired(&t, "a"), b = contract_wait_expired(&s, "b");
+
+    PGconn *other = hold(url, "SELECT FROM troupe.node_lease WHERE name = 'a' FOR SHARE");
+    begin_evict(&s, &by_a, "a", &b);
+    wait_for_waiters(other, &s, &by_a, 1);
+    begin_evict(&t, &by_b, "b", &a);
+    wait_for_waiters(other, &t, &by_b, 2);
+    release(other);
+    contract_wait(&s, &by_a);
+    contract_wait(&t, &by_b);
+    assert_int_equal((by_a.r.error == 0) + (by_b.r.error == 0), 1);
+    assert_int_equal(by_a.r.error + by_b.r.error, TROUPE_EFENCED);
+    contract_free(&by_a);
+    contract_free(&by_b);
+    contract_close(&s);
+    contract_close(&t);
+    pg_destroy(&FIXTURE, url);
+}
+
 int main(void)
 {
     const struct CMUnitTest own[] = {
         cmocka_unit_test(large_saves_in_a_row_do_not_stall),
         cmocka_unit_test(a_database_of_the_first_version_is_brought_up_to_date),
+        cmocka_unit_test(a_transfer_waits_for_saves_and_evictions_for_it),
+        cmocka_unit_test(mutual_evictions_queue_up),
     };
     if (!pg_fixture_open(&server))
         return EXIT_SUCCESS;
