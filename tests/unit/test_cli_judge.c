@@ -271,6 +271,12 @@ static void a_verdict_has_a_json_form(void **state)
     assert_true(json_is_null(json_object_get(third, "status")));
     assert_string_equal(json_string_value(json_object_get(third, "error")), "not in time");
     json_decref(json);
+    nodes[2].why = "half a character: \xc3"; /* no reason to leave the node out */
+    judge(&view, &arena, &verdict);
+    json = cluster_json(&view, &verdict);
+    third = json_array_get(json_object_get(json, "nodes"), 2);
+    assert_string_equal(json_string_value(json_object_get(third, "name")), "node-3");
+    json_decref(json);
 }
 
 int main(void)

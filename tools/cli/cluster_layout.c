@@ -113,7 +113,7 @@ static json_t *lines_json(const char *const *lines, size_t n)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, json_string(lines[i]));
+        json_array_append_new(list, view_text_json(lines[i]));
     return list;
 }
 
@@ -122,7 +122,7 @@ static json_t *node_json(const struct cluster_node *n)
     return json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:o, s:o}", "name", n->name, "address",
                      n->address, "state", n->state, "suspect", n->suspect, "self", n->self,
                      "answered", n->status != NULL, "error",
-                     n->status == NULL ? json_string(n->why) : json_null(), "status",
+                     n->status == NULL ? view_text_json(n->why) : json_null(), "status",
                      n->status == NULL ? json_null() : view_json(&n->status->base));
 }
 

@@ -113,7 +113,7 @@ static void print_nodes(FILE *out, const Troupe__Rpc__NodeStatus *asked,
     struct node_counts *nodes = count_nodes(r, members, &n);
     table_init(&table, columns, sizeof columns / sizeof columns[0]);
     table.out_of_memory = nodes == NULL;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; nodes != NULL && i < n; i++) {
         const Troupe__Rpc__Member *m = find_member(members, nodes[i].name);
         table_cell(&table, "%s", strcmp(nodes[i].name, asked->name) == 0 ? "*" : "");
         table_cell(&table, "%s", nodes[i].name);
@@ -182,7 +182,7 @@ static json_t *nodes_json(const Troupe__Rpc__Ring *r, const Troupe__Rpc__Members
     size_t n;
     json_t *list = json_array();
     struct node_counts *nodes = count_nodes(r, members, &n);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; nodes != NULL && i < n; i++)
         json_array_append_new(list, json_pack("{s:s, s:i, s:i, s:i, s:i, s:i}", "name",
                                               nodes[i].name, "owned", (int)nodes[i].owned,
                                               "proposed", (int)nodes[i].proposed, "to_give",

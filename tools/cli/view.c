@@ -163,11 +163,16 @@ void view_print_json(FILE *out, json_t *json)
     json_decref(json);
 }
 
+json_t *view_text_json(const char *text)
+{
+    json_t *json = json_string(text);
+    return json != NULL ? json : json_string("(not UTF-8)");
+}
+
 static void show_json(FILE *out, enum troupe_status code, const char *message, bool answered)
 {
-    json_t *text = json_string(message);
     json_t *all = json_pack("{s:s, s:o, s:b}", "status", troupe_status_name((int)code), "message",
-                            text != NULL ? text : json_string("(not UTF-8)"), "answered", answered);
+                            view_text_json(message), "answered", answered);
     view_print_json(out, all);
 }
 

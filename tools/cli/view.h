@@ -44,6 +44,8 @@ int view_show_error(const struct view *view, bool json, FILE *out, FILE *errors)
 int view_show_too_old(const struct view *view, bool json, FILE *out, FILE *errors);
 /* The JSON form of a message, with all its fields; NULL: it could not be made. */
 json_t *view_json(const ProtobufCMessage *message);
+/* A string; messages of nodes need not be UTF-8, nor whole. */
+json_t *view_text_json(const char *text);
 /* On one line; takes it over. */
 void view_print_json(FILE *out, json_t *json);
 
