@@ -1,0 +1,416 @@
+/* Clients: each has one call under way at a time, and tries again with the same request id until it
+ * knows, or gives up. Some never try again, and take the first answer for the truth: what they are
+ * told was not done must not have been. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/invariant.h"
+#include "base/name.h"
+#include "gigbook.pb-c.h"
+#include "slot.h"
+#include "tests/sim/cluster/ledger.h"
+#include "tests/sim/cluster/world.h"
+
+enum {
+    KEY_OPS = 26, /* then it is judged, and another one taken */
+    THINK_MS_MAX = 200,
+    PAUSE_MS_MAX = 300, /* before another attempt */
+    GIVE_UP_MS = 25000,
+    SLACK_MS = 500, /* an answer may be so much later than its deadline */
+    PAYLOAD_BYTES_MAX = 128,
+    USERS_N = 5,
+};
+
+_Static_assert((int)KEY_OPS <= (int)HISTORY_OPS_MAX, "they are one history");
+
+static const uint32_t FIRST_SLOT = 30000000;
+static const char *const ledger_methods[] = {"read", "write", "put", "cas", "bump"};
+
+static void next_op(struct world *w, void *data);
+static void attempt(struct world *w, void *data);
+
+/* ---- ledgers ---- */
+
+static struct key *key_new(struct world *w)
+{
+    struct key *key = calloc(1, sizeof *key);
+    INVARIANT(key != NULL);
+    key->number = ++w->keys_made;
+    snprintf(key->id, sizeof key->id, "k%u", key->number);
+    key->pid = name_partition(name_hash(troupe_bytes_of("ledger"), troupe_bytes_of(key->id)),
+                              PARTITION_BITS);
+    key->born_ns = w->now_ns;
+    return key;
+}
+
+/* A ledger that takes one more call; NULL: the one drawn has to be waited for. */
+static struct key *key_draw(struct world *w)
+{
+    struct key **key = &w->keys[dice_below(&w->dice, KEYS_N)];
+    if ((*key)->history.ops_n < KEY_OPS)
+        return *key;
+    if ((*key)->out > 0)
+        return NULL;
+    judge_key(w, *key);
+    free(*key);
+    *key = key_new(w);
+    return *key;
+}
+
+static uint8_t draw_method(struct world *w)
+{
+    static const uint8_t share[LEDGER_METHODS] = {[LEDGER_READ] = 40,
+                                                  [LEDGER_WRITE] = 25,
+                                                  [LEDGER_PUT] = 15,
+                                                  [LEDGER_CAS] = 10,
+                                                  [LEDGER_BUMP] = 10};
+    uint64_t at = dice_below(&w->dice, 100);
+    uint8_t method = 0;
+    for (; at >= share[method]; method++)
+        at -= share[method];
+    return method;
+}
+
+static bool begin_ledger(struct client *c)
+{
+    struct world *w = c->w;
+    struct key *key = key_draw(w);
+    if (key == NULL)
+        return false;
+    c->key = key;
+    c->op = key->history.ops_n++;
+    key->out++;
+    c->method = draw_method(w);
+    c->ack = c->method == LEDGER_BUMP || dice_below(&w->dice, 6) == 0 ? TROUPE_ACK_DURABLE
+                                                                      : TROUPE_ACK_MEMORY;
+    key->history.ops[c->op] = (struct history_op){
+        .begin_ns = w->now_ns,
+        .end_ns = UINT64_MAX,
+        .token = ++w->tokens,
+        .expected = key->last_value,
+        .method = c->method,
+    };
+    return true;
+}
+
+/* ---- bookings ---- */
+
+static void begin_booking(struct client *c)
+{
+    struct world *w = c->w;
+    c->key = NULL;
+    c->venue = (uint32_t)dice_below(&w->dice, VENUES_N);
+    c->slot = (uint32_t)dice_below(&w->dice, SLOTS_N);
+    c->reference = ++w->references;
+    c->ack = TROUPE_ACK_DURABLE;
+    c->creates = !w->created[c->venue];
+    c->lists = !c->creates && dice_below(&w->dice, 10) == 0;
+}
+
+static size_t pack(const ProtobufCMessage *message, uint8_t out[PAYLOAD_BYTES_MAX])
+{
+    INVARIANT(protobuf_c_message_get_packed_size(message) <= PAYLOAD_BYTES_MAX);
+    return protobuf_c_message_pack(message, out);
+}
+
+static size_t pack_booking(const struct client *c, uint8_t out[PAYLOAD_BYTES_MAX])
+{
+    if (c->lists)
+        return 0;
+    if (c->creates) {
+        Gigbook__CreateVenueRequest r = GIGBOOK__CREATE_VENUE_REQUEST__INIT;
+        char name[] = "Ordino", country[] = "AD";
+        r.name = name;
+        r.country = country;
+        return pack(&r.base, out);
+    }
+    Gigbook__BookRequest r = GIGBOOK__BOOK_REQUEST__INIT;
+    char slot[SLOT_TEXT_LEN + 1], user[16], reference[16];
+    slot_format(FIRST_SLOT + c->slot, slot);
+    snprintf(user, sizeof user, "%u", c->reference % USERS_N);
+    snprintf(reference, sizeof reference, "r%u", c->reference);
+    r.slot = slot;
+    r.user = user;
+    r.reference = reference;
+    return pack(&r.base, out);
+}
+
+/* Everything that was acknowledged, when the list was asked for, must be in it. */
+static void look_at_list(struct client *c, struct troupe_bytes payload)
+{
+    struct world *w = c->w;
+    Gigbook__VenueBookingsResponse *list =
+        gigbook__venue_bookings_response__unpack(NULL, payload.len, payload.data);
+    if (list == NULL) {
+        world_fail(w, "the bookings of venue/%u cannot be read", c->venue);
+        return;
+    }
+    for (uint32_t slot = 0; slot < SLOTS_N; slot++) {
+        const struct booking *b = &w->bookings[c->venue][slot];
+        bool found = b->reference == 0 || b->acked_ns >= c->begun_ns;
+        char reference[16];
+        snprintf(reference, sizeof reference, "r%u", b->reference);
+        for (size_t i = 0; i < list->n_bookings; i++)
+            found |= strcmp(list->bookings[i]->reference, reference) == 0;
+        if (!found)
+            world_fail(w, "venue/%u has forgotten booking %s of slot %u", c->venue, reference,
+                       slot);
+    }
+    gigbook__venue_bookings_response__free_unpacked(list, NULL);
+}
+
+static void booked(struct client *c, const struct rpc_result *result)
+{
+    struct world *w = c->w;
+    struct booking *b = &w->bookings[c->venue][c->slot];
+    if (c->lists) {
+        look_at_list(c, result->payload);
+        return;
+    }
+    if (result->ack != TROUPE_ACK_DURABLE)
+        world_fail(w, "venue/%u: acknowledged, but not as durable", c->venue);
+    if (c->creates) {
+        w->created[c->venue] = true;
+        return;
+    }
+    if (b->reference != 0)
+        world_fail(w, "slot %u of venue/%u is booked as r%u and as r%u", c->slot, c->venue,
+                   b->reference, c->reference);
+    *b = (struct booking){.reference = c->reference, .acked_ns = w->now_ns};
+    w->stats.booked++;
+}
+
+/* ---- attempts ---- */
+
+static void rest(struct client *c, uint64_t ns, agenda_cb then)
+{
+    world_at(c->w, c->w->now_ns + ns, then, c);
+}
+
+static void finish(struct client *c)
+{
+    if (c->key != NULL)
+        c->key->out--;
+    c->busy = false;
+    c->ticket++;
+    if (!c->w->clients_rest)
+        rest(c, WORLD_MS + world_while(c->w, THINK_MS_MAX * WORLD_MS), next_op);
+}
+
+static void give_up(struct client *c)
+{
+    c->w->stats.unknown++;
+    world_trace(c->w, "client %u gives up", c->number);
+    finish(c);
+}
+
+static void try_again(struct client *c)
+{
+    struct world *w = c->w;
+    c->ticket++;
+    if (!c->retries || w->now_ns >= c->give_up_ns) {
+        give_up(c);
+        return;
+    }
+    w->stats.retries++;
+    rest(c, 5 * WORLD_MS + dice_below(&w->dice, PAUSE_MS_MAX * WORLD_MS), attempt);
+}
+
+static void no_answer(struct world *w, void *data)
+{
+    struct client *c = data;
+    if (c->busy && c->waits_until_ns == w->now_ns)
+        try_again(c);
+}
+
+static uint32_t draw_node(struct client *c)
+{
+    struct world *w = c->w;
+    if (c->hint < w->nodes_n && dice_below(&w->dice, 10) != 0) {
+        uint32_t hint = c->hint;
+        c->hint = NODES_MAX;
+        return hint;
+    }
+    uint32_t pid = c->key != NULL ? c->key->pid : PARTITIONS;
+    if (pid < PARTITIONS && dice_below(&w->dice, 3) != 0)
+        return w->owners[pid].node;
+    return (uint32_t)dice_below(&w->dice, w->nodes_n);
+}
+
+static void attempt(struct world *w, void *data)
+{
+    struct client *c = data;
+    char id[16];
+    uint8_t payload[PAYLOAD_BYTES_MAX];
+    struct rpc_call call = {.ack = c->ack, .sequence = c->sequence};
+    uint32_t timeout_ms =
+        300 + (uint32_t)(world_while(w, (c->retries ? 4000 : 15000) * WORLD_MS) / WORLD_MS);
+    struct rpc_request rpc = {
+        .timeout_ms = timeout_ms, .client = c->number + 1, .calls = &call, .calls_n = 1};
+    if (c->key != NULL) {
+        const struct history_op *op = &c->key->history.ops[c->op];
+        struct ledger_request r = {.token = op->token, .expected = op->expected};
+        memcpy(payload, &r, sizeof r);
+        call.kind = troupe_bytes_of("ledger");
+        call.id = troupe_bytes_of(c->key->id);
+        call.method = troupe_bytes_of(ledger_methods[c->method]);
+        call.payload = troupe_bytes(payload, sizeof r);
+    } else {
+        snprintf(id, sizeof id, "%u", c->venue);
+        call.kind = troupe_bytes_of("venue");
+        call.id = troupe_bytes_of(id);
+        call.method = troupe_bytes_of(c->creates ? "create" : c->lists ? "bookings" : "book");
+        call.payload = troupe_bytes(payload, pack_booking(c, payload));
+    }
+    c->attempts++;
+    c->waits_until_ns = w->now_ns + (timeout_ms + SLACK_MS) * WORLD_MS;
+    ports_call(c, draw_node(c), &rpc);
+    world_at(w, c->waits_until_ns, no_answer, c);
+}
+
+static void next_op(struct world *w, void *data)
+{
+    struct client *c = data;
+    if (w->clients_rest || c->busy)
+        return;
+    c->retries = dice_below(&w->dice, 8) != 0;
+    if (dice_below(&w->dice, 8) == 0) {
+        begin_booking(c);
+    } else if (!begin_ledger(c)) {
+        rest(c, WORLD_MS * 10, next_op);
+        return;
+    }
+    w->stats.ops++;
+    c->busy = true;
+    c->hint = NODES_MAX;
+    c->attempts = 0;
+    c->begun_ns = w->now_ns;
+    c->give_up_ns = w->now_ns + GIVE_UP_MS * WORLD_MS;
+    c->sequence = c->retries ? (UINT64_C(1800000000000) + w->now_ns / WORLD_MS)
+                                       << RPC_SEQUENCE_COUNTER_BITS |
+                                   (w->stats.ops & 0xFFFFF)
+                             : 0;
+    attempt(w, c);
+}
+
+/* ---- answers ---- */
+
+static void ledger_done(struct client *c, const struct rpc_result *result, uint64_t let_out_ns)
+{
+    struct world *w = c->w;
+    struct history_op *op = &c->key->history.ops[c->op];
+    struct ledger_reply reply;
+    if (result->payload.len != sizeof reply) {
+        world_fail(w, "ledger/%s answers with %zu bytes", c->key->id, result->payload.len);
+        return;
+    }
+    memcpy(&reply, result->payload.data, sizeof reply);
+    op->outcome = HISTORY_DONE;
+    op->end_ns = let_out_ns;
+    op->count = reply.count;
+    op->value = reply.value;
+    op->done = reply.done != 0;
+    op->durable = result->ack == TROUPE_ACK_DURABLE;
+    bool must = c->method == LEDGER_PUT || (c->method == LEDGER_CAS && op->done) ||
+                c->ack == TROUPE_ACK_DURABLE;
+    if (must && !op->durable && !w->failed)
+        world_fail(w, "ledger/%s: %s was to be durable, and is acknowledged from memory",
+                   c->key->id, ledger_methods[c->method]);
+    c->key->last_value = reply.value;
+}
+
+static bool says_not_done(const struct client *c, const struct rpc_result *result)
+{
+    static const char text[] = "not executed";
+    return c->attempts == 1 && (result->status == TROUPE_ABORTED ||
+                                (result->message.len >= sizeof text - 1 &&
+                                 memcmp(result->message.data, text, sizeof text - 1) == 0));
+}
+
+static void not_done(struct client *c, const struct rpc_result *result)
+{
+    struct world *w = c->w;
+    if (result->owner != NULL) {
+        char address[32];
+        snprintf(address, sizeof address, "%.*s", (int)result->owner->address.len,
+                 (const char *)result->owner->address.data);
+        const struct node *n = node_by_address(w, address);
+        c->hint = n == NULL ? NODES_MAX : n->index;
+    }
+    if (!c->retries && c->key != NULL && says_not_done(c, result)) {
+        c->key->history.ops[c->op].outcome = HISTORY_REFUSED;
+        w->stats.refused++;
+        finish(c);
+    } else {
+        try_again(c);
+    }
+}
+
+static void unexpected(struct client *c, const struct rpc_result *result)
+{
+    world_fail(c->w, "%s %s: %s: %.*s", c->key != NULL ? "ledger" : "venue",
+               c->key != NULL ? c->key->id : "", troupe_status_name(result->status),
+               (int)result->message.len, (const char *)result->message.data);
+}
+
+void client_answered(struct client *c, uint64_t ticket, const struct rpc_result *result,
+                     uint64_t let_out_ns)
+{
+    struct world *w = c->w;
+    if (!c->busy || c->ticket != ticket)
+        return;
+    c->waits_until_ns = 0;
+    switch ((enum troupe_status)result->status) {
+    case TROUPE_OK:
+        w->stats.acks++;
+        w->stats.durable += result->ack == TROUPE_ACK_DURABLE;
+        if (c->key != NULL)
+            ledger_done(c, result, let_out_ns);
+        else
+            booked(c, result);
+        finish(c);
+        break;
+    case TROUPE_UNAVAILABLE:
+    case TROUPE_ABORTED:
+    case TROUPE_UNKNOWN:
+    case TROUPE_DEADLINE_EXCEEDED:
+    case TROUPE_RESOURCE_EXHAUSTED:
+        not_done(c, result);
+        break;
+    case TROUPE_OUT_OF_RANGE: /* too old to be told */
+        give_up(c);
+        break;
+    case TROUPE_ALREADY_EXISTS:
+        if (c->key != NULL)
+            unexpected(c, result);
+        finish(c);
+        break;
+    default:
+        unexpected(c, result);
+    }
+}
+
+/* ---- */
+
+void clients_open(struct world *w)
+{
+    for (uint32_t i = 0; i < KEYS_N; i++)
+        w->keys[i] = key_new(w);
+    for (uint32_t i = 0; i < CLIENTS_N; i++) {
+        w->clients[i] = (struct client){.w = w, .number = i};
+        rest(&w->clients[i], dice_below(&w->dice, WORLD_S), next_op);
+    }
+}
+
+void clients_close(struct world *w)
+{
+    for (uint32_t i = 0; i < KEYS_N; i++)
+        free(w->keys[i]);
+}
+
+void clients_judge(struct world *w)
+{
+    for (uint32_t i = 0; i < KEYS_N && !w->failed; i++)
+        judge_key(w, w->keys[i]);
+}

@@ -1,0 +1,350 @@
+/* The way to the store and back. A request takes effect at some moment after it was sent, and its
+ * answer arrives at some later one; either may be lost, the first may come long after the caller
+ * was told that nobody knows. What takes effect is told to the judge. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/invariant.h"
+#include "tests/sim/cluster/disk.h"
+
+enum {
+    WAY_US_MAX = 3000,
+    SLOW_MS_MAX = 1500,
+    GIVE_UP_MS_MAX = 2000, /* a request whose answer does not come is given up after so long */
+    ZOMBIE_MS_MAX = 9000,
+};
+
+struct flight {
+    struct flight *next, **at; /* w->flights */
+    struct world *w;
+    struct run *run;
+    struct store_request *request;
+    struct store_request *copy; /* takes effect in its place, and nobody hears of it */
+    struct arena arena;         /* of the copy */
+    int fault;                  /* what to answer, whatever happened; 0: the truth */
+    uint32_t refs;
+    uint64_t due_ns;        /* takes effect then, at the earliest */
+    bool executes, answers; /* still to come */
+};
+
+static uint64_t store_clock(void *data)
+{
+    const struct world *w = data;
+    return (uint64_t)(1800000000000 + (int64_t)(w->now_ns / WORLD_MS) + w->store_offset_ms);
+}
+
+static void done(struct store_request *request)
+{
+    (void)request;
+}
+
+static void closed(void *data)
+{
+    (void)data;
+}
+
+void disk_open(struct world *w)
+{
+    char errmsg[STORE_ERRMSG_BYTES];
+    struct store_options options = {.url = "memory:", .cluster = "sim", .partitions = PARTITIONS};
+    int rc = store_open(&w->store, &options, errmsg);
+    INVARIANT(rc == 0);
+    store_memory_set_clock(w->store, store_clock, w);
+    mutant_open(w);
+}
+
+void disk_run(struct world *w, struct store_request *request)
+{
+    request->done = done;
+    store_submit(w->store, request);
+    size_t n = store_memory_poll(w->store, SIZE_MAX);
+    INVARIANT(n == 1);
+}
+
+/* ---- copies ---- */
+
+static const char *copy_text(struct arena *a, const char *text)
+{
+    return text == NULL ? NULL : (const char *)arena_copy(a, troupe_bytes_of(text)).data;
+}
+
+static void *copy_array(struct arena *a, const void *from, size_t bytes)
+{
+    void *to = arena_alloc(a, bytes);
+    INVARIANT(to != NULL);
+    if (bytes > 0)
+        memcpy(to, from, bytes);
+    return to;
+}
+
+static void copy_save(struct arena *a, struct store_save *save)
+{
+    save->name = copy_text(a, save->name);
+    save->rows = copy_array(a, save->rows, save->rows_n * sizeof *save->rows);
+    for (size_t i = 0; i < save->rows_n; i++) {
+        struct store_row *row = &save->rows[i];
+        row->key.kind = arena_copy(a, row->key.kind);
+        row->key.id = arena_copy(a, row->key.id);
+        row->state = arena_copy(a, row->state);
+        row->dedup = arena_copy(a, row->dedup);
+    }
+}
+
+void disk_copy_request(struct arena *a, struct store_request *to, const struct store_request *from)
+{
+    *to = *from;
+    to->arena = a;
+    switch (from->op) {
+    case STORE_SAVE:
+        copy_save(a, &to->u.save);
+        break;
+    case STORE_RENEW:
+        to->u.renew.name = copy_text(a, from->u.renew.name);
+        break;
+    case STORE_LEAVE:
+        to->u.leave.name = copy_text(a, from->u.leave.name);
+        break;
+    case STORE_CLAIM:
+        to->u.claim.name = copy_text(a, from->u.claim.name);
+        to->u.claim.pids =
+            copy_array(a, from->u.claim.pids, from->u.claim.pids_n * sizeof(store_pid));
+        break;
+    case STORE_EVICT:
+        to->u.evict.name = copy_text(a, from->u.evict.name);
+        to->u.evict.target = copy_text(a, from->u.evict.target);
+        break;
+    case STORE_TRANSFER:
+        to->u.transfer.name = copy_text(a, from->u.transfer.name);
+        to->u.transfer.to = copy_text(a, from->u.transfer.to);
+        to->u.transfer.moves = copy_array(a, from->u.transfer.moves,
+                                          from->u.transfer.moves_n * sizeof(struct store_move));
+        break;
+    default: /* the rest reads, or is the caller's own: never copied */
+        INVARIANT(false);
+    }
+}
+
+static bool can_be_copied(const struct store_request *r)
+{
+    return r->op == STORE_SAVE || r->op == STORE_RENEW || r->op == STORE_LEAVE ||
+           r->op == STORE_CLAIM || r->op == STORE_EVICT || r->op == STORE_TRANSFER;
+}
+
+/* ---- flights ---- */
+
+static void unref(struct flight *f)
+{
+    if (--f->refs > 0)
+        return;
+    *f->at = f->next;
+    if (f->next != NULL)
+        f->next->at = f->at;
+    arena_close(&f->arena);
+    free(f->copy);
+    free(f);
+}
+
+static void execute(struct flight *f)
+{
+    struct world *w = f->w;
+    struct store_request *r = f->copy != NULL ? f->copy : f->request;
+    f->executes = false;
+    judge_before(w, f->run, r);
+    if (!mutant_executes(w, f->run, r))
+        disk_run(w, r);
+    judge_after(w, f->run, r);
+    world_note(w, (uint64_t)r->op * 1000 + (uint64_t)-r->error);
+}
+
+static void landed(struct flight *f)
+{
+    if (!f->executes && !f->answers && f->run->flights > 0 && f->request != NULL) {
+        f->request = NULL;
+        if (--f->run->flights == 0 && f->run->dead)
+            nodes_bury(f->w);
+    }
+}
+
+static void takes_effect(struct world *w, void *data)
+{
+    struct flight *f = data;
+    if (f->executes && w->now_ns < f->due_ns) {
+        world_at(w, f->due_ns, takes_effect, f);
+        return;
+    }
+    if (f->executes)
+        execute(f);
+    landed(f);
+    unref(f);
+}
+
+static void reaches_store(struct world *w, void *data)
+{
+    struct flight *f = data;
+    uint64_t delay = 0;
+    if (f->executes) {
+        mutant_arrives(w, f->run, f->copy != NULL ? f->copy : f->request);
+        delay = mutant_delay_ns(w, f->request != NULL ? f->request : f->copy);
+    }
+    if (delay == 0)
+        takes_effect(w, f);
+    else
+        world_at(w, w->now_ns + delay, takes_effect, f);
+}
+
+/* Whether the holder of a name is a process that has ended, as its node's guardian may know. */
+static bool is_gone(const struct world *w, const char *proof)
+{
+    uint64_t number = strtoull(proof, NULL, 10);
+    for (const struct run *run = w->runs; run != NULL; run = run->next) {
+        if (run->number == number)
+            return run->dead;
+    }
+    return false;
+}
+
+static void answer(struct world *w, void *data)
+{
+    struct flight *f = data;
+    struct run *run = f->run;
+    if (!f->answers) { /* its run is dead */
+        unref(f);
+        return;
+    }
+    if (f->executes && f->copy == NULL) { /* it is slow; come again */
+        world_at(w, w->now_ns + WORLD_MS, answer, f);
+        return;
+    }
+    if (node_is_paused(run->node)) {
+        world_at(w, run->node->paused_until_ns, answer, f);
+        return;
+    }
+    struct store_request *r = f->request;
+    if (f->fault != 0) {
+        r->error = f->fault;
+        snprintf(r->errmsg, sizeof r->errmsg, "simulated");
+    }
+    if (w->mutant == MUTANT_OUTCOME_FAILED && r->error == TROUPE_EOUTCOME)
+        r->error = TROUPE_EUNAVAILABLE;
+    if (r->op == STORE_REGISTER && r->error == TROUPE_EBUSY)
+        r->u.reg.holder_gone = is_gone(w, r->u.reg.holder.proof) && world_chance(w, 500);
+    f->answers = false;
+    f->request = NULL;
+    run->flights--;
+    run_step(run, &(struct runtime_event){.type = RUNTIME_STORE_DONE, .u.store = r});
+    unref(f);
+}
+
+/* It is given up, and may yet take effect, or not. */
+static void give_up(struct flight *f, uint64_t *execute_ns, uint64_t *answer_ns)
+{
+    struct world *w = f->w;
+    bool writes = can_be_copied(f->request);
+    f->fault = writes ? TROUPE_EOUTCOME : TROUPE_EUNAVAILABLE;
+    *answer_ns = w->now_ns + world_while(w, GIVE_UP_MS_MAX * WORLD_MS);
+    switch (dice_below(&w->dice, writes ? 4 : 1)) {
+    case 0: /* never got there; perhaps we know */
+        f->executes = false;
+        if (dice_below(&w->dice, 2) == 0)
+            f->fault = TROUPE_EUNAVAILABLE;
+        break;
+    case 1: /* only the answer is lost */
+        *answer_ns = *answer_ns > *execute_ns ? *answer_ns : *execute_ns;
+        break;
+    default: /* it is somewhere on the way */
+        f->copy = malloc(sizeof *f->copy);
+        INVARIANT(f->copy != NULL);
+        disk_copy_request(&f->arena, f->copy, f->request);
+        *execute_ns = w->now_ns + world_while(w, ZOMBIE_MS_MAX * WORLD_MS);
+    }
+}
+
+static void take_off(struct run *run, struct store_request *request)
+{
+    struct world *w = run->node->w;
+    struct node *n = run->node;
+    struct flight *f = calloc(1, sizeof *f);
+    INVARIANT(f != NULL);
+    *f = (struct flight){.w = w, .run = run, .request = request, .executes = true, .answers = true};
+    arena_init(&f->arena, 0, 0);
+    f->next = w->flights;
+    f->at = &w->flights;
+    if (f->next != NULL)
+        f->next->at = &f->next;
+    w->flights = f;
+    f->refs = 2;
+    run->flights++;
+    uint64_t way = w->now_ns < w->slow_until_ns ? SLOW_MS_MAX * WORLD_MS : WAY_US_MAX * 1000;
+    uint64_t execute_ns = w->now_ns + dice_below(&w->dice, way);
+    uint64_t answer_ns = execute_ns + 1 + dice_below(&w->dice, way);
+    if (w->now_ns < w->outage_until_ns || n->cut_to_store) {
+        f->executes = false;
+        f->fault = dice_below(&w->dice, 2) == 0 && can_be_copied(request) ? TROUPE_EOUTCOME
+                                                                          : TROUPE_EUNAVAILABLE;
+        answer_ns = w->now_ns + world_while(w, GIVE_UP_MS_MAX * WORLD_MS);
+    } else if (n->cut_from_store) {
+        f->fault = can_be_copied(request) ? TROUPE_EOUTCOME : TROUPE_EUNAVAILABLE;
+        answer_ns = execute_ns + 1 + dice_below(&w->dice, GIVE_UP_MS_MAX * WORLD_MS);
+    } else if (dice_below(&w->dice, 100) < w->store_fault_percent) {
+        give_up(f, &execute_ns, &answer_ns);
+    }
+    world_at(w, execute_ns, reaches_store, f);
+    world_at(w, answer_ns, answer, f);
+}
+
+void disk_submit(struct run *run, struct store_request *requests)
+{
+    for (struct store_request *r = requests, *next; r != NULL; r = next) {
+        next = r->next;
+        take_off(run, r);
+    }
+}
+
+/* The run has been killed: nobody waits for its answers; what is on its way may arrive, even after
+ * long. The runtime stays until then, for the requests are its memory. */
+void disk_forget(struct run *run)
+{
+    struct world *w = run->node->w;
+    for (struct flight *f = w->flights; f != NULL; f = f->next) {
+        if (f->run != run || f->request == NULL)
+            continue;
+        f->answers = false;
+        switch (f->executes && f->copy == NULL ? dice_below(&w->dice, 3) : 0) {
+        case 0: /* on its way, as it was */
+            break;
+        case 1: /* lost */
+            f->executes = false;
+            break;
+        default: /* stuck, for long perhaps */
+            f->due_ns = w->now_ns + world_while(w, ZOMBIE_MS_MAX * WORLD_MS);
+        }
+        landed(f);
+    }
+    nodes_bury(w);
+}
+
+void disk_crash(struct world *w, uint64_t ns)
+{
+    world_trace(w, "the store crashes, for %.3f s", (double)ns / 1e9);
+    world_note(w, 0xD15C);
+    w->outage_until_ns = w->now_ns + ns;
+    for (struct flight *f = w->flights; f != NULL; f = f->next) {
+        if (!f->executes || f->request == NULL)
+            continue;
+        f->fault = can_be_copied(f->request) ? TROUPE_EOUTCOME : TROUPE_EUNAVAILABLE;
+        if (dice_below(&w->dice, 2) == 0)
+            execute(f);
+        f->executes = false;
+    }
+}
+
+void disk_close(struct world *w)
+{
+    while (w->flights != NULL) {
+        w->flights->refs = 1;
+        unref(w->flights);
+    }
+    mutant_close(w);
+    store_close(w->store, closed, NULL);
+    store_memory_poll(w->store, SIZE_MAX);
+}

@@ -1,0 +1,23 @@
+/* Between the nodes and the store: what disk.c shares with mutant_store.c. */
+#ifndef TROUPE_SIM_CLUSTER_DISK_H
+#define TROUPE_SIM_CLUSTER_DISK_H
+
+#include "storage/memory/memory.h"
+#include "tests/sim/cluster/world.h"
+
+/* Runs a request in the store, at once. */
+void disk_run(struct world *w, struct store_request *request);
+/* Copies everything a request points to, into the arena; outputs are not copied. */
+void disk_copy_request(struct arena *a, struct store_request *to, const struct store_request *from);
+
+/* What a store without that check does with a request: */
+void mutant_open(struct world *w);
+void mutant_close(struct world *w);
+/* A request reaches the store, and will be executed a moment later. */
+void mutant_arrives(struct world *w, struct run *run, struct store_request *request);
+/* Executes it; true: done instead of the ordinary. */
+bool mutant_executes(struct world *w, struct run *run, struct store_request *request);
+/* How long after its arrival it is executed. */
+uint64_t mutant_delay_ns(struct world *w, const struct store_request *request);
+
+#endif

@@ -1,0 +1,260 @@
+/* What goes wrong, and when it is over. */
+#include "tests/sim/cluster/world.h"
+
+#include <stdlib.h>
+
+enum {
+    BETWEEN_MS_MAX = 2500, /* from one fault to the next */
+    DOWN_MS_MAX = 8000,
+    PAUSE_SHORT_MS_MAX = 3000,
+    PAUSE_LONG_MS_MAX = 12000, /* beyond the lease */
+    CUT_MS_MAX = 15000,
+    OUTAGE_MS_MAX = 7000,
+    SLOW_MS_MAX = 4000,
+    QUALITY_MS_MAX = 8000,
+};
+
+static uint64_t draw_ms(struct world *w, uint64_t max)
+{
+    return world_while(w, max * WORLD_MS);
+}
+
+/* A node that is up, or NULL. */
+static struct node *draw_node(struct world *w)
+{
+    struct node *n = &w->nodes[dice_below(&w->dice, w->nodes_n)];
+    return n->run == NULL ? NULL : n;
+}
+
+/* ---- processes ---- */
+
+static void start_again(struct world *w, void *data)
+{
+    struct node *n = data;
+    (void)w;
+    if (n->run == NULL && !n->is_twin)
+        node_start(n);
+}
+
+static void watch(struct world *w, void *data)
+{
+    struct node *n = data;
+    if (w->quiet)
+        return;
+    if (n->run == NULL) {
+        world_at(w, w->now_ns + draw_ms(w, DOWN_MS_MAX), start_again, n);
+        world_at(w, w->now_ns + (DOWN_MS_MAX + 500) * WORLD_MS, watch, n);
+        return;
+    }
+    world_at(w, w->now_ns + 500 * WORLD_MS, watch, n);
+}
+
+static void kill_one(struct world *w)
+{
+    struct node *n = draw_node(w);
+    if (n == NULL)
+        return;
+    if (dice_below(&w->dice, 2) == 0)
+        node_kill(n);
+    else
+        node_interrupt(n, (enum stage)dice_below(&w->dice, STAGES), UINT64_MAX);
+}
+
+static void pause_one(struct world *w)
+{
+    struct node *n = draw_node(w);
+    bool is_long = dice_below(&w->dice, 2) == 0;
+    uint64_t ns =
+        is_long ? PAUSE_SHORT_MS_MAX * WORLD_MS +
+                      dice_below(&w->dice, (PAUSE_LONG_MS_MAX - PAUSE_SHORT_MS_MAX) * WORLD_MS)
+                : draw_ms(w, PAUSE_SHORT_MS_MAX);
+    if (n != NULL)
+        node_interrupt(n, (enum stage)dice_below(&w->dice, STAGES), ns + 1);
+}
+
+static void stop_one(struct world *w)
+{
+    struct node *n = draw_node(w);
+    if (n != NULL && !node_is_paused(n) && !n->run->stopping && !n->run->uncollected &&
+        !n->run->unperformed)
+        node_stop(n);
+}
+
+static void start_twin(struct world *w)
+{
+    struct node *twin = &w->nodes[w->nodes_n - 1];
+    if (twin->run == NULL)
+        node_start(twin);
+    else if (dice_below(&w->dice, 2) == 0)
+        node_kill(twin);
+}
+
+static void kill_many(struct world *w)
+{
+    for (uint32_t i = 0; i < w->nodes_n; i++) {
+        if (w->nodes[i].run != NULL && dice_below(&w->dice, 4) != 0)
+            node_kill(&w->nodes[i]);
+    }
+}
+
+/* ---- the network ---- */
+
+static void heal_network(struct world *w, void *data)
+{
+    (void)data;
+    for (uint32_t i = 0; i < w->nodes_n; i++) {
+        for (uint32_t k = 0; k < w->nodes_n; k++)
+            w->cut[i][k] = false;
+    }
+    world_trace(w, "the network is whole again");
+}
+
+static void cut_one_way(struct world *w)
+{
+    uint32_t from = (uint32_t)dice_below(&w->dice, w->nodes_n);
+    uint32_t to = (uint32_t)dice_below(&w->dice, w->nodes_n);
+    bool all = dice_below(&w->dice, 2) == 0;
+    for (uint32_t i = 0; i < w->nodes_n; i++) {
+        if (i != from && (all || i == to))
+            w->cut[from][i] = true;
+    }
+    world_trace(w, "n%u: nothing from it reaches %s", from, all ? "anybody" : "one node");
+    world_at(w, w->now_ns + draw_ms(w, CUT_MS_MAX), heal_network, w);
+}
+
+static void cut_in_two(struct world *w)
+{
+    uint64_t side = dice_throw(&w->dice);
+    for (uint32_t i = 0; i < w->nodes_n; i++) {
+        for (uint32_t k = 0; k < w->nodes_n; k++)
+            w->cut[i][k] |= (side >> i & 1) != (side >> k & 1);
+    }
+    world_trace(w, "the network is in two parts: %#llx",
+                (unsigned long long)(side & ((1u << w->nodes_n) - 1)));
+    world_at(w, w->now_ns + draw_ms(w, CUT_MS_MAX), heal_network, w);
+}
+
+static void good_quality(struct world *w, void *data)
+{
+    (void)data;
+    w->loss_per_mille = w->twice_per_mille = w->late_per_mille = 0;
+    w->latency_ns = WORLD_MS / 5;
+    w->jitter_ns = WORLD_MS;
+}
+
+static void bad_quality(struct world *w)
+{
+    w->loss_per_mille = (uint32_t)dice_below(&w->dice, 200);
+    w->twice_per_mille = (uint32_t)dice_below(&w->dice, 100);
+    w->late_per_mille = (uint32_t)dice_below(&w->dice, 100);
+    w->jitter_ns = dice_below(&w->dice, 200 * WORLD_MS);
+    world_trace(w, "the network is bad: %u per mille lost", w->loss_per_mille);
+    world_at(w, w->now_ns + draw_ms(w, QUALITY_MS_MAX), good_quality, w);
+}
+
+/* ---- the store ---- */
+
+static void heal_store(struct world *w, void *data)
+{
+    (void)data;
+    for (uint32_t i = 0; i < w->nodes_n; i++)
+        w->nodes[i].cut_to_store = w->nodes[i].cut_from_store = false;
+    w->store_fault_percent = 0;
+}
+
+static void cut_from_store(struct world *w)
+{
+    struct node *n = &w->nodes[dice_below(&w->dice, w->nodes_n)];
+    uint64_t how = dice_below(&w->dice, 3);
+    n->cut_to_store = how != 1;
+    n->cut_from_store = how != 0;
+    world_trace(w, "n%u is cut off from the store%s", n->index,
+                how == 0   ? ", one way"
+                : how == 1 ? ", the way back"
+                           : "");
+    world_at(w, w->now_ns + draw_ms(w, CUT_MS_MAX), heal_store, w);
+}
+
+static void bad_store(struct world *w)
+{
+    if (!w->store_faults) {
+        cut_from_store(w);
+        return;
+    }
+    switch (dice_below(&w->dice, 3)) {
+    case 0:
+        disk_crash(w, draw_ms(w, OUTAGE_MS_MAX));
+        break;
+    case 1:
+        w->slow_until_ns = w->now_ns + draw_ms(w, SLOW_MS_MAX);
+        world_trace(w, "the store is slow");
+        break;
+    default:
+        w->store_fault_percent = (uint32_t)dice_below(&w->dice, 50);
+        world_trace(w, "the store loses %u%% of its requests", w->store_fault_percent);
+        world_at(w, w->now_ns + draw_ms(w, QUALITY_MS_MAX), heal_store, w);
+    }
+}
+
+/* ---- clocks ---- */
+
+static void step_clock(struct world *w)
+{
+    int64_t ms = (int64_t)dice_below(&w->dice, 20000) - 10000;
+    if (dice_below(&w->dice, 3) == 0) {
+        w->store_offset_ms += ms;
+        world_trace(w, "the store's clock is set %+lld ms", (long long)ms);
+        return;
+    }
+    struct node *n = &w->nodes[dice_below(&w->dice, w->nodes_n)];
+    n->wall_offset_ms += ms;
+    world_trace(w, "n%u's clock is set %+lld ms", n->index, (long long)ms);
+}
+
+/* ---- */
+
+static void something_happens(struct world *w, void *data)
+{
+    static void (*const kinds[])(struct world *) = {
+        kill_one,       kill_one,   pause_one,   pause_one, pause_one,
+        cut_one_way,    cut_in_two, bad_quality, bad_store, cut_from_store,
+        cut_from_store, step_clock, start_twin,  stop_one,  bad_store,
+    };
+    if (w->quiet)
+        return;
+    if (dice_below(&w->dice, 60) == 0)
+        kill_many(w);
+    else
+        kinds[dice_below(&w->dice, sizeof kinds / sizeof kinds[0])](w);
+    world_at(w, w->now_ns + 10 * WORLD_MS + draw_ms(w, BETWEEN_MS_MAX), something_happens, data);
+}
+
+void faults_open(struct world *w)
+{
+    w->quiet = false;
+    world_at(w, w->now_ns + 4 * WORLD_S, something_happens, NULL);
+    for (uint32_t i = 0; i < w->nodes_n; i++)
+        world_at(w, w->now_ns, watch, &w->nodes[i]);
+}
+
+/* Pauses that have begun are lived through. */
+void faults_end(struct world *w)
+{
+    w->quiet = true;
+    heal_network(w, NULL);
+    good_quality(w, NULL);
+    heal_store(w, NULL);
+    w->outage_until_ns = w->slow_until_ns = 0;
+    for (uint32_t i = 0; i < w->nodes_n; i++) {
+        struct node *n = &w->nodes[i];
+        n->interrupt_ns = 0;
+        if (n->run != NULL && n->is_twin)
+            node_kill(n);
+    }
+}
+
+void faults_restart(struct world *w)
+{
+    for (uint32_t i = 0; i < w->nodes_n; i++)
+        start_again(w, &w->nodes[i]);
+}

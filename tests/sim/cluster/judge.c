@@ -1,0 +1,268 @@
+/* What must be true at every step. The judge sees each request take effect in the store, and each
+ * answer leave a node, at the very instant. */
+#include "tests/sim/cluster/judge.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/invariant.h"
+#include "base/name.h"
+#include "tests/sim/cluster/disk.h"
+
+/* ---- runs ---- */
+
+static struct run *find_run(const struct world *w, const char *name, uint64_t generation)
+{
+    for (struct run *run = w->runs; run != NULL; run = run->next) {
+        if (run->generation == generation && strcmp(run->node->name, name) == 0)
+            return run;
+    }
+    return NULL;
+}
+
+void judge_ended(struct world *w, const char *name, uint64_t generation)
+{
+    struct run *run = find_run(w, name, generation);
+    if (run != NULL)
+        run->ended = true;
+}
+
+static void registered(struct world *w, struct run *run, const struct store_register *reg)
+{
+    uint64_t *latest = &w->generations[run->node->is_twin ? 0 : run->node->index];
+    if (run->generation == reg->generation)
+        return;
+    if (reg->generation <= *latest)
+        world_fail(w, "%s registers as generation %" PRIu64 " after %" PRIu64, run->node->client,
+                   reg->generation, *latest);
+    judge_ended(w, run->node->name, *latest);
+    *latest = reg->generation;
+    run->generation = reg->generation;
+    run->ended = false;
+    world_trace(w, "%s is %s, generation %" PRIu64, run->node->client, run->node->name,
+                reg->generation);
+}
+
+/* ---- owners ---- */
+
+static void change_owner(struct world *w, uint32_t pid, struct run *run, uint64_t epoch, bool anew)
+{
+    struct owner *owner = &w->owners[pid];
+    if (epoch <= owner->epoch)
+        world_fail(w, "partition %u goes from epoch %" PRIu64 " to %" PRIu64, pid, owner->epoch,
+                   epoch);
+    if (anew && owner->epoch > 0)
+        owner->claims_ns[owner->claims_n++ % CLAIMS_KEPT] = w->now_ns;
+    owner->epoch = epoch;
+    owner->node = run->node->index;
+    owner->run_number = run->number;
+    owner->generation = run->generation;
+}
+
+static void claimed(struct world *w, struct run *run, const struct store_claim *claim)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < claim->claimed_n; i++) {
+        const struct store_claimed *c = &claim->claimed[i];
+        if (c->epoch != c->epoch_prev) {
+            change_owner(w, c->pid, run, c->epoch, true);
+            n++;
+        } else if (w->owners[c->pid].run_number != run->number) {
+            world_fail(w, "partition %u is said to be %s's already", c->pid, run->node->client);
+        }
+    }
+    w->stats.claims += n;
+    if (n > 0)
+        world_trace(w, "%s claims %" PRIu64 " partitions", run->node->client, n);
+}
+
+static void transferred(struct world *w, const struct store_transfer *t)
+{
+    struct run *to = find_run(w, t->to, t->to_generation);
+    uint64_t n = 0;
+    for (size_t i = 0; i < t->moved_n; i++) {
+        if (t->moved[i].epoch == w->owners[t->moved[i].pid].epoch)
+            continue;
+        INVARIANT(to != NULL);
+        change_owner(w, t->moved[i].pid, to, t->moved[i].epoch, false);
+        n++;
+    }
+    w->stats.transfers += n;
+    if (n > 0)
+        world_trace(w, "%s gives %" PRIu64 " partitions to %s", t->name, n, t->to);
+}
+
+/* ---- rows ---- */
+
+/* What the rows of a save were before it. */
+static void load_rows(struct world *w, const struct store_save *save, struct judge_rows *rows)
+{
+    arena_reset(&rows->arena);
+    struct store_key *keys = arena_alloc(&rows->arena, save->rows_n * sizeof *keys);
+    INVARIANT(keys != NULL);
+    for (size_t i = 0; i < save->rows_n; i++)
+        keys[i] = save->rows[i].key;
+    rows->load = (struct store_request){.op = STORE_LOAD, .arena = &rows->arena};
+    rows->load.u.load.keys = keys;
+    rows->load.u.load.keys_n = save->rows_n;
+    disk_run(w, &rows->load);
+    INVARIANT(rows->load.error == 0);
+}
+
+static bool continues(struct troupe_bytes old, struct troupe_bytes new)
+{
+    return old.len <= new.len && (old.len == 0 || memcmp(old.data, new.data, old.len) == 0);
+}
+
+static void judge_row(struct world *w, const struct run *run, const struct store_key *key,
+                      const struct store_row *old, const struct store_row *new)
+{
+    bool down = new->epoch < old->epoch || (new->epoch == old->epoch &&new->version < old->version);
+    if (down)
+        world_fail(w,
+                   "%.*s/%.*s: version %" PRIu64 " of epoch %" PRIu64 " by %s comes after %" PRIu64
+                   " of %" PRIu64,
+                   (int)key->kind.len, (const char *)key->kind.data, (int)key->id.len,
+                   (const char *)key->id.data, new->version, new->epoch, run->node->client,
+                   old->version, old->epoch);
+    else if (troupe_bytes_equal(key->kind, troupe_bytes_of("ledger")) &&
+             !continues(old->state, new->state))
+        world_fail(w,
+                   "ledger/%.*s (partition %u): what %s (run %" PRIu64
+                   ") saves forgets what was committed before",
+                   (int)key->id.len, (const char *)key->id.data, key->pid, run->node->client,
+                   run->number);
+}
+
+static void saved(struct world *w, const struct run *run, const struct store_save *save)
+{
+    struct judge_rows *before = &w->judge->before, *after = &w->judge->after;
+    load_rows(w, save, after);
+    /* The store may have sorted the rows: they are found again by their place in memory. */
+    for (size_t i = 0; i < save->rows_n; i++) {
+        for (size_t k = 0; k < before->load.u.load.keys_n; k++) {
+            const struct store_key *key = &before->load.u.load.keys[k];
+            if (key->id.data == save->rows[i].key.id.data && before->load.u.load.found[k])
+                judge_row(w, run, key, &before->load.u.load.rows[k], &after->load.u.load.rows[i]);
+        }
+    }
+}
+
+/* ---- */
+
+void judge_open(struct world *w)
+{
+    w->judge = calloc(1, sizeof *w->judge);
+    INVARIANT(w->judge != NULL);
+    arena_init(&w->judge->before.arena, 16 << 10, 0);
+    arena_init(&w->judge->after.arena, 16 << 10, 0);
+}
+
+void judge_close(struct world *w)
+{
+    arena_close(&w->judge->before.arena);
+    arena_close(&w->judge->after.arena);
+    free(w->judge);
+}
+
+void judge_before(struct world *w, struct run *run, const struct store_request *r)
+{
+    (void)run;
+    if (r->op == STORE_SAVE)
+        load_rows(w, &r->u.save, &w->judge->before);
+}
+
+void judge_after(struct world *w, struct run *run, const struct store_request *r)
+{
+    if (r->error != 0)
+        return;
+    switch (r->op) {
+    case STORE_REGISTER:
+        registered(w, run, &r->u.reg);
+        break;
+    case STORE_LEAVE:
+        judge_ended(w, r->u.leave.name, r->u.leave.generation);
+        break;
+    case STORE_CLAIM:
+        claimed(w, run, &r->u.claim);
+        break;
+    case STORE_SAVE:
+        saved(w, run, &r->u.save);
+        break;
+    case STORE_EVICT:
+        if (!r->u.evict.evicted)
+            break;
+        world_trace(w, "%s evicts %s", run->node->client, r->u.evict.target);
+        w->stats.evictions++;
+        judge_ended(w, r->u.evict.target, r->u.evict.target_generation);
+        break;
+    case STORE_TRANSFER:
+        transferred(w, &r->u.transfer);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- answers ---- */
+
+static bool is_an_entity(const struct rpc_call *call)
+{
+    return call->kind.len > 0 && call->kind.data[0] != '$';
+}
+
+void judge_executed(struct run *run, const struct runtime_request *request)
+{
+    struct world *w = run->node->w;
+    for (size_t i = 0; request->executed && i < request->reply.results_n; i++) {
+        const struct rpc_call *call = &request->rpc->calls[i];
+        const struct rpc_result *result = &request->reply.results[i];
+        if (!is_an_entity(call) || result->status != TROUPE_OK || result->owner != NULL)
+            continue;
+        uint32_t pid = name_partition(name_hash(call->kind, call->id), PARTITION_BITS);
+        const struct owner *owner = &w->owners[pid];
+        if (owner->run_number == run->number && !run->ended)
+            continue;
+        world_fail(w,
+                   "%s (run %" PRIu64 ") answers for %.*s/%.*s, but the store has partition %u as "
+                   "that of %s (run %" PRIu64 ")%s",
+                   run->node->client, run->number, (int)call->kind.len,
+                   (const char *)call->kind.data, (int)call->id.len, (const char *)call->id.data,
+                   pid, w->nodes[owner->node].client, owner->run_number,
+                   run->ended ? ", and its lease has ended" : "");
+    }
+}
+
+/* ---- histories ---- */
+
+void judge_key(struct world *w, struct key *key)
+{
+    const struct owner *owner = &w->owners[key->pid];
+    struct history *h = &key->history;
+    uint64_t kept = owner->claims_n < CLAIMS_KEPT ? owner->claims_n : CLAIMS_KEPT;
+    h->losses_n = 0;
+    for (uint64_t i = owner->claims_n - kept; i < owner->claims_n; i++) {
+        uint64_t at = owner->claims_ns[i % CLAIMS_KEPT];
+        if (at > key->born_ns && h->losses_n < HISTORY_LOSSES_MAX)
+            h->losses_ns[h->losses_n++] = at;
+    }
+    w->stats.keys++;
+    w->stats.losses += h->losses_n;
+    if (h->losses_n == HISTORY_LOSSES_MAX) { /* some are not known: no verdict */
+        w->stats.undecided++;
+        return;
+    }
+    switch (history_judge(h)) {
+    case HISTORY_EXPLAINED:
+        break;
+    case HISTORY_UNDECIDED:
+        w->stats.undecided++;
+        break;
+    case HISTORY_IMPOSSIBLE:
+        if (!w->failed)
+            w->failed_history = *h;
+        world_fail(w, "ledger/%s (partition %u): no order of its calls explains their answers",
+                   key->id, key->pid);
+    }
+}

@@ -1,0 +1,8 @@
+/* See kinds.h. */
+#include "tests/sim/cluster/kinds.h"
+
+#include "tests/sim/cluster/ledger.h"
+#include "user.h"
+#include "venue.h"
+
+const struct troupe_kind *const sim_kinds[SIM_KINDS] = {&ledger_kind, &user_kind, &venue_kind};

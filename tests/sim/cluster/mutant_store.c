@@ -1,0 +1,251 @@
+/* Stores that lack a safety check. See mutants.h; what each check is for, DESIGN's ownership. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/invariant.h"
+#include "tests/sim/cluster/disk.h"
+
+enum {
+    PASSED_MAX = 64,
+    JOURNAL_MAX = 4096,
+    LOCK_MS_MAX = 400, /* statements take their time: that is when checks and effects come apart */
+    LOADS_MS = 3000,   /* a claim's snapshot is what is loaded for so long after it */
+    TTL_MS = 5000,
+};
+
+/* What a row was before a save. */
+struct before {
+    uint64_t at_ns;
+    bool found;
+    char id[16];
+    struct store_row row;
+    struct arena arena;
+};
+
+struct mutant_state {
+    const struct store_request
+        *passed[PASSED_MAX]; /* saves whose fence was fine at their arrival */
+    struct before journal[JOURNAL_MAX];
+    size_t journal_n;
+    struct {
+        uint64_t run_number, from_ns, until_ns; /* the claim arrived, and was executed */
+    } claims[PARTITIONS];
+};
+
+void mutant_open(struct world *w)
+{
+    if (w->mutant == MUTANT_NONE)
+        return;
+    w->mutant_state = calloc(1, sizeof *w->mutant_state);
+    INVARIANT(w->mutant_state != NULL);
+}
+
+void mutant_close(struct world *w)
+{
+    struct mutant_state *m = w->mutant_state;
+    for (size_t i = 0; m != NULL && i < m->journal_n; i++)
+        arena_close(&m->journal[i].arena);
+    free(m);
+}
+
+uint64_t mutant_delay_ns(struct world *w, const struct store_request *request)
+{
+    bool slow = (w->mutant == MUTANT_KEY_SHARE && request->op == STORE_SAVE) ||
+                (w->mutant == MUTANT_ONE_SNAPSHOT && request->op == STORE_CLAIM);
+    return slow ? 1 + world_while(w, LOCK_MS_MAX * WORLD_MS) : 0;
+}
+
+/* ---- saves ---- */
+
+static bool fence_holds(const struct world *w, const struct run *run, const struct store_save *save)
+{
+    for (size_t i = 0; i < save->rows_n; i++) {
+        const struct owner *owner = &w->owners[save->rows[i].key.pid];
+        if (owner->run_number != run->number || owner->epoch != save->rows[i].epoch)
+            return false;
+    }
+    return true;
+}
+
+static bool load_row(struct world *w, const struct store_key *key, struct arena *a,
+                     struct store_row *row)
+{
+    struct store_request load = {.op = STORE_LOAD, .arena = a};
+    load.u.load.keys = key;
+    load.u.load.keys_n = 1;
+    disk_run(w, &load);
+    INVARIANT(load.error == 0);
+    *row = load.u.load.rows[0];
+    return load.u.load.found[0];
+}
+
+/* Writes one row as its partition's owner would, unless a newer one is there. */
+static bool save_row(struct world *w, const struct store_row *row)
+{
+    const struct owner *owner = &w->owners[row->key.pid];
+    struct arena a;
+    struct store_row stored, mine = *row;
+    arena_init(&a, 0, 0);
+    bool newer =
+        load_row(w, &row->key, &a, &stored) &&
+        (stored.epoch != row->epoch ? stored.epoch > row->epoch : stored.version > row->version);
+    if (!newer && owner->run_number != 0) {
+        mine.epoch = owner->epoch;
+        struct store_request save = {.op = STORE_SAVE, .arena = &a};
+        save.u.save.name = w->nodes[owner->node].name;
+        save.u.save.generation = owner->generation;
+        save.u.save.rows = &mine;
+        save.u.save.rows_n = 1;
+        disk_run(w, &save);
+    }
+    arena_close(&a);
+    return !newer;
+}
+
+static void save_unfenced(struct world *w, struct store_request *r)
+{
+    struct store_save *save = &r->u.save;
+    save->applied = save->skipped = save->fenced_n = 0;
+    r->error = 0;
+    for (size_t i = 0; i < save->rows_n; i++) {
+        if (save_row(w, &save->rows[i]))
+            save->applied++;
+        else
+            save->skipped++;
+    }
+}
+
+static bool take_passed(struct mutant_state *m, const struct store_request *r)
+{
+    for (size_t i = 0; i < PASSED_MAX; i++) {
+        if (m->passed[i] == r) {
+            m->passed[i] = NULL;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- claims and loads in one snapshot ---- */
+
+static void write_down(struct world *w, const struct store_save *save)
+{
+    struct mutant_state *m = w->mutant_state;
+    for (size_t i = 0; i < save->rows_n && m->journal_n < JOURNAL_MAX; i++) {
+        const struct store_key *key = &save->rows[i].key;
+        if (key->id.len >= sizeof m->journal[0].id)
+            continue;
+        struct before *b = &m->journal[m->journal_n++];
+        arena_init(&b->arena, 512, 0);
+        b->at_ns = w->now_ns;
+        memcpy(b->id, key->id.data, key->id.len);
+        b->found = load_row(w, key, &b->arena, &b->row);
+        b->row.key.pid = key->pid;
+    }
+}
+
+static void load_old(struct world *w, const struct run *run, struct store_request *r)
+{
+    struct mutant_state *m = w->mutant_state;
+    disk_run(w, r);
+    for (size_t i = 0; r->error == 0 && i < r->u.load.keys_n; i++) {
+        const struct store_key *key = &r->u.load.keys[i];
+        uint64_t from = m->claims[key->pid].from_ns, until = m->claims[key->pid].until_ns;
+        if (m->claims[key->pid].run_number != run->number ||
+            w->now_ns > until + LOADS_MS * WORLD_MS)
+            continue;
+        for (size_t k = 0; k < m->journal_n; k++) {
+            const struct before *b = &m->journal[k];
+            if (b->row.key.pid != key->pid || b->at_ns <= from || b->at_ns > until ||
+                !troupe_bytes_equal(key->id, troupe_bytes_of(b->id)))
+                continue;
+            r->u.load.found[i] = b->found;
+            r->u.load.rows[i] = b->row;
+            r->u.load.rows[i].state = arena_copy(r->arena, b->row.state);
+            r->u.load.rows[i].dedup = arena_copy(r->arena, b->row.dedup);
+            break;
+        }
+    }
+}
+
+static void claim_begins(struct world *w, const struct run *run, const struct store_claim *claim)
+{
+    struct mutant_state *m = w->mutant_state;
+    for (size_t i = 0; i < claim->pids_n; i++) {
+        m->claims[claim->pids[i]].run_number = run->number;
+        m->claims[claim->pids[i]].from_ns = w->now_ns;
+        m->claims[claim->pids[i]].until_ns = w->now_ns;
+    }
+}
+
+static void claim_ends(struct world *w, const struct run *run, const struct store_claim *claim)
+{
+    struct mutant_state *m = w->mutant_state;
+    for (size_t i = 0; i < claim->pids_n; i++) {
+        if (m->claims[claim->pids[i]].run_number == run->number)
+            m->claims[claim->pids[i]].until_ns = w->now_ns;
+    }
+}
+
+/* ---- evictions ---- */
+
+/* Whoever renews also evicts whom the store's clock calls expired; with short, by a short TTL. */
+static void renew_and_evict(struct world *w, struct store_request *r, bool is_short)
+{
+    disk_run(w, r);
+    for (size_t i = 0; r->error == 0 && i < r->u.renew.others_n; i++) {
+        const struct store_node *other = &r->u.renew.others[i];
+        bool over = is_short ? other->age_ms > TTL_MS : other->expired;
+        if (over && store_memory_evict(w->store, other->name)) {
+            world_trace(w, "the mutant evicts %s", other->name);
+            judge_ended(w, other->name, other->generation);
+        }
+    }
+}
+
+/* ---- */
+
+void mutant_arrives(struct world *w, struct run *run, struct store_request *r)
+{
+    struct mutant_state *m = w->mutant_state;
+    if (w->mutant == MUTANT_KEY_SHARE && r->op == STORE_SAVE && fence_holds(w, run, &r->u.save)) {
+        for (size_t i = 0; i < PASSED_MAX; i++) {
+            if (m->passed[i] == NULL) {
+                m->passed[i] = r;
+                return;
+            }
+        }
+    }
+    if (w->mutant == MUTANT_ONE_SNAPSHOT && r->op == STORE_CLAIM)
+        claim_begins(w, run, &r->u.claim);
+}
+
+bool mutant_executes(struct world *w, struct run *run, struct store_request *r)
+{
+    switch (w->mutant) {
+    case MUTANT_NO_FENCE:
+        if (r->op == STORE_SAVE)
+            save_unfenced(w, r);
+        return r->op == STORE_SAVE;
+    case MUTANT_KEY_SHARE:
+        if (r->op != STORE_SAVE || !take_passed(w->mutant_state, r))
+            return false;
+        save_unfenced(w, r);
+        return true;
+    case MUTANT_ONE_SNAPSHOT:
+        if (r->op == STORE_CLAIM)
+            claim_ends(w, run, &r->u.claim);
+        if (r->op == STORE_SAVE)
+            write_down(w, &r->u.save);
+        if (r->op == STORE_LOAD)
+            load_old(w, run, r);
+        return r->op == STORE_LOAD;
+    case MUTANT_STORE_CLOCK:
+    case MUTANT_PROMISE:
+        if (r->op == STORE_RENEW)
+            renew_and_evict(w, r, w->mutant == MUTANT_PROMISE);
+        return r->op == STORE_RENEW;
+    default:
+        return false;
+    }
+}

@@ -1,0 +1,13 @@
+/* See mutants.h. */
+#include "tests/sim/cluster/mutants.h"
+
+const char *const mutant_names[MUTANTS] = {
+    [MUTANT_NONE] = "none",
+    [MUTANT_NO_FENCE] = "no-fence",
+    [MUTANT_KEY_SHARE] = "key-share",
+    [MUTANT_ONE_SNAPSHOT] = "one-snapshot",
+    [MUTANT_STORE_CLOCK] = "store-clock",
+    [MUTANT_DEADLINE_BEFORE] = "deadline-before",
+    [MUTANT_PROMISE] = "promise",
+    [MUTANT_OUTCOME_FAILED] = "outcome-failed",
+};

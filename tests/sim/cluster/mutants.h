@@ -1,0 +1,22 @@
+/* Safety checks that can be taken away, one at a time, to see that the simulator notices. The
+ * product is not touched: what a store without that check would do is done at the store's edge
+ * (disk.c), and what a careless driver would do in the driver (nodes.c). */
+#ifndef TROUPE_SIM_CLUSTER_MUTANTS_H
+#define TROUPE_SIM_CLUSTER_MUTANTS_H
+
+enum mutant {
+    MUTANT_NONE,
+    MUTANT_NO_FENCE,        /* saves are applied whoever owns the partition */
+    MUTANT_KEY_SHARE,       /* the fence is checked, but does not hold a claim up till the commit */
+    MUTANT_ONE_SNAPSHOT,    /* rows are loaded in the snapshot in which the claim began to wait */
+    MUTANT_STORE_CLOCK,     /* who is expired by the store's clock is evicted without having been
+                               watched */
+    MUTANT_DEADLINE_BEFORE, /* the lease's deadline is checked before the handler only */
+    MUTANT_PROMISE,         /* a long lease of one that was alone is not respected */
+    MUTANT_OUTCOME_FAILED,  /* an unknown outcome is taken for a failure */
+    MUTANTS,
+};
+
+extern const char *const mutant_names[MUTANTS];
+
+#endif

@@ -1,0 +1,292 @@
+/* A whole cluster in one process: N complete runtimes, one simulated store, a network and clocks
+ * that are all told by dice. One seed is one story; the same seed gives the same trace hash.
+ *
+ *   clients ──requests──▶ ports.c ──▶ nodes.c: step, collect ──▶ disk.c ──▶ storage/memory
+ *      ▲                    ▲              │ frames, peers           │
+ *      └──────answers───────┴──────────────┘                        └─▶ judge.c
+ *
+ * The code under test is the product's: runtime, membership, ownership, the memory store's
+ * operations, gigbook's kinds. The simulator is everything around it:
+ *   - time (agenda.h): a list of what happens when. Nothing waits, so an hour is seconds.
+ *   - processes (nodes.c): started, killed between any two effects, paused before a step, between a
+ *     step and its collect, and between collect and effects; clocks that are set wrong and set
+ *     anew. A killed run's store requests may still take effect, for seconds (a zombie).
+ *   - the network (ports.c): frames and requests take time, arrive in another order, twice, late or
+ *     not at all; every direction between two nodes can be cut by itself.
+ *   - the way to the store and back (disk.c): cut for one node in one direction or both, slow, lost
+ *     answers (a commit of unknown outcome), a store that crashes with requests under way, and
+ *     requests that take effect long after they were given up.
+ *   - clients (clients.c): registers, counters and bookings, retried with their request ids.
+ *   - faults.c draws what goes wrong; story.c tells a whole story and ends it in calm.
+ *
+ * What is checked, at every step (judge.c):
+ *   - at most one node serves a partition: an answer that a handler gave leaves a node only while
+ *     the store has the partition as that run's;
+ *   - epochs and generations never go down;
+ *   - no commit forgets one that came before: each state saved of a ledger continues the stored
+ * one;
+ *   - what each entity's clients saw is linearizable, but for losses that an ack level admits
+ *     (history.h); what was refused as not done is never seen;
+ *   - no slot is booked twice, no booking that was acknowledged is gone;
+ *   - after the faults have stopped, all nodes serve all partitions within 30 s.
+ * mutants.h breaks the store or the driver on purpose, one safety check at a time, to see that
+ * these checks notice. */
+#ifndef TROUPE_SIM_CLUSTER_WORLD_H
+#define TROUPE_SIM_CLUSTER_WORLD_H
+
+#include <stdio.h>
+
+#include "base/list.h"
+#include "node/runtime/runtime.h"
+#include "tests/sim/cluster/agenda.h"
+#include "tests/sim/cluster/history.h"
+#include "tests/sim/cluster/mutants.h"
+#include "tests/unit/random.h"
+
+#define WORLD_MS       UINT64_C(1000000)
+#define WORLD_S        (1000 * WORLD_MS)
+#define WORLD_BEGIN_NS (1000 * WORLD_S)
+
+enum {
+    NODES_MAX = 16,
+    PARTITIONS = 256,
+    PARTITION_BITS = 8,
+    OUTAGE_GRACE_MS = 12000,
+    KEYS_N = 16, /* ledgers in use at a time */
+    CLIENTS_N = 12,
+    VENUES_N = 3,
+    SLOTS_N = 40,
+    CLAIMS_KEPT = 64,
+    TRACE_LINES = 400,
+    TRACE_LINE_BYTES = 160,
+};
+
+/* ---- processes ---- */
+
+struct exchange;
+
+/* Where a run is interrupted: at which effect boundary. */
+enum stage { STAGE_BEFORE_STEP, STAGE_AFTER_STEP, STAGE_AFTER_COLLECT, STAGES };
+
+/* One run of a node: from its start to its crash or stop. What remains of it is kept to the end of
+ * the story, the runtime only until its last store request is through (a zombie). */
+struct run {
+    struct run *next;
+    struct runtime *rt;
+    struct node *node;
+    uint64_t number, generation; /* generation: 0 until it has registered */
+    struct runtime_effects fx;
+    uint64_t wake_ns;    /* it has been put on the agenda for then */
+    bool dead;           /* killed, or stopped */
+    bool ended;          /* by the store's word: left, evicted, superseded */
+    bool stopping;       /* told to */
+    bool uncollected;    /* stepped, and the collect is still to come */
+    bool unperformed;    /* collected, and the effects are still to be performed */
+    uint64_t stepped_ns; /* when it was stepped first since the last collect */
+    uint32_t flights;    /* store requests under way */
+    struct list held;    /* exchanges that it works on */
+    struct list asked;   /* its own requests to other nodes */
+};
+
+/* A place where a run can be: a machine with its addresses, clocks and cables. */
+struct node {
+    struct world *w;
+    uint32_t index;
+    char name[8], client[16], gossip[16], peer[16];
+    struct run *run; /* NULL: down */
+    uint64_t paused_until_ns;
+    enum stage interrupt_at; /* with interrupt_ns: at the next such boundary … */
+    uint64_t interrupt_ns;   /* … paused for so long; UINT64_MAX: killed; 0: nothing */
+    bool cut_to_store, cut_from_store;
+    uint64_t mono_base_ns;
+    int64_t wall_offset_ms;
+    bool is_twin;  /* bears the name of node 0 */
+    bool is_spare; /* not started at first */
+};
+
+/* ---- the store ---- */
+
+struct flight;
+
+/* What the store has of a partition, as the simulator has seen it happen. */
+struct owner {
+    uint32_t node;                             /* by its place */
+    uint64_t run_number, generation, epoch;    /* run_number 0: nobody's */
+    uint64_t claims_n, claims_ns[CLAIMS_KEPT]; /* claimed anew, the last ones, as a ring */
+};
+
+/* ---- clients ---- */
+
+struct key {
+    uint32_t number, pid, out;
+    char id[16];
+    uint64_t born_ns, last_value;
+    struct history history;
+};
+
+struct booking {
+    uint32_t reference; /* 0: nobody knows of one */
+    uint64_t acked_ns;
+};
+
+struct client {
+    struct world *w;
+    uint32_t number;
+    bool busy;
+    bool retries;    /* otherwise without a request id, and once */
+    uint64_t ticket; /* of the attempt under way */
+    uint64_t begun_ns, give_up_ns, waits_until_ns, sequence;
+    uint32_t hint; /* the node that is said to own it */
+    uint32_t attempts;
+    uint8_t ack;
+    struct key *key; /* NULL: books */
+    uint32_t op;     /* in the key's history */
+    uint8_t method;
+    uint32_t venue, slot, reference;
+    bool creates, lists; /* the venue; its bookings */
+};
+
+struct world_stats {
+    uint64_t ops, acks, durable, unknown, refused, retries, booked, losses;
+    uint64_t keys, undecided, starts, crashes, pauses, evictions, claims, transfers;
+    uint64_t events, calm_ms;
+};
+
+struct world {
+    struct dice dice;
+    uint64_t now_ns, end_ns;
+    struct agenda agenda;
+    enum mutant mutant;
+    bool store_faults, trace;
+    bool quiet; /* no more faults */
+    uint64_t hash;
+
+    struct node nodes[NODES_MAX];
+    uint32_t nodes_n;
+    struct run *runs; /* all, zombies as well */
+    uint64_t runs_made;
+
+    /* the network */
+    bool cut[NODES_MAX][NODES_MAX]; /* from, to */
+    uint32_t loss_per_mille, twice_per_mille, late_per_mille;
+    uint64_t latency_ns, jitter_ns;
+
+    /* the store */
+    struct store *store;
+    int64_t store_offset_ms;
+    uint64_t outage_until_ns, slow_until_ns;
+    uint32_t store_fault_percent;
+    struct flight *flights;
+    struct list exchanges, frames; /* on their way */
+    struct owner owners[PARTITIONS];
+    uint64_t generations[NODES_MAX];
+    struct mutant_state *mutant_state;
+    struct judge *judge;
+
+    /* clients */
+    bool clients_rest;
+    struct client clients[CLIENTS_N];
+    struct key *keys[KEYS_N];
+    uint32_t keys_made, references;
+    uint64_t tokens;
+    struct booking bookings[VENUES_N][SLOTS_N];
+    bool created[VENUES_N];
+
+    struct world_stats stats;
+    bool failed;
+    char failure[512];
+    struct history failed_history; /* ops_n 0: it is not about one */
+    char (*trace_lines)[TRACE_LINE_BYTES];
+    uint64_t traced;
+};
+
+struct world_options {
+    uint64_t seed;
+    uint32_t nodes, minutes;
+    enum mutant mutant;
+    bool store_faults; /* outages, slowness, lost answers, late effects */
+    bool trace;        /* keep the last lines of what happens */
+};
+
+void world_open(struct world *w, const struct world_options *options);
+void world_close(struct world *w);
+void world_at(struct world *w, uint64_t at_ns, agenda_cb happen, void *data);
+/* Everything that is due until then; returns early after a failure. */
+void world_run(struct world *w, uint64_t until_ns);
+void world_note(struct world *w, uint64_t what); /* into the hash */
+void world_trace(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A promise is broken. The first one counts. */
+void world_fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void world_print_failure(const struct world *w, FILE *out);
+/* Up to max_ns, short ones more often. */
+uint64_t world_while(struct world *w, uint64_t max_ns);
+bool world_chance(struct world *w, uint32_t per_mille);
+
+/* ---- nodes.c ---- */
+void nodes_open(struct world *w, uint32_t nodes);
+void nodes_close(struct world *w);
+void node_start(struct node *n);
+void node_kill(struct node *n);
+/* At the next such boundary: paused for so long, or killed (UINT64_MAX). */
+void node_interrupt(struct node *n, enum stage stage, uint64_t ns);
+void node_stop(struct node *n);
+struct runtime_time node_time(const struct node *n);
+/* Gives a run an event now; if its node is paused, the caller has to come again. */
+void run_step(struct run *run, const struct runtime_event *event);
+bool node_is_paused(const struct node *n);
+struct node *node_by_address(struct world *w, const char *address);
+
+/* Runs that are dead, and whose last store request is through. */
+void nodes_bury(struct world *w);
+
+/* ---- ports.c ---- */
+void ports_send_frames(struct run *from, struct runtime_frame *frames);
+void ports_send_peers(struct run *from, struct runtime_peer_request *peers);
+/* A client's call to a node; the answer comes to client_answered. */
+void ports_call(struct client *c, uint32_t node, const struct rpc_request *rpc);
+/* Replies that a run lets out. */
+void ports_reply(struct run *run, struct runtime_request *replies);
+void ports_let_out(struct run *run, struct runtime_request *replies); /* … from now on */
+void ports_forget(struct run *run);                                   /* it has been killed */
+void ports_bury(struct run *run);                                     /* its runtime is closed */
+void ports_drop_frames(struct runtime_frame *frames);
+void ports_close(struct world *w);
+
+/* ---- disk.c ---- */
+void disk_open(struct world *w);
+void disk_close(struct world *w);
+void disk_submit(struct run *run, struct store_request *requests);
+void disk_forget(struct run *run);
+/* The database dies with what is under way, and is back after a while. */
+void disk_crash(struct world *w, uint64_t ns);
+
+/* ---- judge.c ---- */
+void judge_open(struct world *w);
+void judge_close(struct world *w);
+/* The run's lease has ended, by the store's word. */
+void judge_ended(struct world *w, const char *name, uint64_t generation);
+void judge_executed(struct run *run, const struct runtime_request *request);
+void judge_before(struct world *w, struct run *run, const struct store_request *request);
+void judge_after(struct world *w, struct run *run, const struct store_request *request);
+void judge_key(struct world *w, struct key *key);
+
+/* ---- clients.c ---- */
+void clients_open(struct world *w);
+void clients_close(struct world *w);
+void client_answered(struct client *c, uint64_t ticket, const struct rpc_result *result,
+                     uint64_t let_out_ns);
+/* The ledgers in use, as far as they have come. */
+void clients_judge(struct world *w);
+
+/* ---- faults.c ---- */
+void faults_open(struct world *w);
+/* No more faults, and those that last are over; only pauses that have begun go on. */
+void faults_end(struct world *w);
+/* Starts what is down. */
+void faults_restart(struct world *w);
+
+/* ---- story.c ---- */
+/* Opens the world and tells the story of a seed; false: a promise was broken. */
+bool story_tell(struct world *w, const struct world_options *options);
+
+#endif
