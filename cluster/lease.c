@@ -18,6 +18,7 @@ static void extend(struct lease *l, uint64_t sent_ns, uint64_t ttl_ns)
 {
     l->renewed_ns = sent_ns;
     l->deadline_ns = sent_ns + ttl_ns - (uint64_t)LEASE_MARGIN_MS * NS_PER_MS;
+    l->promised_ns = 0;
     l->next_ns = sent_ns + l->config.renew_ns;
     l->failures = 0;
     l->in_flight = false;
@@ -68,7 +69,24 @@ void lease_lose(struct lease *l)
 {
     l->held = false;
     l->in_flight = false;
-    l->deadline_ns = 0;
+    l->deadline_ns = l->promised_ns = 0;
+}
+
+void lease_promised(struct lease *l, uint64_t asked_ns)
+{
+    uint64_t most_ns = l->renewed_ns + l->config.outage_grace_ns;
+    uint64_t until_ns = asked_ns + l->config.ttl_ns - (uint64_t)LEASE_MARGIN_MS * NS_PER_MS;
+    if (!l->held || l->config.outage_fence || asked_ns < l->renewed_ns)
+        return;
+    if (until_ns > most_ns)
+        until_ns = most_ns;
+    if (until_ns > l->promised_ns)
+        l->promised_ns = until_ns;
+}
+
+uint64_t lease_end_ns(const struct lease *l)
+{
+    return l->promised_ns > l->deadline_ns ? l->promised_ns : l->deadline_ns;
 }
 
 bool lease_is_valid(struct lease *l, uint64_t now_ns, uint64_t wall_ms)
@@ -80,10 +98,10 @@ bool lease_is_valid(struct lease *l, uint64_t now_ns, uint64_t wall_ms)
     }
     int64_t jump = clocks_ms - l->clocks_ms;
     if (jump > LEASE_CLOCK_JUMP_MS || jump < -LEASE_CLOCK_JUMP_MS) {
-        l->deadline_ns = 0; /* until the next renewal */
+        l->deadline_ns = l->promised_ns = 0; /* until the next renewal */
         l->next_ns = now_ns;
     }
-    return l->held && now_ns < l->deadline_ns;
+    return l->held && now_ns < lease_end_ns(l);
 }
 
 bool lease_renewal_is_due(const struct lease *l, uint64_t now_ns)

@@ -8,6 +8,8 @@
  * that is over, it can serve from memory while the store is away. With company the TTL is short, so
  * that failover is quick.
  *
+ * Or the others promise: see lease_promised.
+ *
  * Times are ns of CLOCK_BOOTTIME, which runs on in suspend. A virtual machine that is restored from
  * a snapshot keeps its BOOTTIME but gets a new REALTIME: a jump between the two counts as loss of
  * the lease until the next renewal. */
@@ -37,7 +39,8 @@ struct lease {
     uint64_t sent_ttl_ns; /* the TTL that it asks for */
     uint64_t renewed_ns;  /* when the last successful renewal was sent */
     uint64_t next_ns;     /* send the next renewal then */
-    uint64_t deadline_ns; /* may serve until then */
+    uint64_t deadline_ns; /* may serve until then … */
+    uint64_t promised_ns; /* … or then, as nobody will evict us before; 0 = no promise */
     uint32_t failures;    /* renewals in a row that did not come back well */
     int64_t clocks_ms;    /* wall - mono, to see jumps */
     bool clocks_known;
@@ -52,6 +55,11 @@ uint64_t lease_send(struct lease *l, uint64_t now_ns);
 void lease_renewed(struct lease *l, uint64_t now_ns, uint32_t others);
 /* The renewal failed: the store cannot be reached, or the outcome is unknown. */
 void lease_failed(struct lease *l, uint64_t now_ns);
+/* Everybody who could evict us has promised not to for config.ttl_ns, when asked at asked_ns or
+ * later. Holds for at most outage_grace_ns after the last renewal. */
+void lease_promised(struct lease *l, uint64_t asked_ns);
+/* Until when the node may serve. */
+uint64_t lease_end_ns(const struct lease *l);
 /* The store says that it is not ours any more. */
 void lease_lose(struct lease *l);
 /* Whether the node may answer at this moment. Also notices clock jumps. */

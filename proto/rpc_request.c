@@ -3,7 +3,7 @@
 #include "proto/rpc_frame.h"
 #include "troupe/error.h"
 
-enum { CALL_FIELDS = 7, REQUEST_FIELDS = 3 };
+enum { CALL_FIELDS = 7, REQUEST_FIELDS = 4 };
 
 /* ---- decode ---- */
 
@@ -60,6 +60,9 @@ static bool read_request(struct troupe_bytes frame, struct rpc_request *request)
         case WIRE_TAG(3, WIRE_BYTES):
             if (!read_call(field.bytes, &request->calls[request->calls_n++]))
                 return false;
+            break;
+        case WIRE_TAG(4, WIRE_VARINT):
+            request->hops = rpc__to_byte((uint32_t)field.value);
             break;
         default:
             if (wire_is_known(field.tag, REQUEST_FIELDS))
@@ -118,7 +121,8 @@ static uint8_t *put_call(uint8_t *out, const struct rpc_call *call)
 
 size_t rpc_request_size(const struct rpc_request *request)
 {
-    size_t size = wire_uint_size(request->timeout_ms) + wire_fixed64_size(request->client);
+    size_t size = wire_uint_size(request->timeout_ms) + wire_fixed64_size(request->client) +
+                  wire_uint_size(request->hops);
     for (size_t i = 0; i < request->calls_n; i++)
         size += wire_part_size(call_size(&request->calls[i]));
     return size;
@@ -130,5 +134,6 @@ size_t rpc_request_encode(const struct rpc_request *request, uint8_t *out)
     at = wire_put_fixed64(at, 2, request->client);
     for (size_t i = 0; i < request->calls_n; i++)
         at = put_call(at, &request->calls[i]);
+    at = wire_put_uint(at, 4, request->hops);
     return (size_t)(at - out);
 }

@@ -62,7 +62,8 @@ static bool may_evict(const struct runtime *rt, const struct node_info *n)
     uint64_t wait_ms = n->row_ttl_ms;
     if (!n->row_renews && rt->config.outage_grace_ms > wait_ms && !rt->config.outage_fence)
         wait_ms = rt->config.outage_grace_ms;
-    return n->row_active && n->row_expired && silent_ns >= wait_ms * NS_PER_MS;
+    return n->row_active && n->row_expired && silent_ns >= wait_ms * NS_PER_MS &&
+           rt->now.mono_ns >= n->promised_until_ns;
 }
 
 static uint32_t candidate(const struct runtime *rt)

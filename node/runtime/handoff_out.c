@@ -196,7 +196,7 @@ static void abort_batch(struct runtime *rt, struct handoff *h, const char *why)
               (h->phase == HANDOFF_COMMITTING && !h->uncertain));
     char text[24];
     snprintf(text, sizeof text, "%" PRIu32, h->moves_n);
-    log__add(rt, RUNTIME_WARN, "partitions stay here for now", "node", n == NULL ? "" : n->name,
+    log__add(rt, RUNTIME_INFO, "partitions stay here for now", "node", n == NULL ? "" : n->name,
              "partitions", text, "why", why, NULL);
     if (h->parts_n > 0) {
         name_transfer(rt, h, &transfer);

@@ -12,7 +12,8 @@
  *   members.c    who else there is          failover.c  evicting nodes that lost their lease
  *   members_ring.c  the ring that follows   owners.c    the map of owners, and how it spreads
  *   nodes.c      the table of all nodes   forward.c    messages for entities of other nodes
- *   handoff*.c   partitions that move     peer_kind.c  what other nodes ask */
+ *   handoff*.c   partitions that move     peer_kind.c  what other nodes ask
+ *   promise.c    outages of the store */
 #ifndef TROUPE_RUNTIME_INTERNAL_H
 #define TROUPE_RUNTIME_INTERNAL_H
 
@@ -20,6 +21,7 @@
 #include "base/list.h"
 #include "base/name.h"
 #include "cluster/lease.h"
+#include "cluster/owner_map.h"
 #include "cluster/ownership.h"
 #include "node/runtime/dedup.h"
 #include "node/runtime/handoff.h"
@@ -257,12 +259,15 @@ struct runtime {
     uint64_t drain_until_ns; /* … by then at the latest */
 
     /* other nodes */
+    struct owner_map owner_map;
+    uint64_t owners_hash_told, owners_news_ns, owners_compare_ns, owners_malformed_n;
     struct list forwarding; /* being filled */
     uint32_t forwards_n;
     uint64_t forwarded_n;
     struct handoff handoffs[HANDOFFS_MAX];
     struct store_slot commits[HANDOFFS_MAX];
     struct incoming incoming[INCOMING_MAX];
+    uint64_t promise_ask_ns;
     uint64_t handoff_number, handoff_review_ns;
     bool handoff_wanted;
     struct handoff_totals handoff_totals;
@@ -366,8 +371,14 @@ void forward__flush(struct runtime *rt);
 void forward__done(struct runtime *rt, struct runtime_peer_request *peer);
 void forward__close(struct runtime *rt);
 
+/* ---- promise.c ---- */
+struct handoff_answer promise__ask(struct runtime *rt, const Troupe__Peer__Promise *p);
+void promise__done(struct runtime *rt, struct runtime_peer_request *peer);
+void promise__tick(struct runtime *rt);
+uint64_t promise__next_ns(const struct runtime *rt);
+
 /* ---- peer_kind.c ---- */
-enum peer_use { PEER_FORWARD, PEER_HANDOFF };
+enum peer_use { PEER_FORWARD, PEER_HANDOFF, PEER_PROMISE };
 void peer__send(struct runtime *rt, struct runtime_peer_request *peer, enum peer_use use);
 struct runtime_peer_request *peer__take_requests(struct runtime *rt);
 void peer__done(struct runtime *rt, struct runtime_peer_request *peer);

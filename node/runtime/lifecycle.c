@@ -465,6 +465,7 @@ void lifecycle__tick(struct runtime *rt)
         lifecycle__suspend(rt, "the lease ran out before it could be renewed, or the clock jumped");
     if (lease_renewal_is_due(&rt->lease, now) && !rt->renew.out && !rt->leave.out)
         send_renewal(rt);
+    promise__tick(rt);
     if (rt->draining && rt->phase < RUNTIME_STOPPING && is_drained(rt))
         stop_now(rt);
     if (rt->phase == RUNTIME_STOPPING) {
@@ -507,7 +508,8 @@ uint64_t lifecycle__next_ns(const struct runtime *rt)
         stopping && rt->leave.failures > 0 ? lifecycle__slot_next(rt, &rt->leave, true)
                                            : UINT64_MAX,
         l->held && !rt->renew.out && !rt->leave.out ? l->next_ns : UINT64_MAX,
-        rt->phase == RUNTIME_SERVING ? l->deadline_ns : UINT64_MAX,
+        rt->phase == RUNTIME_SERVING ? lease_end_ns(l) : UINT64_MAX,
+        promise__next_ns(rt),
         rt->phase == RUNTIME_SUSPENDED && rt->replies != NULL
             ? rt->now.mono_ns + HELD_POLL_MS * NS_PER_MS
             : UINT64_MAX,

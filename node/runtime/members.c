@@ -19,6 +19,7 @@ enum {
     CONTACT_AGAIN_MS = 2000, /* a node of the store's rows that is no member */
     FRAMES_MAX = 4096,       /* waiting for the driver; beyond that they are dropped */
     LEAVE_MS = 500,          /* for the last word to get about */
+    NO_LEASE_MS = 1000,      /* so long without a lease: out of the ring */
 };
 
 /* ---- opening ---- */
@@ -112,16 +113,19 @@ int members__begin(struct runtime *rt)
     c.seed = runtime__random(rt);
     c.members_max = rt->config.members_max;
     uid_bytes(rt->cluster_uid, c.uid);
+    memcpy(m->uid, c.uid, sizeof m->uid);
     int rc = swim_open(&m->swim, &c, NULL, NULL, rt->now.mono_ns);
     if (rc != 0)
         return rc;
+    rt->owners_hash_told = 0; /* the machine does not know it */
     m->node_of = malloc(swim_ids(m->swim) * sizeof *m->node_of);
     if (m->node_of == NULL)
         return TROUPE_ENOMEM;
     for (uint32_t i = 0; i < swim_ids(m->swim); i++)
         m->node_of[i] = NODE_NONE;
     m->opened_ns = rt->now.mono_ns;
-    m->joined = m->alone_told = false;
+    m->joined = m->alone_told = m->out = false;
+    m->lease_good_ns = 0;
     m->wake_ns = rt->now.mono_ns;
     m->ring_stale = true;
     return 0;
@@ -170,9 +174,11 @@ static struct node_info *node_of_member(const struct runtime *rt, swim_id id)
 
 /* ---- what membership has found out ---- */
 
-static bool counts_in_ring(const struct node_info *n)
+/* One that joins is given nothing yet, but what is free waits for it: a node that is back a moment
+ * after it crashed finds its part as it left it. */
+bool node__is_in_ring(const struct node_info *n)
 {
-    return n->state == GOSSIP_ACTIVE;
+    return n->state == GOSSIP_JOINING || n->state == GOSSIP_ACTIVE;
 }
 
 static void log_change(struct runtime *rt, const struct node_info *n, uint8_t was)
@@ -197,7 +203,7 @@ static void forgotten(struct runtime *rt, swim_id id)
     m->node_of[id] = NODE_NONE;
     if (n == NULL || n->member != id)
         return;
-    m->ring_stale |= counts_in_ring(n);
+    m->ring_stale |= node__is_in_ring(n);
     n->member = SWIM_NOBODY;
     n->state = 0;
     n->suspect = false;
@@ -229,7 +235,7 @@ static void changed(struct runtime *rt, swim_id id, const struct swim_info *info
     uint32_t weight = n->weight, zone = (uint32_t)strlen(n->zone);
     char old_zone[sizeof n->zone];
     memcpy(old_zone, n->zone, sizeof old_zone);
-    bool counted = counts_in_ring(n), suspect = n->suspect, restarted;
+    bool counted = node__is_in_ring(n), suspect = n->suspect, restarted;
     restarted = n->generation != 0 && info->generation > n->generation;
     n->generation = info->generation;
     n->state = (uint8_t)info->state;
@@ -240,7 +246,7 @@ static void changed(struct runtime *rt, swim_id id, const struct swim_info *info
         log_change(rt, n, was);
     if (info->suspect && !suspect) /* its silence may be that of a dead connection */
         push_frame(rt, n->gossip, troupe_bytes(NULL, 0), 0, true);
-    m->ring_stale |= counted != counts_in_ring(n) ||
+    m->ring_stale |= counted != node__is_in_ring(n) ||
                      (counted && (weight != n->weight || zone != strlen(n->zone) ||
                                   strcmp(old_zone, n->zone) != 0));
     if (restarted || (was != n->state && !node__is_live(n)))
@@ -272,6 +278,11 @@ static void perform(struct runtime *rt, const char *contact)
                    false);
     }
     m->wake_ns = swim_deadline(m->swim);
+}
+
+void members__perform(struct runtime *rt)
+{
+    perform(rt, "");
 }
 
 /* ---- joining ---- */
@@ -346,16 +357,31 @@ static void try_join(struct runtime *rt)
     perform(rt, "");
 }
 
+/* Without a lease we cannot have partitions, whatever the others hear from us: out of the ring,
+ * that others may be proposed for ours; and in again when the lease is back. */
+static void tell_standing(struct runtime *rt)
+{
+    struct members *m = &rt->members;
+    bool good = lease_is_valid(&rt->lease, rt->now.mono_ns, rt->now.wall_ms);
+    if (good || m->lease_good_ns == 0)
+        m->lease_good_ns = rt->now.mono_ns;
+    bool out = rt->draining || rt->now.mono_ns - m->lease_good_ns > NO_LEASE_MS * NS_PER_MS;
+    if (!m->joined || m->left_ns != 0 || out == m->out)
+        return;
+    m->out = out;
+    swim_set_state(m->swim, rt->now.mono_ns, out ? GOSSIP_DRAINING : GOSSIP_ACTIVE, m->fx);
+    perform(rt, "");
+}
+
 /* ---- going ---- */
 
 void members__drain(struct runtime *rt)
 {
     struct members *m = &rt->members;
-    if (!members__is_on(m) || node__at(rt, m->self)->state == GOSSIP_LEFT)
+    if (!members__is_on(m))
         return;
     m->joined = true;
-    swim_set_state(m->swim, rt->now.mono_ns, GOSSIP_DRAINING, m->fx);
-    perform(rt, "");
+    tell_standing(rt);
 }
 
 void members__leave(struct runtime *rt)
@@ -415,6 +441,7 @@ void members__tick(struct runtime *rt)
     }
     if (rt->phase == RUNTIME_STARTING)
         try_join(rt);
+    tell_standing(rt);
     owners__tick(rt);
     if ((m->ring_stale || m->ring_building) && ring__work(rt))
         claims__ring_changed(rt);

@@ -28,9 +28,11 @@ struct node_info {
     uint64_t generation;
     uint8_t state; /* enum gossip_state as membership has it; 0 = known from the store only */
     bool suspect;
-    swim_id member;            /* or SWIM_NOBODY */
-    uint64_t contact_ns;       /* tried to be reached at this time */
-    uint64_t handoff_retry_ns; /* no batch is begun for it before */
+    swim_id member;             /* or SWIM_NOBODY */
+    uint64_t contact_ns;        /* tried to be reached at this time */
+    uint64_t handoff_retry_ns;  /* no batch is begun for it before */
+    uint64_t promised_until_ns; /* by us, not to evict it before */
+    uint64_t promise_sent_ns, promise_lease_ns, promise_generation; /* by it: see promise.c */
     /* What the store's rows told, for eviction: see failover.c. */
     uint64_t row_generation, row_seq, row_since_ns;
     uint32_t row_ttl_ms;
@@ -39,7 +41,7 @@ struct node_info {
 };
 
 struct nodes {
-    struct node_info **all; /* NULL: a free place */
+    struct node_info **all;
     uint32_t n, max;
 };
 
@@ -50,11 +52,14 @@ struct members {
     struct swim_effects *fx;
     struct gossip_record *records; /* of a frame that is read for its owners */
     uint32_t *node_of;             /* by swim_id */
+    uint8_t uid[GOSSIP_UID_BYTES];
     uint64_t wake_ns;
     uint64_t opened_ns;
-    bool joined;      /* has found the others, or that there are none, or has given up waiting */
-    bool alone_told;  /* the store has said whether there are others */
-    uint32_t others;  /* … and how many */
+    bool joined;     /* has found the others, or that there are none, or has given up waiting */
+    bool alone_told; /* the store has said whether there are others */
+    uint32_t others; /* … and how many */
+    bool out;        /* we have told that we take no partitions */
+    uint64_t lease_good_ns;
     uint64_t left_ns; /* said good-bye then */
 
     struct ring ring;
@@ -87,6 +92,7 @@ bool node__read_meta(struct runtime *rt, struct node_info *n, struct troupe_byte
 size_t node__write_meta(const struct runtime *rt, uint8_t out[SWIM_META_BYTES_MAX]);
 
 /* ---- members.c ---- */
+bool node__is_in_ring(const struct node_info *n);
 int members__init(struct runtime *rt);
 void members__close(struct runtime *rt);
 static inline bool members__is_on(const struct members *m)
@@ -107,6 +113,9 @@ void members__drain(struct runtime *rt);
 /* The last word. members__is_quiet: it has been told. */
 void members__leave(struct runtime *rt);
 bool members__is_quiet(struct runtime *rt);
+/* After anything that was done with the machine: what it learnt, and what it wants sent to
+ * members. */
+void members__perform(struct runtime *rt);
 struct runtime_frame *members__take_frames(struct runtime *rt);
 
 /* ---- members_ring.c ---- */

@@ -1,5 +1,5 @@
-/* The ring of the active members, built in slices so that calls go on meanwhile. The old ring
- * stands until the new one is complete. */
+/* The ring of the members that join or are active, built in slices so that calls go on meanwhile.
+ * The old ring stands until the new one is complete. */
 #include <stdlib.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -41,7 +41,7 @@ static void begin(struct runtime *rt)
     uint32_t n = 0;
     for (uint32_t i = 0; i < m->nodes.n && n < rt->config.members_max; i++) {
         const struct node_info *node = m->nodes.all[i];
-        if (node->state != GOSSIP_ACTIVE)
+        if (!node__is_in_ring(node))
             continue;
         m->ring_members[n++] = (struct ring_member){
             .name = troupe_bytes_of(node->name), .weight = node->weight, .zone = zone_of(node)};

@@ -30,8 +30,10 @@ void peer__done(struct runtime *rt, struct runtime_peer_request *peer)
     rt->peers_out--;
     if (peer->use == PEER_FORWARD)
         forward__done(rt, peer);
-    else
+    else if (peer->use == PEER_HANDOFF)
         handoff__peer_done(rt, peer);
+    else
+        promise__done(rt, peer);
 }
 
 /* ---- in ---- */
@@ -76,6 +78,11 @@ static struct handoff_answer take_keep(struct runtime *rt, const ProtobufCMessag
     return handoff__keep(rt, (const Troupe__Peer__Keep *)(const void *)message);
 }
 
+static struct handoff_answer take_promise(struct runtime *rt, const ProtobufCMessage *message)
+{
+    return promise__ask(rt, (const Troupe__Peer__Promise *)(const void *)message);
+}
+
 static const struct {
     const char *name;
     const ProtobufCMessageDescriptor *descriptor;
@@ -85,6 +92,7 @@ static const struct {
     {"take", &troupe__peer__take__descriptor, take_part},
     {"given", &troupe__peer__given__descriptor, take_given},
     {"keep", &troupe__peer__keep__descriptor, take_keep},
+    {"promise", &troupe__peer__promise__descriptor, take_promise},
 };
 
 static struct handoff_answer dispatch(struct runtime *rt, const struct rpc_call *call)

@@ -6,10 +6,12 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "node/shell/config_impl.h"
+#include "node/shell/discover.h"
 #include "troupe/error.h"
 
 static const char PREFIX[] = "TROUPE_";
@@ -88,7 +90,7 @@ static const char *config_variable(char **env)
 struct flags {
     enum config_command command;
     const char *file;
-    bool migrate, dry_run, kinds_seen;
+    bool migrate, dry_run, kinds_seen, join_seen;
 };
 
 /* --name value or --name=value; *i moves on when the value is the next argument. */
@@ -112,8 +114,10 @@ static int read_option(struct config *config, struct flags *flags, int argc, cha
     }
     if (config == NULL) /* only looking for the file */
         return 0;
-    bool kinds = strcmp(o->name, "kinds") == 0, append = kinds && flags->kinds_seen;
+    bool kinds = strcmp(o->name, "kinds") == 0, join = strcmp(o->name, "join") == 0;
+    bool append = (kinds && flags->kinds_seen) || (join && flags->join_seen);
     flags->kinds_seen |= kinds;
+    flags->join_seen |= join;
     return config__set(config, o, value, append, errmsg);
 }
 
@@ -171,6 +175,56 @@ static int default_name(struct config *config, char errmsg[CONFIG_ERRMSG_BYTES])
     return 0;
 }
 
+/* Others than clients reach us on the same host, on the ports behind that for clients. */
+static void default_listen(struct config *config, char *to, unsigned offset)
+{
+    const char *colon = strrchr(config->listen, ':');
+    if (to[0] != '\0')
+        return;
+    if (strncmp(config->listen, "ipc://", 6) == 0 || colon == NULL) {
+        snprintf(to, CONFIG_TEXT_BYTES, "127.0.0.1:0");
+        return;
+    }
+    unsigned long port = strtoul(colon + 1, NULL, 10);
+    port = port == 0 || port + offset > 65535 ? 0 : port + offset;
+    snprintf(to, CONFIG_TEXT_BYTES, "%.*s:%lu", (int)(colon - config->listen), config->listen,
+             port);
+}
+
+static int read_zone(struct config *config, char errmsg[CONFIG_ERRMSG_BYTES])
+{
+    char line[CONFIG_ZONE_BYTES_MAX + 2] = "";
+    if (config->zone[0] != '\0' || config->zone_file[0] == '\0')
+        return 0;
+    FILE *f = fopen(config->zone_file, "re");
+    if (f == NULL)
+        return config__fail(errmsg, "zone-file: %.200s: %s", config->zone_file, strerror(errno));
+    bool got = fgets(line, sizeof line, f) != NULL;
+    fclose(f);
+    size_t len = strcspn(line, "\r\n");
+    if (!got || len == 0 || (line[len] == '\0' && len > CONFIG_ZONE_BYTES_MAX))
+        return config__fail(errmsg,
+                            "zone-file: %.200s: its first line must be the zone, 1 to %d bytes",
+                            config->zone_file, CONFIG_ZONE_BYTES_MAX);
+    line[len] = '\0';
+    return config__set(config, config__find("zone"), line, false, errmsg);
+}
+
+static int check_cluster(struct config *config, char errmsg[CONFIG_ERRMSG_BYTES])
+{
+    char why[DISCOVER_ERRMSG_BYTES];
+    default_listen(config, config->peer_listen, 1);
+    default_listen(config, config->gossip_listen, 2);
+    if (strncmp(config->peer_listen, "ipc://", 6) == 0 ||
+        strncmp(config->gossip_listen, "ipc://", 6) == 0)
+        return config__fail(errmsg, "gossip-listen and peer-listen must be HOST:PORT");
+    if (config->drain_timeout_ms >= config->stop_timeout_ms)
+        return config__fail(errmsg, "drain-timeout must be less than stop-timeout");
+    if (discover_check(config->join, why) != 0)
+        return config__fail(errmsg, "%s", why);
+    return read_zone(config, errmsg);
+}
+
 /* What no option can see alone. */
 static int check(struct config *config, char errmsg[CONFIG_ERRMSG_BYTES])
 {
@@ -179,7 +233,8 @@ static int check(struct config *config, char errmsg[CONFIG_ERRMSG_BYTES])
     if ((config->partitions & (config->partitions - 1)) != 0)
         return config__fail(errmsg, "partitions: %" PRIu64 " is not a power of two",
                             config->partitions);
-    return config->name[0] == '\0' ? default_name(config, errmsg) : 0;
+    int rc = check_cluster(config, errmsg);
+    return rc == 0 && config->name[0] == '\0' ? default_name(config, errmsg) : rc;
 }
 
 int config_read(struct config *config, enum config_command *command, int argc, char **argv,

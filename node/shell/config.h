@@ -9,7 +9,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { CONFIG_TEXT_BYTES = 1024, CONFIG_ERRMSG_BYTES = 1024, CONFIG_OPTIONS_MAX = 64 };
+enum {
+    CONFIG_TEXT_BYTES = 1024,
+    CONFIG_ERRMSG_BYTES = 1024,
+    CONFIG_OPTIONS_MAX = 64,
+    CONFIG_ZONE_BYTES_MAX = 63
+};
 
 struct config {
     char name[CONFIG_TEXT_BYTES];
@@ -17,6 +22,12 @@ struct config {
     char store[CONFIG_TEXT_BYTES];
     char listen[CONFIG_TEXT_BYTES];
     char advertise[CONFIG_TEXT_BYTES];
+    char zone[CONFIG_TEXT_BYTES], zone_file[CONFIG_TEXT_BYTES];
+    char gossip_listen[CONFIG_TEXT_BYTES], gossip_advertise[CONFIG_TEXT_BYTES];
+    char peer_listen[CONFIG_TEXT_BYTES], peer_advertise[CONFIG_TEXT_BYTES];
+    char join[CONFIG_TEXT_BYTES];
+    bool gossip, guardian;
+    uint64_t weight, handoff_concurrency, drain_timeout_ms;
     char kinds[CONFIG_TEXT_BYTES];
     char ready_file[CONFIG_TEXT_BYTES];
     char log_level[CONFIG_TEXT_BYTES];

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/invariant.h"
@@ -50,9 +51,46 @@ void core_push_stop(struct core *core)
     atomic_store(&core->stop, true);
 }
 
+static void push_news(struct core *core, enum runtime_event_type type, const void *bytes,
+                      size_t len)
+{
+    struct core_news *n = NULL;
+    if (atomic_fetch_add(&core->news_n, 1) < CORE_NEWS_MAX)
+        n = malloc(sizeof *n + len);
+    if (n == NULL) {
+        atomic_fetch_sub(&core->news_n, 1);
+        atomic_fetch_add(&core->news_dropped, 1);
+        return;
+    }
+    n->type = type;
+    n->len = (uint32_t)len;
+    memcpy(n->bytes, bytes, len);
+    PUSH(&core->news, n);
+}
+
+void core_push_frame(struct core *core, struct troupe_bytes frame)
+{
+    push_news(core, RUNTIME_FRAME, frame.data, frame.len);
+}
+
+void core_push_address(struct core *core, enum runtime_event_type type, const char *address)
+{
+    push_news(core, type, address, strlen(address) + 1);
+}
+
+void core_push_peers(struct core *core, struct runtime_peer_request *finished)
+{
+    while (finished != NULL) {
+        struct runtime_peer_request *next = finished->next;
+        PUSH(&core->peers_done, finished);
+        finished = next;
+    }
+}
+
 static bool has_work(struct core *core)
 {
     return atomic_load(&core->requests) != NULL || atomic_load(&core->dones) != NULL ||
+           atomic_load(&core->news) != NULL || atomic_load(&core->peers_done) != NULL ||
            atomic_load(&core->left_over) || atomic_load(&core->wake) || atomic_load(&core->stop);
 }
 
@@ -82,6 +120,35 @@ static void step_dones(struct core *core, struct turn *turn)
     }
 }
 
+static void step_news(struct core *core, struct turn *turn)
+{
+    struct core_news *news;
+    TAKE(&core->news, news);
+    while (news != NULL) {
+        struct core_news *n = news;
+        struct runtime_event event = {.type = n->type};
+        news = n->next;
+        if (n->type == RUNTIME_FRAME)
+            event.u.frame = troupe_bytes(n->bytes, n->len);
+        else
+            event.u.address = (const char *)n->bytes;
+        step(core, turn, &event);
+        free(n);
+        atomic_fetch_sub(&core->news_n, 1);
+    }
+}
+
+static void step_peers(struct core *core, struct turn *turn)
+{
+    struct runtime_peer_request *peers;
+    TAKE(&core->peers_done, peers);
+    while (peers != NULL) {
+        struct runtime_peer_request *peer = peers;
+        peers = peer->next;
+        step(core, turn, &(struct runtime_event){.type = RUNTIME_PEER_DONE, .u.peer = peer});
+    }
+}
+
 /* Requests up to the turn's limits; what is left over comes first in the next one. */
 static void step_requests(struct core *core, struct turn *turn)
 {
@@ -102,6 +169,10 @@ static void step_all(struct core *core)
     struct turn turn = {.now = clock_now()};
     turn.end_ns = turn.now.mono_ns + CORE_TURN_MS_MAX * NS_PER_MS;
     step_dones(core, &turn);
+    if (atomic_load(&core->news) != NULL)
+        step_news(core, &turn);
+    if (atomic_load(&core->peers_done) != NULL)
+        step_peers(core, &turn);
     step_requests(core, &turn);
     if (atomic_exchange(&core->wake, false))
         step(core, &turn, &(struct runtime_event){.type = RUNTIME_WAKE});
@@ -124,12 +195,17 @@ static void write_logs(const struct runtime_effects *fx)
 static bool tell_loop(struct core *core, const struct runtime_effects *fx)
 {
     pthread_mutex_lock(&core->lock);
-    bool news =
-        fx->store != NULL || fx->phase != core->phase_told || fx->wake_at_ns < core->timer_at_ns;
+    bool news = fx->store != NULL || fx->frames != NULL || fx->phase != core->phase_told ||
+                fx->wake_at_ns < core->timer_at_ns;
     if (fx->store != NULL) {
         *core->to_store_tail = fx->store;
         while (*core->to_store_tail != NULL)
             core->to_store_tail = &(*core->to_store_tail)->next;
+    }
+    if (fx->frames != NULL) {
+        *core->to_gossip_tail = fx->frames;
+        while (*core->to_gossip_tail != NULL)
+            core->to_gossip_tail = &(*core->to_gossip_tail)->next;
     }
     core->wake_at_ns = fx->wake_at_ns;
     core->phase = fx->phase;
@@ -164,6 +240,8 @@ void core_run(struct core *core)
         bool news = tell_loop(core, &fx);
         atomic_store(&core->busy, false);
 
+        if (fx.peers != NULL)
+            core->on_peers(core->data, fx.peers);
         if (fx.replies != NULL)
             core->on_replies(core->data, fx.replies);
         if (news)
@@ -232,6 +310,9 @@ static void serve_loop(struct core *core)
     struct store_request *requests = core->to_store;
     core->to_store = NULL;
     core->to_store_tail = &core->to_store;
+    struct runtime_frame *frames = core->to_gossip;
+    core->to_gossip = NULL;
+    core->to_gossip_tail = &core->to_gossip;
     uint64_t wake_at_ns = core->wake_at_ns;
     bool set = wake_at_ns != core->timer_at_ns;
     core->timer_at_ns = wake_at_ns;
@@ -250,6 +331,8 @@ static void serve_loop(struct core *core)
         store_submit(core->store, requests);
         requests = next;
     }
+    if (frames != NULL)
+        core->on_frames(core->data, frames);
     if (told)
         core->on_phase(core->data, phase, failure_code, failure);
 }
@@ -274,6 +357,7 @@ int core_init(struct core *core, uv_loop_t *loop, struct runtime *rt, struct sto
         .wake = true, /* the first turn: registering */
     };
     core->to_store_tail = &core->to_store;
+    core->to_gossip_tail = &core->to_gossip;
     if (uv_async_init(loop, &core->async, on_async) != 0)
         return TROUPE_ENOMEM;
     uv_timer_init(loop, &core->timer);
@@ -292,8 +376,26 @@ void core_stats(struct core *core, struct runtime_stats *stats)
     core_run(core); /* whoever came by meanwhile has left it to us */
 }
 
+static void drop_leftovers(struct core *core)
+{
+    struct core_news *news;
+    TAKE(&core->news, news);
+    while (news != NULL) {
+        struct core_news *next = news->next;
+        free(news);
+        news = next;
+    }
+    while (core->to_gossip != NULL) {
+        struct runtime_frame *next = core->to_gossip->next;
+        free(core->to_gossip);
+        core->to_gossip = next;
+    }
+    core->to_gossip_tail = &core->to_gossip;
+}
+
 void core_close(struct core *core)
 {
+    drop_leftovers(core);
     uv_close((uv_handle_t *)&core->async, NULL);
     uv_close((uv_handle_t *)&core->timer, NULL);
 }

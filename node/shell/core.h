@@ -16,7 +16,16 @@
 
 #include "node/runtime/runtime.h"
 
+/* Something heard of another node, until it is stepped. */
+struct core_news {
+    struct core_news *next;
+    enum runtime_event_type type; /* FRAME, CONTACT, EVIDENCE */
+    uint32_t len;
+    uint8_t bytes[]; /* a frame, or an address with its NUL */
+};
+
 enum {
+    CORE_NEWS_MAX = 8192,  /* beyond that what is heard is dropped */
     CORE_CLOCK_EVERY = 32, /* events between readings of the clock within one turn */
     /* A turn ends, and its replies leave, after that many requests or that long. */
     CORE_TURN_REQUESTS_MAX = 1024,
@@ -31,6 +40,11 @@ struct core {
     void *data;
     /* Finished requests, linked by next; on any thread. The events that it pushes are seen to. */
     void (*on_replies)(void *data, struct runtime_request *finished);
+    /* Requests for other nodes, linked by next; on any thread. May be NULL when the runtime has no
+     * gossip address. */
+    void (*on_peers)(void *data, struct runtime_peer_request *requests);
+    /* Frames of gossip to be sent, linked by next, to be freed; on the loop's thread. Likewise. */
+    void (*on_frames)(void *data, struct runtime_frame *frames);
     /* The store has finished a request, before the runtime sees it; on the loop's thread. May be
      * NULL. */
     void (*on_store)(void *data, struct store_request *request);
@@ -40,6 +54,10 @@ struct core {
     atomic_bool busy;                           /* somebody steps */
     _Atomic(struct runtime_request *) requests; /* inboxes: stacks, newest first */
     _Atomic(struct store_request *) dones;
+    _Atomic(struct core_news *) news;
+    _Atomic(struct runtime_peer_request *) peers_done;
+    atomic_uint news_n;
+    atomic_ullong news_dropped;
     atomic_bool wake, stop, left_over;
     struct runtime_request *taken; /* out of the inbox, oldest first; of whoever is busy */
 
@@ -49,6 +67,7 @@ struct core {
     uv_thread_t loop_thread;
     pthread_mutex_t lock; /* of what follows: from whoever steps to the loop's thread */
     struct store_request *to_store, **to_store_tail;
+    struct runtime_frame *to_gossip, **to_gossip_tail;
     uint64_t wake_at_ns, timer_at_ns;
     enum runtime_phase phase, phase_told;
     int failure_code;
@@ -61,6 +80,12 @@ int core_init(struct core *core, uv_loop_t *loop, struct runtime *rt, struct sto
 /* Any thread. What is pushed is not lost, and waits for the next core_run. */
 void core_push_request(struct core *core, struct runtime_request *request);
 void core_push_stop(struct core *core);
+/* Copied; dropped, and counted, when too much waits already. */
+void core_push_frame(struct core *core, struct troupe_bytes frame);
+/* type: RUNTIME_CONTACT or RUNTIME_EVIDENCE. */
+void core_push_address(struct core *core, enum runtime_event_type type, const char *address);
+/* Finished, linked by next. */
+void core_push_peers(struct core *core, struct runtime_peer_request *finished);
 /* Any thread. All that has been pushed before has been stepped, or will be by another thread. */
 void core_run(struct core *core);
 /* The runtime's figures, read between two turns. Any thread but one that is stepping. */

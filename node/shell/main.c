@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "node/shell/config.h"
+#include "node/shell/guardian.h"
 #include "node/shell/log.h"
 #include "node/shell/node.h"
 
@@ -49,5 +50,5 @@ int main(int argc, char **argv)
         break;
     }
     log_setup(format_of(config.log_format), level_of(config.log_level));
-    return (int)node_run(&config);
+    return config.guardian ? guardian_run(&config) : (int)node_run(&config, -1);
 }

@@ -54,6 +54,12 @@ static void on_store_closed(void *data)
     uv_close((uv_handle_t *)&n->tick, NULL);
 }
 
+static void on_cluster_closed(void *data)
+{
+    struct node *n = data;
+    store_close(n->store, on_store_closed, n);
+}
+
 static void on_store_late(uv_timer_t *timer)
 {
     leave(timer->data, LOG_LEVEL_WARN, "the store does not close: exiting all the same");
@@ -67,8 +73,11 @@ static void close_all(struct node *n)
     if (!rpc_close(n->rpc, REPLIES_OUT_MS))
         leave(n, LOG_LEVEL_WARN, "connections to clients do not close: exiting all the same");
     n->rpc = NULL;
+    if (!rpc_close(n->peer_rpc, REPLIES_OUT_MS))
+        leave(n, LOG_LEVEL_WARN, "connections of other nodes do not close: exiting all the same");
+    n->peer_rpc = NULL;
     uv_timer_start(&n->watch, on_store_late, STORE_CLOSE_MS, 0);
-    store_close(n->store, on_store_closed, n);
+    cluster_close(&n->cluster, on_cluster_closed, n);
 }
 
 /* The runtime is done; the replies that it let go of may still be on their way. */
@@ -76,7 +85,8 @@ static void on_last_replies(uv_timer_t *timer)
 {
     struct node *n = timer->data;
     bool late = clock_now().mono_ns - n->ended_ns > REPLIES_OUT_MS * UINT64_C(1000000);
-    if (rpc_is_quiet(n->rpc) || late)
+    bool quiet = rpc_is_quiet(n->rpc) && (n->peer_rpc == NULL || rpc_is_quiet(n->peer_rpc));
+    if (quiet || late)
         close_all(n);
 }
 
@@ -148,9 +158,19 @@ static void write_ready_file(const struct node *n)
         log_line(LOG_LEVEL_ERROR, "cannot write the ready file", "file", path, NULL);
 }
 
+static void report_generation(struct node *n)
+{
+    struct runtime_stats s;
+    core_stats(&n->core, &s);
+    if (n->report_fd >= 0 && s.generation != n->reported &&
+        write(n->report_fd, &s.generation, sizeof s.generation) == (ssize_t)sizeof s.generation)
+        n->reported = s.generation;
+}
+
 static void on_serving(struct node *n)
 {
-    if (n->stopping)
+    report_generation(n);
+    if (n->stopping || n->ended)
         return;
     uv_timer_stop(&n->watch);
     if (n->ready) /* again, after a suspension */
@@ -214,8 +234,19 @@ static void on_replies(void *data, struct runtime_request *finished)
 
 static void on_tick(uv_timer_t *timer)
 {
-    (void)timer;
+    struct node *n = timer->data;
+    cluster_report(&n->cluster);
     log_flush(false);
+}
+
+static void on_frames(void *data, struct runtime_frame *frames)
+{
+    cluster_frames(&((struct node *)data)->cluster, frames);
+}
+
+static void on_peers(void *data, struct runtime_peer_request *requests)
+{
+    cluster_peers(&((struct node *)data)->cluster, requests);
 }
 
 /* ---- all of it ---- */
@@ -226,6 +257,8 @@ static void arm(struct node *n)
     n->core.on_phase = on_phase;
     n->core.on_store = judge_holder;
     n->core.on_replies = on_replies;
+    n->core.on_frames = on_frames;
+    n->core.on_peers = on_peers;
     uv_signal_init(&n->loop, &n->sigterm);
     uv_signal_init(&n->loop, &n->sigint);
     uv_timer_init(&n->loop, &n->watch);
@@ -239,26 +272,35 @@ static void arm(struct node *n)
 
 static enum node_exit run(struct node *n)
 {
+    char errmsg[CLUSTER_ERRMSG_BYTES];
     enum node_exit code = node__open(n);
     if (code != NODE_EXIT_OK)
         return code;
     if (core_init(&n->core, &n->loop, n->rt, n->store) != 0)
         return NODE_EXIT_FAULT;
     arm(n);
+    if (n->cluster.gossip != NULL &&
+        cluster_start(&n->cluster, &n->loop, &n->core, n->config->join, errmsg) != 0) {
+        log_line(LOG_LEVEL_ERROR, "cannot join others", "why", errmsg, NULL);
+        return NODE_EXIT_FAULT;
+    }
     rpc_start(n->rpc, &n->core);
+    if (n->peer_rpc != NULL)
+        rpc_start(n->peer_rpc, &n->core);
     core_run(&n->core);
     uv_run(&n->loop, UV_RUN_DEFAULT);
     remove_ready_file(n);
     return n->code;
 }
 
-enum node_exit node_run(const struct config *config)
+enum node_exit node_run(const struct config *config, int report_fd)
 {
     static struct node node; /* large, and there is one per process */
     struct node *n = &node;
     char pid[24];
     signal(SIGPIPE, SIG_IGN);
     n->config = config;
+    n->report_fd = report_fd;
     config_mask_url(config->store, n->store_masked, sizeof n->store_masked);
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
     log_line(LOG_LEVEL_INFO, "starting", "version", node_version(), "name", config->name, "cluster",
@@ -266,6 +308,7 @@ enum node_exit node_run(const struct config *config)
     if (uv_loop_init(&n->loop) != 0)
         return NODE_EXIT_FAULT;
     enum node_exit code = run(n);
+    rpc_close(n->peer_rpc, REPLIES_OUT_MS);
     rpc_close(n->rpc, REPLIES_OUT_MS); /* when it did not come as far as the loop */
     runtime_close(n->rt);
     uv_loop_close(&n->loop);

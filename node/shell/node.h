@@ -14,8 +14,9 @@ enum node_exit {
     NODE_EXIT_FAULT = 70,
 };
 
-/* Runs until a signal or a failure ends it. */
-enum node_exit node_run(const struct config *config);
+/* Runs until a signal or a failure ends it. report_fd: where to write the generation, 8 bytes, each
+ * time it serves as a new one; -1 = nowhere. */
+enum node_exit node_run(const struct config *config, int report_fd);
 enum node_exit node_migrate(const struct config *config, bool dry_run);
 const char *node_version(void);
 

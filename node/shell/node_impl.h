@@ -2,6 +2,7 @@
 #ifndef TROUPE_SHELL_NODE_IMPL_H
 #define TROUPE_SHELL_NODE_IMPL_H
 
+#include "node/shell/cluster.h"
 #include "node/shell/core.h"
 #include "node/shell/kinds.h"
 #include "node/shell/node.h"
@@ -19,10 +20,17 @@ struct node {
     struct runtime *rt;
     struct core core;
     struct rpc_server *rpc;
+    struct rpc_server *peer_rpc; /* for other nodes; NULL: a cluster by itself */
+    struct cluster cluster;
+    unsigned closing_parts;
+    char peer_bound[RPC_ADDRESS_BYTES];
+    char gossip_advertised[CONFIG_TEXT_BYTES], peer_advertised[CONFIG_TEXT_BYTES];
     char bound[RPC_ADDRESS_BYTES];      /* HOST:PORT that we listen on */
     char advertised[CONFIG_TEXT_BYTES]; /* … that others are told */
     char store_masked[CONFIG_TEXT_BYTES + 8];
     uint64_t ended_ns;
+    int report_fd; /* see node_run */
+    uint64_t reported;
     bool ready, stopping, ended, closing;
     enum node_exit code;
 };

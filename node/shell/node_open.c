@@ -39,19 +39,23 @@ static enum node_exit open_kinds(struct node *n)
     return NODE_EXIT_OK;
 }
 
-/* Others cannot call 0.0.0.0: they are told this host's name. */
-static void choose_advertised(struct node *n)
+/* Others cannot call 0.0.0.0: they are told the host that clients are told, or this one's name. */
+static void choose_advertised(const struct config *config, const char *given, const char *bound,
+                              char advertised[CONFIG_TEXT_BYTES])
 {
     char host[256] = "";
-    const char *given = n->config->advertise, *colon = strrchr(n->bound, ':');
-    bool any = strncmp(n->bound, "0.0.0.0:", 8) == 0 || strncmp(n->bound, "[::]:", 5) == 0 ||
-               strncmp(n->bound, "*:", 2) == 0;
+    const char *colon = strrchr(bound, ':'), *end = strrchr(config->advertise, ':');
+    bool any = strncmp(bound, "0.0.0.0:", 8) == 0 || strncmp(bound, "[::]:", 5) == 0 ||
+               strncmp(bound, "*:", 2) == 0;
     if (given[0] != '\0')
-        snprintf(n->advertised, sizeof n->advertised, "%s", given);
+        snprintf(advertised, CONFIG_TEXT_BYTES, "%s", given);
+    else if (any && end != NULL && strncmp(config->advertise, "ipc:", 4) != 0)
+        snprintf(advertised, CONFIG_TEXT_BYTES, "%.*s%s", (int)(end - config->advertise),
+                 config->advertise, colon);
     else if (any && gethostname(host, sizeof host - 1) == 0)
-        snprintf(n->advertised, sizeof n->advertised, "%s%s", host, colon);
+        snprintf(advertised, CONFIG_TEXT_BYTES, "%s%s", host, colon);
     else
-        snprintf(n->advertised, sizeof n->advertised, "%s", n->bound);
+        snprintf(advertised, CONFIG_TEXT_BYTES, "%s", bound);
 }
 
 /* The listener first takes its port, so that the lease row can tell the address; it takes requests
@@ -70,7 +74,41 @@ static enum node_exit open_listener(struct node *n)
         log_line(LOG_LEVEL_ERROR, "cannot listen", "why", errmsg, NULL);
         return NODE_EXIT_ADDRESS;
     }
-    choose_advertised(n);
+    choose_advertised(c, c->advertise, n->bound, n->advertised);
+    return NODE_EXIT_OK;
+}
+
+static bool is_alone(const struct config *c)
+{
+    return !c->gossip || strncmp(c->store, "memory:", 7) == 0;
+}
+
+/* For other nodes: gossip, and a listener like that for clients. */
+static enum node_exit open_cluster(struct node *n)
+{
+    char errmsg[RPC_ERRMSG_BYTES], why[CLUSTER_ERRMSG_BYTES];
+    const struct config *c = n->config;
+    struct rpc_options options = {
+        .address = c->peer_listen,
+        .inflight_max = 65536,
+        .connections_max = (uint32_t)c->rpc_connections_max,
+        .memory_max = c->rpc_memory_max,
+        .from_peer = true,
+    };
+    if (is_alone(c))
+        return NODE_EXIT_OK;
+    if (rpc_listen(&n->peer_rpc, &options, n->peer_bound, errmsg) != 0) {
+        log_line(LOG_LEVEL_ERROR, "cannot listen for other nodes: change peer-listen", "why",
+                 errmsg, NULL);
+        return NODE_EXIT_ADDRESS;
+    }
+    if (cluster_open(&n->cluster, &n->loop, c->gossip_listen, why) != 0) {
+        log_line(LOG_LEVEL_ERROR, "cannot listen for gossip: change gossip-listen", "why", why,
+                 NULL);
+        return NODE_EXIT_ADDRESS;
+    }
+    choose_advertised(c, c->peer_advertise, n->peer_bound, n->peer_advertised);
+    choose_advertised(c, c->gossip_advertise, n->cluster.gossip_bound, n->gossip_advertised);
     return NODE_EXIT_OK;
 }
 
@@ -85,6 +123,12 @@ static enum node_exit open_runtime(struct node *n)
         .name = c->name,
         .cluster = c->cluster,
         .address = n->advertised,
+        .gossip_address = n->gossip_advertised,
+        .peer_address = n->peer_advertised,
+        .zone = c->zone,
+        .weight = (uint32_t)c->weight,
+        .handoff_concurrency = (uint32_t)c->handoff_concurrency,
+        .drain_ms = (uint32_t)c->drain_timeout_ms,
         .proof = proof,
         .version = node_version(),
         .store_url = n->store_masked,
@@ -129,8 +173,8 @@ static enum node_exit open_store(struct node *n)
 
 enum node_exit node__open(struct node *n)
 {
-    enum node_exit (*const steps[])(struct node *) = {open_kinds, open_listener, open_runtime,
-                                                      open_store};
+    enum node_exit (*const steps[])(struct node *) = {open_kinds, open_listener, open_cluster,
+                                                      open_runtime, open_store};
     raise_descriptors();
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         enum node_exit code = steps[i](n);

@@ -36,6 +36,7 @@ struct rpc_options {
     const char *address;   /* HOST:PORT, [HOST]:PORT or an ipc:// URL */
     uint32_t inflight_max; /* requests with the core at once; one connection gets half of them */
     uint32_t connections_max;
+    bool from_peer;      /* whoever calls is another node, see struct runtime_request */
     uint64_t memory_max; /* bytes of large requests and replies under way, and of unread replies */
 };
 

@@ -261,6 +261,9 @@ static void start(struct rpc_exchange *e, struct troupe_bytes frame)
                "the request needs too much memory: send smaller batches");
         return;
     }
+    e->request.from_peer = s->options.from_peer;
+    if (!e->request.from_peer)
+        e->rpc.hops = 0; /* clients have no say in that */
     json_calls_in(s->core->rt, &e->request, &e->rpc);
     size_t used = e->arena.used_bytes;
     if (used > LARGE_BYTES && !rpc__large_take(s, used)) {

@@ -213,6 +213,98 @@ static void a_restart_takes_its_place(void **state)
     troop_close(&t);
 }
 
+static struct troop_answer ask_node(struct troop *t, uint32_t n, const char *method)
+{
+    struct troop_answer a =
+        troop_call(t, n, "$node", "self", method, troupe_bytes(NULL, 0), 0, 1000);
+    assert_int_equal(a.status, TROUPE_OK);
+    return a;
+}
+
+static void hashes_of(struct troop *t, uint32_t n, uint64_t hashes[3])
+{
+    struct troop_answer a = ask_node(t, n, "members");
+    Troupe__Rpc__Members *m = troupe__rpc__members__unpack(NULL, a.payload.len, a.payload.data);
+    assert_non_null(m);
+    hashes[0] = m->members_hash;
+    hashes[1] = m->ring_hash;
+    hashes[2] = m->owners_hash;
+    troupe__rpc__members__free_unpacked(m, NULL);
+}
+
+static bool all_agree(struct troop *t, uint32_t n)
+{
+    uint64_t first[3], other[3];
+    hashes_of(t, 0, first);
+    for (uint32_t i = 1; i < n; i++) {
+        hashes_of(t, i, other);
+        if (memcmp(first, other, sizeof first) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Members, ring and owners are known to all alike, soon after everything has moved. */
+static void all_nodes_know_the_same(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 4);
+    assert_true(troop_until(&t, all_agree, 4, 3000));
+    troop_close(&t);
+}
+
+/* The store is away for a minute, for all: nobody could take over, and calls that need no commit
+ * are answered all the time. */
+static void an_outage_stops_nobody(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 3);
+    for (uint32_t bag = 0; bag < 30; bag++)
+        assert_int_equal(add(&t, bag % 3, bag, token_of(bag, 1)), TROUPE_OK);
+    troop_run(&t, 2000);
+    t.store_down = true;
+    for (uint32_t round = 2; round < 62; round++) {
+        for (uint32_t bag = 0; bag < 30; bag++)
+            assert_int_equal(add(&t, (bag + round) % 3, bag, token_of(bag, round)), TROUPE_OK);
+        troop_run(&t, 1000);
+    }
+    t.store_down = false;
+    troop_run(&t, 10000);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_true(serves(&t, i));
+    for (uint32_t bag = 0; bag < 30; bag++) {
+        struct troop_answer answer;
+        assert_int_equal(list(&t, 0, bag, &answer), 61);
+    }
+    troop_close(&t);
+}
+
+static bool is_suspended(struct troop *t, uint32_t n)
+{
+    return t->nodes[n].phase == RUNTIME_SUSPENDED;
+}
+
+/* The store is away for one node only: the others reach it, promise nothing, and take over. */
+static void a_node_without_the_store_is_succeeded(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 3);
+    troop_run(&t, 2000);
+    t.nodes[0].store_cut = true;
+    assert_true(troop_until(&t, is_suspended, 0, 6000));
+    troop_run(&t, 4000);
+    assert_int_equal(owned(&t, 1) + owned(&t, 2), 256);
+    t.nodes[0].store_cut = false;
+    assert_true(troop_until(&t, is_balanced, 3, 20000));
+    troop_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +314,9 @@ int main(void)
         cmocka_unit_test(a_node_drains),
         cmocka_unit_test(a_dead_node_is_succeeded),
         cmocka_unit_test(a_restart_takes_its_place),
+        cmocka_unit_test(all_nodes_know_the_same),
+        cmocka_unit_test(an_outage_stops_nobody),
+        cmocka_unit_test(a_node_without_the_store_is_succeeded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,7 +128,6 @@ static void copy_request(struct troop_peer *p, const struct rpc_request *rpc)
     int rc = rpc_request_decode(&p->arena, troupe_bytes(bytes, size), &p->rpc, &why);
     INVARIANT(rc == 0);
     free(bytes);
-    p->rpc.hops = rpc->hops;
 }
 
 static struct troop_peer *peer_new(const struct rpc_request *rpc)
@@ -196,7 +195,7 @@ static void send_store(struct troop *t, uint32_t n, struct store_request *r)
     while (r != NULL) {
         struct store_request *next = r->next;
         r->done = done;
-        if (t->store_down) {
+        if (t->store_down || t->nodes[n].store_cut) {
             r->error = TROUPE_EUNAVAILABLE;
             snprintf(r->errmsg, sizeof r->errmsg, "down");
         } else {

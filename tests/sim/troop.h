@@ -23,7 +23,8 @@ struct troop_node {
     uint32_t weight;
     uint64_t wake_ns;
     enum runtime_phase phase;
-    bool cut; /* from all the others: neither gossip nor requests */
+    bool cut;       /* from all the others: neither gossip nor requests */
+    bool store_cut; /* from the store */
 };
 
 struct troop {

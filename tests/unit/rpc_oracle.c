@@ -66,6 +66,7 @@ const char *rpc_oracle_encode_request(const struct rpc_request *request)
     Troupe__Rpc__Request message = TROUPE__RPC__REQUEST__INIT;
     message.timeout_ms = request->timeout_ms;
     message.client = request->client;
+    message.hops = request->hops;
     message.n_calls = n;
     message.calls = pointers;
     for (size_t i = 0; i < n; i++)
@@ -150,6 +151,8 @@ static const char *compare_request(const struct rpc_request *ours,
         return "the timeout";
     if (ours->client != theirs->client)
         return "the client";
+    if (ours->hops != (theirs->hops > 255 ? 255 : theirs->hops))
+        return "the hops";
     if (ours->calls_n != theirs->n_calls)
         return "the number of calls";
     const char *differs = NULL;

@@ -1,0 +1,41 @@
+/* The node's ties to other nodes: gossip, requests to peers, discovery. It carries between them and
+ * the core, and knows nothing of what they say. All on the loop's thread, but for cluster_peers. */
+#ifndef TROUPE_SHELL_CLUSTER_H
+#define TROUPE_SHELL_CLUSTER_H
+
+#include "node/shell/config.h"
+#include "node/shell/core.h"
+#include "node/shell/discover.h"
+#include "node/shell/gossip.h"
+#include "node/shell/peers.h"
+
+enum { CLUSTER_ERRMSG_BYTES = 512 };
+
+struct cluster {
+    struct core *core; /* NULL until cluster_start */
+    struct gossip *gossip;
+    struct peers *peers;
+    struct discover *discover;
+    char gossip_bound[GOSSIP_ADDRESS_BYTES];
+    unsigned open; /* parts that have not closed yet */
+    void (*closed)(void *data);
+    void *data;
+    struct gossip_stats logged; /* what of bad input has been told */
+    uint64_t dropped_logged;
+};
+
+/* Takes the gossip address. errmsg says which setting to change. */
+int cluster_open(struct cluster *c, uv_loop_t *loop, const char *listen,
+                 char errmsg[CLUSTER_ERRMSG_BYTES]);
+/* The core is there: what is heard goes to it. */
+int cluster_start(struct cluster *c, uv_loop_t *loop, struct core *core, const char *join,
+                  char errmsg[CLUSTER_ERRMSG_BYTES]);
+void cluster_frames(struct cluster *c, struct runtime_frame *frames);
+/* Any thread. */
+void cluster_peers(struct cluster *c, struct runtime_peer_request *requests);
+/* Logs what was heard and could not be used, if there was more of it; to be called each minute. */
+void cluster_report(struct cluster *c);
+/* closed(data) comes from the loop, or at once when nothing was open. */
+void cluster_close(struct cluster *c, void (*closed)(void *data), void *data);
+
+#endif

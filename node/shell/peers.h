@@ -1,0 +1,52 @@
+/* Requests to other nodes: one connection for each, to its peer port, kept as long as it is used.
+ * See struct runtime_peer_request for what is promised about the outcome.
+ *
+ * Happy path: peers_send encodes the requests into the connection of their peer, and what belongs
+ * together leaves in one piece; replies are decoded on one of nng's threads and handed over as they
+ * came. The loop's thread dials, reaps what broke, and looks after deadlines.
+ *
+ * Failure modes. Nobody answers the dial: what waits fails as not sent, and the peer is left alone
+ * for a moment (a request in that time fails at once). The connection breaks: what has left, even
+ * in part, may have been executed; what has not goes on with the next connection. No reply by the
+ * deadline: likewise unknown. A reply that cannot be read: unknown, and counted. Too much in
+ * flight: not sent. */
+#ifndef TROUPE_SHELL_PEERS_H
+#define TROUPE_SHELL_PEERS_H
+
+#include <uv.h>
+
+#include "node/runtime/runtime.h"
+
+enum {
+    PEERS_MAX = 1024,
+    PEERS_IN_FLIGHT_MAX = 4096, /* of one peer; more wait in its queue … */
+    PEERS_QUEUE_MAX = 65536,    /* … up to so many */
+    PEERS_BACKOFF_MIN_MS = 50,
+    PEERS_BACKOFF_MAX_MS = 1000,
+    PEERS_IDLE_MS = 300000, /* then the connection is dropped */
+    PEERS_TICK_MS = 20,
+};
+
+struct peers;
+
+struct peers_options {
+    void *data;
+    /* Linked by next; on any thread, but never from within peers_send. */
+    void (*done)(void *data, struct runtime_peer_request *finished);
+};
+
+struct peers_stats {
+    uint64_t sent, replies, lost, refused; /* refused: with TROUPE_EUNAVAILABLE */
+    uint64_t malformed, unexpected;        /* replies */
+};
+
+/* On the loop's thread. TROUPE_ENOMEM. */
+int peers_open(struct peers **peers, uv_loop_t *loop, const struct peers_options *options);
+/* Any thread. Requests linked by next; those to one peer arrive in their order. */
+void peers_send(struct peers *peers, struct runtime_peer_request *requests);
+void peers_stats(struct peers *peers, struct peers_stats *stats);
+/* On the loop's thread, when nobody sends any more: everything that is out is done with an error,
+ * then closed(data) comes from the loop. */
+void peers_close(struct peers *peers, void (*closed)(void *data), void *data);
+
+#endif
