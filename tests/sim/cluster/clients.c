@@ -14,8 +14,10 @@
 
 enum {
     KEY_OPS = 26, /* then it is judged, and another one taken */
-    THINK_MS_MAX = 200,
+    THINK_MS_MAX = 150,
     PAUSE_MS_MAX = 300, /* before another attempt */
+    RETRIED_MS_MAX = 4000,
+    ONCE_MS_MAX = 20000,
     GIVE_UP_MS = 25000,
     SLACK_MS = 500, /* an answer may be so much later than its deadline */
     PAYLOAD_BYTES_MAX = 128,
@@ -244,12 +246,13 @@ static void attempt(struct world *w, void *data)
     char id[16];
     uint8_t payload[PAYLOAD_BYTES_MAX];
     struct rpc_call call = {.ack = c->ack, .sequence = c->sequence};
-    uint32_t timeout_ms =
-        300 + (uint32_t)(world_while(w, (c->retries ? 4000 : 15000) * WORLD_MS) / WORLD_MS);
+    uint64_t most_ms = c->retries ? RETRIED_MS_MAX : ONCE_MS_MAX;
+    uint32_t timeout_ms = 300 + (uint32_t)dice_below(&w->dice, most_ms);
     struct rpc_request rpc = {
         .timeout_ms = timeout_ms, .client = c->number + 1, .calls = &call, .calls_n = 1};
     if (c->key != NULL) {
-        const struct history_op *op = &c->key->history.ops[c->op];
+        struct history_op *op = &c->key->history.ops[c->op];
+        op->again = c->attempts > 0;
         struct ledger_request r = {.token = op->token, .expected = op->expected};
         memcpy(payload, &r, sizeof r);
         call.kind = troupe_bytes_of("ledger");
@@ -265,7 +268,12 @@ static void attempt(struct world *w, void *data)
     }
     c->attempts++;
     c->waits_until_ns = w->now_ns + (timeout_ms + SLACK_MS) * WORLD_MS;
-    ports_call(c, draw_node(c), &rpc);
+    uint32_t node = draw_node(c);
+    if (w->trace_all)
+        world_trace(w, "client %u: %.*s/%.*s %.*s to n%u, %u ms", c->number, (int)call.kind.len,
+                    (const char *)call.kind.data, (int)call.id.len, (const char *)call.id.data,
+                    (int)call.method.len, (const char *)call.method.data, node, timeout_ms);
+    ports_call(c, node, &rpc);
     world_at(w, c->waits_until_ns, no_answer, c);
 }
 
@@ -274,7 +282,7 @@ static void next_op(struct world *w, void *data)
     struct client *c = data;
     if (w->clients_rest || c->busy)
         return;
-    c->retries = dice_below(&w->dice, 8) != 0;
+    c->retries = dice_below(&w->dice, 5) != 0;
     if (dice_below(&w->dice, 8) == 0) {
         begin_booking(c);
     } else if (!begin_ledger(c)) {
@@ -361,6 +369,9 @@ void client_answered(struct client *c, uint64_t ticket, const struct rpc_result 
     if (!c->busy || c->ticket != ticket)
         return;
     c->waits_until_ns = 0;
+    if (w->trace_all)
+        world_trace(w, "client %u: %s %.*s", c->number, troupe_status_name(result->status),
+                    (int)result->message.len, (const char *)result->message.data);
     switch ((enum troupe_status)result->status) {
     case TROUPE_OK:
         w->stats.acks++;

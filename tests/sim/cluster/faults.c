@@ -8,6 +8,8 @@ enum {
     DOWN_MS_MAX = 8000,
     PAUSE_SHORT_MS_MAX = 3000,
     PAUSE_LONG_MS_MAX = 12000, /* beyond the lease */
+    BREAK_MS_MAX = 300,
+    BEYOND_LEASE_MS = 7000,
     CUT_MS_MAX = 15000,
     OUTAGE_MS_MAX = 7000,
     SLOW_MS_MAX = 4000,
@@ -175,6 +177,23 @@ static void cut_from_store(struct world *w)
     world_at(w, w->now_ns + draw_ms(w, CUT_MS_MAX), heal_store, w);
 }
 
+static void lose_requests(struct world *w, void *data)
+{
+    struct node *n = data;
+    n->cut_to_store = !w->quiet;
+}
+
+/* A connection that breaks for long: first the answers do not come any more. */
+static void break_store_link(struct world *w)
+{
+    struct node *n = &w->nodes[dice_below(&w->dice, w->nodes_n)];
+    n->cut_from_store = true;
+    world_trace(w, "n%u loses its connection to the store", n->index);
+    world_at(w, w->now_ns + 1 + dice_below(&w->dice, BREAK_MS_MAX * WORLD_MS), lose_requests, n);
+    world_at(w, w->now_ns + (BEYOND_LEASE_MS + dice_below(&w->dice, BEYOND_LEASE_MS)) * WORLD_MS,
+             heal_store, w);
+}
+
 static void bad_store(struct world *w)
 {
     if (!w->store_faults) {
@@ -216,9 +235,9 @@ static void step_clock(struct world *w)
 static void something_happens(struct world *w, void *data)
 {
     static void (*const kinds[])(struct world *) = {
-        kill_one,       kill_one,   pause_one,   pause_one, pause_one,
-        cut_one_way,    cut_in_two, bad_quality, bad_store, cut_from_store,
-        cut_from_store, step_clock, start_twin,  stop_one,  bad_store,
+        kill_one,   kill_one,    pause_one, pause_one,      pause_one,        cut_one_way,
+        cut_in_two, bad_quality, bad_store, cut_from_store, cut_from_store,   step_clock,
+        start_twin, stop_one,    bad_store, stop_one,       break_store_link, break_store_link,
     };
     if (w->quiet)
         return;

@@ -18,6 +18,7 @@ enum {
 
 struct state {
     uint64_t taken;
+    uint64_t ghosts; /* answered and lost, but sent more than once */
     uint32_t depth, durable, fruitless;
     uint8_t stack[HISTORY_OPS_MAX]; /* ops, perhaps | FRUITLESS */
 };
@@ -54,7 +55,7 @@ static uint64_t hash_of(const struct state *s)
     uint64_t hash = mix(s->taken + UINT64_C(0x9E3779B97F4A7C15));
     for (uint32_t i = 0; i < s->depth; i++)
         hash = mix(hash ^ (s->stack[i] + 1u));
-    hash = mix(hash ^ s->durable << 8);
+    hash = mix(hash ^ s->ghosts) ^ mix(s->durable + 1);
     return hash == 0 ? 1 : hash;
 }
 
@@ -133,6 +134,17 @@ static bool apply(const struct search *s, struct state *state, uint32_t i)
     return !(answered && op->durable && state->fruitless > 0);
 }
 
+static bool apply_ghost(const struct search *s, struct state *state, uint32_t i)
+{
+    const struct history_op *op = &s->h->ops[i];
+    if (!(state->ghosts & bit_of_op(i)) ||
+        (op->method == LEDGER_CAS && value_of(s, state) != op->expected))
+        return false;
+    state->ghosts &= ~bit_of_op(i);
+    state->stack[state->depth++] = (uint8_t)i;
+    return true;
+}
+
 static bool explore(struct search *s, const struct state *state);
 
 /* The newest changes may vanish. One whose caller had no answer yet may come back. */
@@ -152,11 +164,15 @@ static bool explore_loss(struct search *s, const struct state *from, uint32_t lo
             next.taken &= ~bit_of_op(op);
             continue;
         }
-        if (s->h->ops[op].end_ns <= at_ns)
+        bool answered_before = s->h->ops[op].end_ns <= at_ns;
+        if (s->h->ops[op].again)
+            next.ghosts |= bit_of_op(op);
+        if (answered_before)
             continue;
         struct state answered = next; /* its answer was on its way */
         if (s->h->ops[op].outcome == HISTORY_DONE && explore(s, &answered))
             return true;
+        next.ghosts &= ~bit_of_op(op);
         next.taken &= ~bit_of_op(op);
     }
 }
@@ -177,6 +193,9 @@ static bool explore(struct search *s, const struct state *state)
     }
     for (uint32_t i = 0; i < s->h->ops_n; i++) {
         const struct history_op *op = &s->h->ops[i];
+        struct state ghost = *state;
+        if (apply_ghost(s, &ghost, i) && explore(s, &ghost))
+            return true;
         if ((state->taken & bit_of_op(i)) || op->outcome == HISTORY_REFUSED ||
             op->begin_ns > horizon || (op->outcome == HISTORY_OPEN && op->method == LEDGER_READ))
             continue;

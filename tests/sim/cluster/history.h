@@ -6,7 +6,8 @@
  * claimed anew (not: handed over), what its former owner had acknowledged from memory alone may be
  * gone. So at the instant of each claim the newest changes may vanish, down to the newest that was
  * acknowledged as durable, or seen by somebody who was told that it is. A vanished change whose
- * caller has not been answered yet may happen again: it is retried. */
+ * caller has not been answered yet may happen again: it is retried. So may one whose caller sent it
+ * more than once, and got an answer to the first: the second arrives after the loss. */
 #ifndef TROUPE_SIM_CLUSTER_HISTORY_H
 #define TROUPE_SIM_CLUSTER_HISTORY_H
 
@@ -33,6 +34,7 @@ struct history_op {
     uint8_t outcome;       /* enum history_outcome */
     bool done;             /* CAS: as answered */
     bool durable;          /* as answered */
+    bool again;            /* sent more than once */
 };
 
 struct history {

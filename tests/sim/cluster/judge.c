@@ -52,6 +52,10 @@ static void change_owner(struct world *w, uint32_t pid, struct run *run, uint64_
     if (epoch <= owner->epoch)
         world_fail(w, "partition %u goes from epoch %" PRIu64 " to %" PRIu64, pid, owner->epoch,
                    epoch);
+    if (w->trace_all)
+        world_trace(w, "partition %u: from n%u (run %" PRIu64 ") to n%u (run %" PRIu64 ") %s", pid,
+                    owner->node, owner->run_number, run->node->index, run->number,
+                    anew ? "by a claim" : "by a transfer");
     if (anew && owner->epoch > 0)
         owner->claims_ns[owner->claims_n++ % CLAIMS_KEPT] = w->now_ns;
     owner->epoch = epoch;
@@ -139,6 +143,15 @@ static void saved(struct world *w, const struct run *run, const struct store_sav
 {
     struct judge_rows *before = &w->judge->before, *after = &w->judge->after;
     load_rows(w, save, after);
+    for (size_t i = 0; w->trace_all && i < save->rows_n; i++) {
+        const struct store_row *row = &after->load.u.load.rows[i];
+        world_trace(w,
+                    "%s saves partition %u %.*s version %" PRIu64 ", %zu bytes: now %" PRIu64
+                    " of %" PRIu64 ", %zu bytes",
+                    run->node->client, save->rows[i].key.pid, (int)save->rows[i].key.id.len,
+                    (const char *)save->rows[i].key.id.data, save->rows[i].version,
+                    save->rows[i].state.len, row->version, row->epoch, row->state.len);
+    }
     /* The store may have sorted the rows: they are found again by their place in memory. */
     for (size_t i = 0; i < save->rows_n; i++) {
         for (size_t k = 0; k < before->load.u.load.keys_n; k++) {

@@ -26,6 +26,7 @@ static void help(FILE *out)
           "  --store-faults   on (default) or off: outages, slowness, lost answers, late effects\n"
           "  --mutant NAME    without a safety check, see below\n"
           "  --trace          the end of each story's trace, not only of one that fails\n"
+          "  --trace-all      everything that happens, on stderr\n"
           "  --quiet          a line for failures only\n"
           "  --help           this text\n\n"
           "The last line has a hash of all events: the same seeds give the same one.\n\n"
@@ -101,6 +102,9 @@ static bool read_option(int option, struct request *r)
     case 't':
         r->options.trace = true;
         return true;
+    case 'a':
+        r->options.trace_all = true;
+        return true;
     case 'q':
         r->quiet = true;
         return true;
@@ -129,6 +133,7 @@ static void print_failure(const struct request *r, uint64_t seed)
     struct world_options options = r->options;
     options.seed = seed;
     options.trace = true;
+    options.trace_all = false;
     story_tell(&w, &options);
     world_print_failure(&w, stdout);
     world_close(&w);
@@ -169,15 +174,12 @@ static int run(const struct request *r)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
-                                            {"nodes", required_argument, NULL, 'n'},
-                                            {"minutes", required_argument, NULL, 'm'},
-                                            {"store-faults", required_argument, NULL, 'f'},
-                                            {"mutant", required_argument, NULL, 'x'},
-                                            {"trace", no_argument, NULL, 't'},
-                                            {"quiet", no_argument, NULL, 'q'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seeds", required_argument, NULL, 's'},   {"nodes", required_argument, NULL, 'n'},
+        {"minutes", required_argument, NULL, 'm'}, {"store-faults", required_argument, NULL, 'f'},
+        {"mutant", required_argument, NULL, 'x'},  {"trace", no_argument, NULL, 't'},
+        {"trace-all", no_argument, NULL, 'a'},     {"quiet", no_argument, NULL, 'q'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     struct request request = {
         .from = 1, .to = 20, .options = {.nodes = 5, .minutes = 1, .store_faults = true}};
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {

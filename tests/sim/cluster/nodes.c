@@ -265,7 +265,8 @@ static void collect(struct world *w, void *data)
     runtime_collect(run->rt, now, &run->fx);
     trace_logs(run);
     ports_let_out(run, run->fx.replies);
-    if (!is_interrupted(run, STAGE_AFTER_COLLECT, go_on_performing))
+    bool has_effects = run->fx.replies != NULL || run->fx.store != NULL || run->fx.peers != NULL;
+    if (!has_effects || !is_interrupted(run, STAGE_AFTER_COLLECT, go_on_performing))
         perform(run);
 }
 
@@ -280,7 +281,8 @@ void run_step(struct run *run, const struct runtime_event *event)
     run->uncollected = true;
     world_note(w, w->now_ns ^ (uint64_t)event->type << 56 ^ n->index);
     runtime_step(run->rt, node_time(n), event);
-    if (is_interrupted(run, STAGE_AFTER_STEP, collect))
+    bool answers = event->type == RUNTIME_REQUEST || event->type == RUNTIME_STORE_DONE;
+    if (answers && is_interrupted(run, STAGE_AFTER_STEP, collect))
         return;
     if (!first) /* its collect is on the agenda */
         return;

@@ -24,6 +24,8 @@ void world_trace(struct world *w, const char *format, ...)
     va_start(args, format);
     vsnprintf(line + n, TRACE_LINE_BYTES - (size_t)n, format, args);
     va_end(args);
+    if (w->trace_all)
+        fprintf(stderr, "%s\n", line);
 }
 
 void world_fail(struct world *w, const char *format, ...)
@@ -92,7 +94,8 @@ void world_open(struct world *w, const struct world_options *options)
         .now_ns = WORLD_BEGIN_NS,
         .mutant = options->mutant,
         .store_faults = options->store_faults,
-        .trace = options->trace,
+        .trace = options->trace || options->trace_all,
+        .trace_all = options->trace_all,
         .hash = UINT64_C(0xCBF29CE484222325),
         .latency_ns = WORLD_MS / 5,
         .jitter_ns = WORLD_MS,

@@ -52,8 +52,8 @@ enum {
     PARTITIONS = 256,
     PARTITION_BITS = 8,
     OUTAGE_GRACE_MS = 12000,
-    KEYS_N = 16, /* ledgers in use at a time */
-    CLIENTS_N = 12,
+    KEYS_N = 20, /* ledgers in use at a time */
+    CLIENTS_N = 20,
     VENUES_N = 3,
     SLOTS_N = 40,
     CLAIMS_KEPT = 64,
@@ -157,7 +157,7 @@ struct world {
     uint64_t now_ns, end_ns;
     struct agenda agenda;
     enum mutant mutant;
-    bool store_faults, trace;
+    bool store_faults, trace, trace_all;
     bool quiet; /* no more faults */
     uint64_t hash;
 
@@ -205,7 +205,8 @@ struct world_options {
     uint32_t nodes, minutes;
     enum mutant mutant;
     bool store_faults; /* outages, slowness, lost answers, late effects */
-    bool trace;        /* keep the last lines of what happens */
+    bool trace;        /* keep the last lines of what happens … */
+    bool trace_all;    /* … or all lines, and many more of them, on stderr at once */
 };
 
 void world_open(struct world *w, const struct world_options *options);
