@@ -16,6 +16,8 @@ enum {
     QUALITY_MS_MAX = 8000,
 };
 
+static const uint64_t GOOD_JITTER_NS = WORLD_MS;
+
 static uint64_t draw_ms(struct world *w, uint64_t max)
 {
     return world_while(w, max * WORLD_MS);
@@ -108,6 +110,8 @@ static void heal_network(struct world *w, void *data)
         for (uint32_t k = 0; k < w->nodes_n; k++)
             w->cut[i][k] = false;
     }
+    w->network_is_bad = w->jitter_ns != GOOD_JITTER_NS;
+    w->network_bad_ns = w->now_ns;
     world_trace(w, "the network is whole again");
 }
 
@@ -116,6 +120,7 @@ static void cut_one_way(struct world *w)
     uint32_t from = (uint32_t)dice_below(&w->dice, w->nodes_n);
     uint32_t to = (uint32_t)dice_below(&w->dice, w->nodes_n);
     bool all = dice_below(&w->dice, 2) == 0;
+    w->network_is_bad = true;
     for (uint32_t i = 0; i < w->nodes_n; i++) {
         if (i != from && (all || i == to))
             w->cut[from][i] = true;
@@ -127,6 +132,7 @@ static void cut_one_way(struct world *w)
 static void cut_in_two(struct world *w)
 {
     uint64_t side = dice_throw(&w->dice);
+    w->network_is_bad = true;
     for (uint32_t i = 0; i < w->nodes_n; i++) {
         for (uint32_t k = 0; k < w->nodes_n; k++)
             w->cut[i][k] |= (side >> i & 1) != (side >> k & 1);
@@ -141,15 +147,17 @@ static void good_quality(struct world *w, void *data)
     (void)data;
     w->loss_per_mille = w->twice_per_mille = w->late_per_mille = 0;
     w->latency_ns = WORLD_MS / 5;
-    w->jitter_ns = WORLD_MS;
+    w->jitter_ns = GOOD_JITTER_NS;
+    w->network_bad_ns = w->now_ns; /* cuts may go on */
 }
 
 static void bad_quality(struct world *w)
 {
+    w->network_is_bad = true;
     w->loss_per_mille = (uint32_t)dice_below(&w->dice, 200);
     w->twice_per_mille = (uint32_t)dice_below(&w->dice, 100);
     w->late_per_mille = (uint32_t)dice_below(&w->dice, 100);
-    w->jitter_ns = dice_below(&w->dice, 200 * WORLD_MS);
+    w->jitter_ns = GOOD_JITTER_NS + 1 + dice_below(&w->dice, 200 * WORLD_MS);
     world_trace(w, "the network is bad: %u per mille lost", w->loss_per_mille);
     world_at(w, w->now_ns + draw_ms(w, QUALITY_MS_MAX), good_quality, w);
 }
@@ -260,8 +268,8 @@ void faults_open(struct world *w)
 void faults_end(struct world *w)
 {
     w->quiet = true;
-    heal_network(w, NULL);
     good_quality(w, NULL);
+    heal_network(w, NULL);
     heal_store(w, NULL);
     w->outage_until_ns = w->slow_until_ns = 0;
     for (uint32_t i = 0; i < w->nodes_n; i++) {

@@ -46,6 +46,31 @@ static void registered(struct world *w, struct run *run, const struct store_regi
 
 /* ---- owners ---- */
 
+static void may_lose(struct world *w, struct owner *owner)
+{
+    owner->claims_ns[owner->claims_n++ % CLAIMS_KEPT] = w->now_ns;
+}
+
+/* Something has been wrong with one of them, or with what is between them. */
+static bool is_disturbed(const struct world *w, const struct owner *owner)
+{
+    const struct node *from = &w->nodes[owner->giver], *to = &w->nodes[owner->node];
+    return from->run == NULL || from->run->number != owner->given_by ||
+           from->paused_until_ns >= owner->since_ns || to->paused_until_ns >= owner->since_ns ||
+           w->network_bad_ns >= owner->since_ns || w->network_is_bad;
+}
+
+/* A node asks for what the store says is its own already: it does not know, or it tries again. That
+ * it was handed over, its giver should have told, with everything in it. */
+static void claimed_again(struct world *w, const struct run *run, const struct store_claimed *c)
+{
+    struct owner *owner = &w->owners[c->pid];
+    if (owner->run_number != run->number)
+        world_fail(w, "partition %u is said to be %s's already", c->pid, run->node->client);
+    if (owner->given_by != 0 && is_disturbed(w, owner))
+        may_lose(w, owner);
+}
+
 static void change_owner(struct world *w, uint32_t pid, struct run *run, uint64_t epoch, bool anew)
 {
     struct owner *owner = &w->owners[pid];
@@ -57,7 +82,10 @@ static void change_owner(struct world *w, uint32_t pid, struct run *run, uint64_
                     owner->node, owner->run_number, run->node->index, run->number,
                     anew ? "by a claim" : "by a transfer");
     if (anew && owner->epoch > 0)
-        owner->claims_ns[owner->claims_n++ % CLAIMS_KEPT] = w->now_ns;
+        may_lose(w, owner);
+    owner->given_by = anew ? 0 : owner->run_number;
+    owner->giver = owner->node;
+    owner->since_ns = w->now_ns;
     owner->epoch = epoch;
     owner->node = run->node->index;
     owner->run_number = run->number;
@@ -72,8 +100,8 @@ static void claimed(struct world *w, struct run *run, const struct store_claim *
         if (c->epoch != c->epoch_prev) {
             change_owner(w, c->pid, run, c->epoch, true);
             n++;
-        } else if (w->owners[c->pid].run_number != run->number) {
-            world_fail(w, "partition %u is said to be %s's already", c->pid, run->node->client);
+        } else {
+            claimed_again(w, run, c);
         }
     }
     w->stats.claims += n;
@@ -236,6 +264,9 @@ void judge_executed(struct run *run, const struct runtime_request *request)
         uint32_t pid = name_partition(name_hash(call->kind, call->id), PARTITION_BITS);
         const struct owner *owner = &w->owners[pid];
         if (owner->run_number == run->number && !run->ended)
+            continue;
+        /* The answers of a batch leave together: this one may be from before the handover. */
+        if (owner->given_by == run->number && !run->ended && request->reply.results_n > 1)
             continue;
         world_fail(w,
                    "%s (run %" PRIu64 ") answers for %.*s/%.*s, but the store has partition %u as "

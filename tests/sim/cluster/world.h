@@ -110,7 +110,10 @@ struct flight;
 
 /* What the store has of a partition, as the simulator has seen it happen. */
 struct owner {
-    uint32_t node;                             /* by its place */
+    uint32_t node; /* by its place */
+    uint32_t giver;
+    uint64_t since_ns;
+    uint64_t given_by;                         /* by the giver's run; 0: it was claimed */
     uint64_t run_number, generation, epoch;    /* run_number 0: nobody's */
     uint64_t claims_n, claims_ns[CLAIMS_KEPT]; /* claimed anew, the last ones, as a ring */
 };
@@ -168,6 +171,8 @@ struct world {
 
     /* the network */
     bool cut[NODES_MAX][NODES_MAX]; /* from, to */
+    bool network_is_bad;
+    uint64_t network_bad_ns; /* it was, until then */
     uint32_t loss_per_mille, twice_per_mille, late_per_mille;
     uint64_t latency_ns, jitter_ns;
 
