@@ -216,7 +216,8 @@ static void try_again(struct client *c)
         return;
     }
     w->stats.retries++;
-    rest(c, 5 * WORLD_MS + dice_below(&w->dice, PAUSE_MS_MAX * WORLD_MS), attempt);
+    c->attempt_ns = w->now_ns + 5 * WORLD_MS + dice_below(&w->dice, PAUSE_MS_MAX * WORLD_MS);
+    world_at(w, c->attempt_ns, attempt, c);
 }
 
 static void no_answer(struct world *w, void *data)
@@ -243,6 +244,8 @@ static uint32_t draw_node(struct client *c)
 static void attempt(struct world *w, void *data)
 {
     struct client *c = data;
+    if (!c->busy || c->attempt_ns != w->now_ns)
+        return;
     char id[16];
     uint8_t payload[PAYLOAD_BYTES_MAX];
     struct rpc_call call = {.ack = c->ack, .sequence = c->sequence};
@@ -299,6 +302,7 @@ static void next_op(struct world *w, void *data)
                                        << RPC_SEQUENCE_COUNTER_BITS |
                                    (w->stats.ops & 0xFFFFF)
                              : 0;
+    c->attempt_ns = w->now_ns;
     attempt(w, c);
 }
 
@@ -403,6 +407,14 @@ void client_answered(struct client *c, uint64_t ticket, const struct rpc_result 
 }
 
 /* ---- */
+
+void clients_begin_anew(struct world *w)
+{
+    for (uint32_t i = 0; i < CLIENTS_N; i++) {
+        if (w->clients[i].busy)
+            give_up(&w->clients[i]);
+    }
+}
 
 void clients_open(struct world *w)
 {

@@ -138,7 +138,7 @@ struct client {
     bool busy;
     bool retries;    /* otherwise without a request id, and once */
     uint64_t ticket; /* of the attempt under way */
-    uint64_t begun_ns, give_up_ns, waits_until_ns, sequence;
+    uint64_t begun_ns, give_up_ns, attempt_ns, waits_until_ns, sequence;
     uint32_t hint; /* the node that is said to own it */
     uint32_t attempts;
     uint8_t ack;
@@ -281,6 +281,8 @@ void clients_open(struct world *w);
 void clients_close(struct world *w);
 void client_answered(struct client *c, uint64_t ticket, const struct rpc_result *result,
                      uint64_t let_out_ns);
+/* All give up what they wait for, and ask for something else. */
+void clients_begin_anew(struct world *w);
 /* The ledgers in use, as far as they have come. */
 void clients_judge(struct world *w);
 
