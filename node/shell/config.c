@@ -210,14 +210,28 @@ static int read_zone(struct config *config, char errmsg[CONFIG_ERRMSG_BYTES])
     return config__set(config, config__find("zone"), line, false, errmsg);
 }
 
+/* Other nodes dial TCP. */
+static int check_network(const struct config *config, char errmsg[CONFIG_ERRMSG_BYTES])
+{
+    const char *const addresses[] = {config->gossip_listen, config->gossip_advertise,
+                                     config->peer_listen, config->peer_advertise};
+    static const char *const names[] = {"gossip-listen", "gossip-advertise", "peer-listen",
+                                        "peer-advertise"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strncmp(addresses[i], "ipc://", 6) == 0)
+            return config__fail(errmsg, "%s: '%.80s' must be HOST:PORT: other nodes dial it",
+                                names[i], addresses[i]);
+    }
+    return 0;
+}
+
 static int check_cluster(struct config *config, char errmsg[CONFIG_ERRMSG_BYTES])
 {
     char why[DISCOVER_ERRMSG_BYTES];
     default_listen(config, config->peer_listen, 1);
     default_listen(config, config->gossip_listen, 2);
-    if (strncmp(config->peer_listen, "ipc://", 6) == 0 ||
-        strncmp(config->gossip_listen, "ipc://", 6) == 0)
-        return config__fail(errmsg, "gossip-listen and peer-listen must be HOST:PORT");
+    if (check_network(config, errmsg) != 0)
+        return TROUPE_EINVAL;
     if (config->drain_timeout_ms >= config->stop_timeout_ms)
         return config__fail(errmsg, "drain-timeout must be less than stop-timeout");
     if (discover_check(config->join, why) != 0)
