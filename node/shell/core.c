@@ -64,7 +64,8 @@ static void push_news(struct core *core, enum runtime_event_type type, const voi
     }
     n->type = type;
     n->len = (uint32_t)len;
-    memcpy(n->bytes, bytes, len);
+    if (len > 0)
+        memcpy(n->bytes, bytes, len);
     PUSH(&core->news, n);
 }
 
@@ -238,10 +239,10 @@ void core_run(struct core *core)
         runtime_collect(core->rt, now, &fx);
         write_logs(&fx);
         bool news = tell_loop(core, &fx);
+        if (fx.peers != NULL) /* while nobody steps: a later turn's may not overtake them */
+            core->on_peers(core->data, fx.peers);
         atomic_store(&core->busy, false);
 
-        if (fx.peers != NULL)
-            core->on_peers(core->data, fx.peers);
         if (fx.replies != NULL)
             core->on_replies(core->data, fx.replies);
         if (news)
@@ -292,6 +293,18 @@ static void on_timer(uv_timer_t *timer)
     serve_loop(core); /* the turn may have been another thread's */
 }
 
+/* At once, but not by a timer: libuv runs timers that are due until there are none, and one that is
+ * due again each time would keep it from everything else. */
+static void wake_now(struct core *core)
+{
+    uv_timer_stop(&core->timer);
+    pthread_mutex_lock(&core->lock);
+    core->timer_at_ns = core->wake_at_ns = UINT64_MAX; /* the turn that follows tells the next */
+    pthread_mutex_unlock(&core->lock);
+    atomic_store(&core->wake, true);
+    uv_async_send(&core->async);
+}
+
 static void set_timer(struct core *core, uint64_t at_ns)
 {
     if (at_ns == UINT64_MAX) {
@@ -299,7 +312,11 @@ static void set_timer(struct core *core, uint64_t at_ns)
         return;
     }
     uint64_t now_ns = clock_now().mono_ns;
-    uint64_t ms = at_ns <= now_ns ? 0 : (at_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
+    if (at_ns <= now_ns) {
+        wake_now(core);
+        return;
+    }
+    uint64_t ms = (at_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
     uv_update_time(core->loop);
     uv_timer_start(&core->timer, on_timer, ms, 0);
 }

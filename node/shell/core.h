@@ -40,8 +40,9 @@ struct core {
     void *data;
     /* Finished requests, linked by next; on any thread. The events that it pushes are seen to. */
     void (*on_replies)(void *data, struct runtime_request *finished);
-    /* Requests for other nodes, linked by next; on any thread. May be NULL when the runtime has no
-     * gossip address. */
+    /* Requests for other nodes, linked by next; on any thread, but in the order of the turns: what
+     * one entity sends another must not be overtaken. The events that it pushes are seen to. May be
+     * NULL when the runtime has no gossip address. */
     void (*on_peers)(void *data, struct runtime_peer_request *requests);
     /* Frames of gossip to be sent, linked by next, to be freed; on the loop's thread. Likewise. */
     void (*on_frames)(void *data, struct runtime_frame *frames);
