@@ -9,14 +9,23 @@
 #include "node/shell/gossip.h"
 #include "node/shell/peers.h"
 
-enum { CLUSTER_ERRMSG_BYTES = 512 };
+enum {
+    CLUSTER_ERRMSG_BYTES = 512,
+    CLUSTER_DRAIN_MS = 500, /* at the end: for the last frames to leave */
+    CLUSTER_DRAIN_POLL_MS = 5,
+};
 
 struct cluster {
     struct core *core; /* NULL until cluster_start */
+    uv_loop_t *loop;
     struct gossip *gossip;
-    struct peers *peers;
+    _Atomic(struct peers *) peers;
     struct discover *discover;
+    bool looks_up; /* discovery is there, if only a lookup that it cannot take back */
     char gossip_bound[GOSSIP_ADDRESS_BYTES];
+    uint64_t frames; /* handed to gossip */
+    uv_timer_t drain;
+    uint64_t drain_until_ms;
     unsigned open; /* parts that have not closed yet */
     void (*closed)(void *data);
     void *data;
@@ -35,7 +44,9 @@ void cluster_frames(struct cluster *c, struct runtime_frame *frames);
 void cluster_peers(struct cluster *c, struct runtime_peer_request *requests);
 /* Logs what was heard and could not be used, if there was more of it; to be called each minute. */
 void cluster_report(struct cluster *c);
-/* closed(data) comes from the loop, or at once when nothing was open. */
+/* The frames that wait leave first, as far as they do in CLUSTER_DRAIN_MS: a node that leaves says
+ * so in its last ones. closed(data) comes from the loop, or at once when nothing was open. A lookup
+ * is not waited for: looks_up tells whether the loop has to. */
 void cluster_close(struct cluster *c, void (*closed)(void *data), void *data);
 
 #endif

@@ -1,6 +1,7 @@
 /* See discover.h. */
 #include "node/shell/discover.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,10 @@ struct discover {
     struct entry *entries;
     unsigned entries_n;
     unsigned busy; /* requests and handles that refer to it */
+    uv_timer_t end;
     bool closing;
+    void (*closed)(void *data);
+    void *closed_data;
 };
 
 /* ---- the list ---- */
@@ -48,7 +52,8 @@ static int read_entry(const char *text, struct entry *e, char *errmsg)
         return refuse(errmsg, text, "has too many colons");
     char *end;
     unsigned long port = strtoul(colon + 1, &end, 10);
-    if (*end != '\0' || port < 1 || port > PORT_MAX || strlen(colon + 1) >= PORT_BYTES)
+    if (!isdigit((unsigned char)colon[1]) || *end != '\0' || port < 1 || port > PORT_MAX ||
+        strlen(colon + 1) >= PORT_BYTES)
         return refuse(errmsg, text, "has no port from 1 to 65535");
     size_t len = (size_t)(colon - host) - (bracketed ? 2 : 0);
     if (len == 0 || len >= HOST_BYTES || strpbrk(host, " \t/") != NULL)
@@ -96,8 +101,11 @@ static void let_go(struct discover *d)
 {
     if (--d->busy > 0 || !d->closing)
         return;
+    void (*closed)(void *data) = d->closed;
+    void *data = d->closed_data;
     free(d->entries);
     free(d);
+    closed(data);
 }
 
 static void log_outcome(struct entry *e, int outcome)
@@ -212,6 +220,8 @@ int discover_open(struct discover **discover, uv_loop_t *loop, const char *join,
     }
     *d = (struct discover){.loop = loop, .options = *options, .entries = entries, .busy = 1};
     d->entries_n = (unsigned)read_list(join, entries, errmsg);
+    uv_timer_init(loop, &d->end);
+    d->end.data = d;
     if (d->options.resolve == NULL)
         d->options.resolve = uv_getaddrinfo;
     for (unsigned i = 0; i < d->entries_n; i++) {
@@ -232,14 +242,21 @@ static void on_closed(uv_handle_t *handle)
     let_go(e->discover);
 }
 
-void discover_close(struct discover *d)
+/* The last of it goes by a handle's callback, so that closed is never called from here. */
+static void on_end(uv_handle_t *handle)
 {
-    if (d == NULL)
-        return;
+    struct discover *d = handle->data;
+    let_go(d);
+}
+
+void discover_close(struct discover *d, void (*closed)(void *data), void *data)
+{
     d->closing = true;
+    d->closed = closed;
+    d->closed_data = data;
     for (unsigned i = 0; i < d->entries_n; i++) {
         uv_cancel((uv_req_t *)&d->entries[i].request);
         uv_close((uv_handle_t *)&d->entries[i].timer, on_closed);
     }
-    let_go(d);
+    uv_close((uv_handle_t *)&d->end, on_end);
 }

@@ -36,7 +36,9 @@ int discover_check(const char *join, char errmsg[DISCOVER_ERRMSG_BYTES]);
 /* Begins at once. An empty list is fine. TROUPE_EINVAL, TROUPE_ENOMEM. */
 int discover_open(struct discover **discover, uv_loop_t *loop, const char *join,
                   const struct discover_options *options, char errmsg[DISCOVER_ERRMSG_BYTES]);
-/* No contact is told from here on; freed later, from the loop. NULL is fine. */
-void discover_close(struct discover *discover);
+/* No contact is told from here on. It is freed when closed(data) is called, later and from the
+ * loop: a lookup that the resolver has begun cannot be taken back, and may take as long as it
+ * likes. */
+void discover_close(struct discover *discover, void (*closed)(void *data), void *data);
 
 #endif

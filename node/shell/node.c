@@ -52,6 +52,8 @@ static void on_store_closed(void *data)
     uv_close((uv_handle_t *)&n->sigint, NULL);
     uv_close((uv_handle_t *)&n->watch, NULL);
     uv_close((uv_handle_t *)&n->tick, NULL);
+    if (n->cluster.looks_up) /* the loop, and libuv at the exit, would wait for the resolver */
+        leave(n, LOG_LEVEL_INFO, "a name is still being looked up: not waiting for that");
 }
 
 static void on_cluster_closed(void *data)

@@ -22,7 +22,6 @@ struct node {
     struct rpc_server *rpc;
     struct rpc_server *peer_rpc; /* for other nodes; NULL: a cluster by itself */
     struct cluster cluster;
-    unsigned closing_parts;
     char peer_bound[RPC_ADDRESS_BYTES];
     char gossip_advertised[CONFIG_TEXT_BYTES], peer_advertised[CONFIG_TEXT_BYTES];
     char bound[RPC_ADDRESS_BYTES];      /* HOST:PORT that we listen on */

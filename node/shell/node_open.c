@@ -95,6 +95,11 @@ static enum node_exit open_cluster(struct node *n)
         .memory_max = c->rpc_memory_max,
         .from_peer = true,
     };
+    if (is_alone(c) && c->join[0] != '\0')
+        log_line(LOG_LEVEL_WARN,
+                 "join has no effect: this node is a cluster by itself (gossip = off, or a store "
+                 "in memory)",
+                 NULL);
     if (is_alone(c))
         return NODE_EXIT_OK;
     if (rpc_listen(&n->peer_rpc, &options, n->peer_bound, errmsg) != 0) {
