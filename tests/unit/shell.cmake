@@ -1,4 +1,13 @@
 set(shell_tests ${CMAKE_CURRENT_LIST_DIR})
-troupe_test(test_listener LABELS unit
-  SOURCES ${shell_tests}/test_listener.c ${shell_tests}/shell_fixture.c
+foreach(test test_listener test_core)
+  troupe_test(${test} LABELS unit
+    SOURCES ${shell_tests}/${test}.c ${shell_tests}/shell_fixture.c
+    LIBS troupe_shell PkgConfig::UV nng::nng Threads::Threads)
+endforeach()
+troupe_test(test_ties LABELS unit
+  SOURCES ${shell_tests}/test_ties.c ${shell_tests}/gossip_link_fixture.c
   LIBS troupe_shell PkgConfig::UV nng::nng Threads::Threads)
+foreach(test test_discover test_config)
+  troupe_test(${test} LABELS unit SOURCES ${shell_tests}/${test}.c
+    LIBS troupe_shell PkgConfig::UV Threads::Threads)
+endforeach()
