@@ -244,6 +244,14 @@ static bool asks_all(const struct runtime *rt)
            ownership_held(&rt->ownership) < rt->config.partitions;
 }
 
+/* With company, only when it is known who has what: else we would ask for everything. */
+static bool may_claim(const struct runtime *rt)
+{
+    const struct members *m = &rt->members;
+    bool known = !members__is_on(m) || m->others == 0 || rt->map_known;
+    return rt->claims_begun && known && rt->ownership.in[OWNERSHIP_WANTED] > 0;
+}
+
 void claims__tick(struct runtime *rt)
 {
     const struct members *m = &rt->members;
@@ -253,8 +261,7 @@ void claims__tick(struct runtime *rt)
     }
     if (members__is_on(m) && m->others > 0 && !rt->map_known)
         rt->want_map = true;
-    bool ready = rt->claims_begun && (!members__is_on(m) || m->others == 0 || rt->map_known);
-    if (ready && rt->ownership.in[OWNERSHIP_WANTED] > 0 && lifecycle__is_free(rt, &rt->claim))
+    if (may_claim(rt) && lifecycle__is_free(rt, &rt->claim))
         send_claim(rt);
     if ((rt->recheck || rt->want_map) && lifecycle__is_free(rt, &rt->owners))
         send_owners(rt);
@@ -262,9 +269,8 @@ void claims__tick(struct runtime *rt)
 
 uint64_t claims__next_ns(const struct runtime *rt)
 {
-    bool wanted = rt->claims_begun && rt->ownership.in[OWNERSHIP_WANTED] > 0;
     uint64_t times[] = {
-        lifecycle__slot_next(rt, &rt->claim, wanted),
+        lifecycle__slot_next(rt, &rt->claim, may_claim(rt)),
         lifecycle__slot_next(rt, &rt->owners, rt->recheck || rt->want_map),
         asks_all(rt) ? rt->ask_all_ns : UINT64_MAX,
     };

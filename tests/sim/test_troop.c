@@ -213,6 +213,27 @@ static void a_restart_takes_its_place(void **state)
     troop_close(&t);
 }
 
+/* SIGSTOP for longer than the lease: the others have taken over by the time it goes on; it notices,
+ * begins anew, and gets its part back. */
+static void a_long_pause_costs_the_lease(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 3);
+    for (uint32_t bag = 0; bag < 90; bag++)
+        assert_int_equal(add(&t, 0, bag, token_of(bag, 1)), TROUPE_OK);
+    troop_run(&t, 2000);
+    t.nodes[1].paused = true;
+    troop_run(&t, 12000);
+    assert_int_equal(owned(&t, 0) + owned(&t, 2), 256);
+    t.nodes[1].paused = false;
+    assert_true(troop_until(&t, is_balanced, 3, 20000));
+    for (uint32_t bag = 0; bag < 90; bag++)
+        assert_int_equal(add(&t, 1, bag, token_of(bag, 2)), TROUPE_OK);
+    troop_close(&t);
+}
+
 static struct troop_answer ask_node(struct troop *t, uint32_t n, const char *method)
 {
     struct troop_answer a =
@@ -314,6 +335,7 @@ int main(void)
         cmocka_unit_test(a_node_drains),
         cmocka_unit_test(a_dead_node_is_succeeded),
         cmocka_unit_test(a_restart_takes_its_place),
+        cmocka_unit_test(a_long_pause_costs_the_lease),
         cmocka_unit_test(all_nodes_know_the_same),
         cmocka_unit_test(an_outage_stops_nobody),
         cmocka_unit_test(a_node_without_the_store_is_succeeded),

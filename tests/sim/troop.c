@@ -278,7 +278,7 @@ static uint32_t first_to_wake(const struct troop *t)
 {
     uint32_t first = TROOP_NODES_MAX;
     for (uint32_t i = 0; i < TROOP_NODES_MAX; i++) {
-        if (t->nodes[i].rt != NULL &&
+        if (t->nodes[i].rt != NULL && !t->nodes[i].paused &&
             (first == TROOP_NODES_MAX || t->nodes[i].wake_ns < t->nodes[first].wake_ns))
             first = i;
     }
@@ -308,11 +308,18 @@ static bool once(struct troop *t, uint64_t until_ns)
         struct troop_event *e = t->events;
         t->events = e->next;
         move_to(t, e->at_ns);
-        deliver(t, e);
+        if (t->nodes[e->node].paused) {
+            e->at_ns += 5 * TROOP_MS;
+            push(t, *e);
+        } else {
+            deliver(t, e);
+        }
         free(e);
         return true;
     }
-    /* A node that wants to be woken at once, again and again, lets time pass all the same. */
+    /* To be woken at once is for work that is done in slices; it must come to an end. */
+    t->nodes[n].hasty = wake <= t->now.mono_ns ? t->nodes[n].hasty + 1 : 0;
+    INVARIANT(t->nodes[n].hasty < TROOP_HASTY_MAX);
     move_to(t, wake > t->now.mono_ns ? wake : t->now.mono_ns + 10000);
     step(t, n, &(struct runtime_event){.type = RUNTIME_WAKE});
     return true;

@@ -12,7 +12,7 @@
 
 #define TROOP_MS UINT64_C(1000000)
 
-enum { TROOP_NODES_MAX = 8, TROOP_LATENCY_NS = 1000000 };
+enum { TROOP_NODES_MAX = 8, TROOP_LATENCY_NS = 1000000, TROOP_HASTY_MAX = 1000 };
 
 struct troop_event;
 
@@ -23,6 +23,8 @@ struct troop_node {
     uint32_t weight;
     uint64_t wake_ns;
     enum runtime_phase phase;
+    uint32_t hasty; /* wakes at once in a row */
+    bool paused;    /* SIGSTOP: what comes in waits */
     bool cut;       /* from all the others: neither gossip nor requests */
     bool store_cut; /* from the store */
 };
