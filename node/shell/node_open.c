@@ -102,9 +102,12 @@ static enum node_exit open_cluster(struct node *n)
                  NULL);
     if (is_alone(c))
         return NODE_EXIT_OK;
-    if (rpc_listen(&n->peer_rpc, &options, n->peer_bound, errmsg) != 0) {
-        log_line(LOG_LEVEL_ERROR, "cannot listen for other nodes: change peer-listen", "why",
-                 errmsg, NULL);
+    int rc = rpc_listen(&n->peer_rpc, &options, n->peer_bound, errmsg);
+    if (rc != 0) { /* a busy address: rpc's own text names the clients' setting */
+        log_line(LOG_LEVEL_ERROR, "cannot listen for other nodes: change peer-listen", "address",
+                 c->peer_listen, "why",
+                 rc == TROUPE_EBUSY ? "the address is in use. Is another node running?" : errmsg,
+                 NULL);
         return NODE_EXIT_ADDRESS;
     }
     if (cluster_open(&n->cluster, &n->loop, c->gossip_listen, why) != 0) {
