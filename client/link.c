@@ -29,13 +29,11 @@ int link_new(struct link **out, const struct link_events *events)
     pthread_mutex_init(&l->mu, NULL);
     pthread_mutex_init(&l->gate, NULL);
     l->gate_closed = true;
-    if (nng_aio_alloc(&l->connect_aio, link__connect_done, l) != 0 ||
-        nng_aio_alloc(&l->send_aio, link__send_done, l) != 0 ||
+    if (nng_aio_alloc(&l->send_aio, link__send_done, l) != 0 ||
         nng_aio_alloc(&l->recv_aio, link__recv_done, l) != 0) {
         link_free(l);
         return TROUPE_ENOMEM;
     }
-    nng_aio_set_timeout(l->connect_aio, LINK_CONNECT_MS);
     nng_aio_set_timeout(l->send_aio, NNG_DURATION_INFINITE);
     nng_aio_set_timeout(l->recv_aio, NNG_DURATION_INFINITE);
     *out = l;
@@ -50,7 +48,6 @@ void link_free(struct link *l)
         link_break(l, "closed");
         link_reap(l);
     }
-    nng_aio_free(l->connect_aio);
     nng_aio_free(l->send_aio);
     nng_aio_free(l->recv_aio);
     free(l->out[0].data);
@@ -127,9 +124,39 @@ void link__break_nng(struct link *l, const char *doing, int rv)
     }
 }
 
+/* What one connection needs and the next gets anew, see dial_close. */
+static int dial_open(struct link *l, const char *url)
+{
+    int rv = nng_stream_dialer_alloc(&l->dialer, url);
+    if (rv != 0)
+        return rv;
+    rv = nng_aio_alloc(&l->connect_aio, link__connect_done, l);
+    if (rv != 0) {
+        nng_stream_dialer_free(l->dialer);
+        l->dialer = NULL;
+        return rv;
+    }
+    nng_aio_set_timeout(l->connect_aio, LINK_CONNECT_MS);
+    return 0;
+}
+
+/* After the last callback. The order matters: at a timeout nng 1.5.2's timer thread is inside the
+ * dialer or the stream for a moment longer than the callback takes, and may even begin to when the
+ * operation has just succeeded. nng_aio_wait does not wait for that thread, nng_aio_free does. (The
+ * other two operations have no timeout, so that thread never sees them.) */
+static void dial_close(struct link *l)
+{
+    nng_aio_free(l->connect_aio);
+    nng_stream_free(l->stream);
+    nng_stream_dialer_free(l->dialer);
+    l->connect_aio = NULL;
+    l->stream = NULL;
+    l->dialer = NULL;
+}
+
 int link_dial(struct link *l, const struct address *address)
 {
-    int rv = nng_stream_dialer_alloc(&l->dialer, address->url);
+    int rv = dial_open(l, address->url);
     if (rv != 0) {
         pthread_mutex_lock(&l->mu);
         snprintf(l->why, sizeof l->why, "%s", nng_strerror(rv));
@@ -250,10 +277,7 @@ void link_reap(struct link *l)
     nng_aio_wait(l->connect_aio);
     nng_aio_wait(l->send_aio);
     nng_aio_wait(l->recv_aio);
-    nng_stream_free(l->stream);
-    nng_stream_dialer_free(l->dialer);
-    l->stream = NULL;
-    l->dialer = NULL;
+    dial_close(l);
     pthread_mutex_lock(&l->mu);
     l->sending = false;
     l->state = LINK_DOWN;

@@ -30,7 +30,8 @@ struct link {
 
     nng_stream_dialer *dialer; /* the owner's thread */
     nng_stream *stream;        /* set by the dial, cleared by reap; used under gate */
-    nng_aio *connect_aio, *send_aio, *recv_aio;
+    nng_aio *connect_aio;      /* of one connection, like these two */
+    nng_aio *send_aio, *recv_aio;
 
     /* Under mu. */
     enum link_state state;
