@@ -7,7 +7,7 @@ enum {
     BETWEEN_MS_MAX = 2500, /* from one fault to the next */
     DOWN_MS_MAX = 8000,
     PAUSE_SHORT_MS_MAX = 3000,
-    PAUSE_LONG_MS_MAX = 12000, /* beyond the lease */
+    PAUSE_LONG_MS_MAX = 14000, /* beyond the lease */
     BREAK_MS_MAX = 300,
     BEYOND_LEASE_MS = 7000,
     CUT_MS_MAX = 15000,

@@ -131,6 +131,8 @@ static bool apply(const struct search *s, struct state *state, uint32_t i)
         return false;
     if (answered && op->durable)
         state->durable = state->depth;
+    if (op->again && !done) /* what changed nothing is not remembered */
+        state->ghosts |= bit_of_op(i);
     return !(answered && op->durable && state->fruitless > 0);
 }
 

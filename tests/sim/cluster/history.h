@@ -7,7 +7,9 @@
  * gone. So at the instant of each claim the newest changes may vanish, down to the newest that was
  * acknowledged as durable, or seen by somebody who was told that it is. A vanished change whose
  * caller has not been answered yet may happen again: it is retried. So may one whose caller sent it
- * more than once, and got an answer to the first: the second arrives after the loss. */
+ * more than once, and got an answer to the first: the second arrives after the loss. And a CAS that
+ * was sent more than once may succeed after it was answered that it has not, as an answer to
+ * something that changed nothing is not remembered. */
 #ifndef TROUPE_SIM_CLUSTER_HISTORY_H
 #define TROUPE_SIM_CLUSTER_HISTORY_H
 

@@ -12,7 +12,7 @@
 
 /* ---- runs ---- */
 
-static struct run *find_run(const struct world *w, const char *name, uint64_t generation)
+struct run *judge_find_run(const struct world *w, const char *name, uint64_t generation)
 {
     for (struct run *run = w->runs; run != NULL; run = run->next) {
         if (run->generation == generation && strcmp(run->node->name, name) == 0)
@@ -23,7 +23,7 @@ static struct run *find_run(const struct world *w, const char *name, uint64_t ge
 
 void judge_ended(struct world *w, const char *name, uint64_t generation)
 {
-    struct run *run = find_run(w, name, generation);
+    struct run *run = judge_find_run(w, name, generation);
     if (run != NULL)
         run->ended = true;
 }
@@ -111,7 +111,7 @@ static void claimed(struct world *w, struct run *run, const struct store_claim *
 
 static void transferred(struct world *w, const struct store_transfer *t)
 {
-    struct run *to = find_run(w, t->to, t->to_generation);
+    struct run *to = judge_find_run(w, t->to, t->to_generation);
     uint64_t n = 0;
     for (size_t i = 0; i < t->moved_n; i++) {
         if (t->moved[i].epoch == w->owners[t->moved[i].pid].epoch)
@@ -218,6 +218,8 @@ void judge_after(struct world *w, struct run *run, const struct store_request *r
 {
     if (r->error != 0)
         return;
+    if (r->op == STORE_REGISTER || r->op == STORE_RENEW)
+        run->renewed_ns = w->now_ns;
     switch (r->op) {
     case STORE_REGISTER:
         registered(w, run, &r->u.reg);

@@ -8,8 +8,8 @@
 enum {
     PASSED_MAX = 64,
     JOURNAL_MAX = 4096,
-    LOCK_MS_MAX = 400, /* statements take their time: that is when checks and effects come apart */
-    LOADS_MS = 3000,   /* a claim's snapshot is what is loaded for so long after it */
+    LOCK_MS_MAX = 1500, /* statements take their time: that is when checks and effects come apart */
+    LOADS_MS = 3000,    /* a claim's snapshot is what is loaded for so long after it */
     TTL_MS = 5000,
 };
 
@@ -52,7 +52,7 @@ uint64_t mutant_delay_ns(struct world *w, const struct store_request *request)
 {
     bool slow = (w->mutant == MUTANT_KEY_SHARE && request->op == STORE_SAVE) ||
                 (w->mutant == MUTANT_ONE_SNAPSHOT && request->op == STORE_CLAIM);
-    return slow ? 1 + world_while(w, LOCK_MS_MAX * WORLD_MS) : 0;
+    return slow ? 1 + dice_below(&w->dice, LOCK_MS_MAX * WORLD_MS) : 0;
 }
 
 /* ---- saves ---- */
@@ -189,13 +189,22 @@ static void claim_ends(struct world *w, const struct run *run, const struct stor
 
 /* ---- evictions ---- */
 
-/* Whoever renews also evicts whom the store's clock calls expired; with short, by a short TTL. */
-static void renew_and_evict(struct world *w, struct store_request *r, bool is_short)
+/* Whether it has been watched for a TTL, the short one, whatever it was granted. */
+static bool is_silent(const struct world *w, const struct store_node *node)
+{
+    const struct run *run = judge_find_run(w, node->name, node->generation);
+    return run != NULL && node->ttl_ms > TTL_MS &&
+           w->now_ns - run->renewed_ns > (uint64_t)TTL_MS * WORLD_MS;
+}
+
+/* Whoever renews also evicts whom the store's clock calls expired; or, who promises nothing, one
+ * whose long lease is none to him. */
+static void renew_and_evict(struct world *w, struct store_request *r)
 {
     disk_run(w, r);
     for (size_t i = 0; r->error == 0 && i < r->u.renew.others_n; i++) {
         const struct store_node *other = &r->u.renew.others[i];
-        bool over = is_short ? other->age_ms > TTL_MS : other->expired;
+        bool over = w->mutant == MUTANT_PROMISE ? is_silent(w, other) : other->expired;
         if (over && store_memory_evict(w->store, other->name)) {
             world_trace(w, "the mutant evicts %s", other->name);
             judge_ended(w, other->name, other->generation);
@@ -243,7 +252,7 @@ bool mutant_executes(struct world *w, struct run *run, struct store_request *r)
     case MUTANT_STORE_CLOCK:
     case MUTANT_PROMISE:
         if (r->op == STORE_RENEW)
-            renew_and_evict(w, r, w->mutant == MUTANT_PROMISE);
+            renew_and_evict(w, r);
         return r->op == STORE_RENEW;
     default:
         return false;

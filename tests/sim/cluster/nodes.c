@@ -196,27 +196,6 @@ static void trace_logs(struct run *run)
     }
 }
 
-static void perform(struct run *run)
-{
-    struct node *n = run->node;
-    struct world *w = n->w;
-    run->unperformed = false;
-    disk_submit(run, run->fx.store);
-    ports_reply(run, run->fx.replies);
-    ports_send_frames(run, run->fx.frames);
-    ports_send_peers(run, run->fx.peers);
-    if (run->fx.phase == RUNTIME_FAILED || run->fx.phase == RUNTIME_STOPPED) {
-        world_trace(w, "%s has %s%s", n->client,
-                    run->fx.phase == RUNTIME_FAILED ? "failed: " : "stopped",
-                    run->fx.phase == RUNTIME_FAILED ? run->fx.failure : "");
-        if (run->fx.phase == RUNTIME_FAILED && run->fx.failure_code != TROUPE_EBUSY)
-            world_fail(w, "%s has failed: %s", n->client, run->fx.failure);
-        end(run);
-        return;
-    }
-    schedule_wake(run);
-}
-
 /* Whether the run is interrupted at this boundary; it goes on by itself. */
 static bool is_interrupted(struct run *run, enum stage stage, agenda_cb go_on)
 {
@@ -237,6 +216,38 @@ static bool is_interrupted(struct run *run, enum stage stage, agenda_cb go_on)
                 (int)stage);
     world_at(w, n->paused_until_ns, go_on, run);
     return true;
+}
+
+static void nothing(struct world *w, void *data)
+{
+    (void)w;
+    (void)data;
+}
+
+static void perform(struct run *run)
+{
+    struct node *n = run->node;
+    struct world *w = n->w;
+    bool saves = false;
+    for (const struct store_request *r = run->fx.store; r != NULL; r = r->next)
+        saves |= r->op == STORE_SAVE || r->op == STORE_TRANSFER;
+    run->unperformed = false;
+    disk_submit(run, run->fx.store);
+    ports_reply(run, run->fx.replies);
+    ports_send_frames(run, run->fx.frames);
+    ports_send_peers(run, run->fx.peers);
+    if (run->fx.phase == RUNTIME_FAILED || run->fx.phase == RUNTIME_STOPPED) {
+        world_trace(w, "%s has %s%s", n->client,
+                    run->fx.phase == RUNTIME_FAILED ? "failed: " : "stopped",
+                    run->fx.phase == RUNTIME_FAILED ? run->fx.failure : "");
+        if (run->fx.phase == RUNTIME_FAILED && run->fx.failure_code != TROUPE_EBUSY)
+            world_fail(w, "%s has failed: %s", n->client, run->fx.failure);
+        end(run);
+        return;
+    }
+    schedule_wake(run);
+    if (saves)
+        is_interrupted(run, STAGE_AFTER_SAVE, nothing);
 }
 
 static void go_on_performing(struct world *w, void *data)
@@ -281,7 +292,7 @@ void run_step(struct run *run, const struct runtime_event *event)
     run->uncollected = true;
     world_note(w, w->now_ns ^ (uint64_t)event->type << 56 ^ n->index);
     runtime_step(run->rt, node_time(n), event);
-    bool answers = event->type == RUNTIME_REQUEST || event->type == RUNTIME_STORE_DONE;
+    bool answers = event->type == RUNTIME_REQUEST && !event->u.request->from_peer;
     if (answers && is_interrupted(run, STAGE_AFTER_STEP, collect))
         return;
     if (!first) /* its collect is on the agenda */
@@ -292,19 +303,13 @@ void run_step(struct run *run, const struct runtime_event *event)
         collect(w, run);
 }
 
-static void resume(struct world *w, void *data)
-{
-    (void)w;
-    (void)data;
-}
-
 static void wake(struct world *w, void *data)
 {
     struct run *run = data;
     struct node *n = run->node;
     if (run->dead || (run->wake_ns != UINT64_MAX && run->wake_ns != w->now_ns))
         return;
-    if (is_interrupted(run, STAGE_BEFORE_STEP, resume) && run->dead)
+    if (is_interrupted(run, STAGE_BEFORE_STEP, nothing) && run->dead)
         return;
     if (node_is_paused(n)) {
         run->wake_ns = n->paused_until_ns;

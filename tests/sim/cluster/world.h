@@ -8,8 +8,8 @@
  * The code under test is the product's: runtime, membership, ownership, the memory store's
  * operations, gigbook's kinds. The simulator is everything around it:
  *   - time (agenda.h): a list of what happens when. Nothing waits, so an hour is seconds.
- *   - processes (nodes.c): started, killed between any two effects, paused before a step, between a
- *     step and its collect, and between collect and effects; clocks that are set wrong and set
+ *   - processes (nodes.c): started, killed or paused before a step, between a step and its collect,
+ *     between collect and effects, and after effects; clocks that are set wrong and set
  *     anew. A killed run's store requests may still take effect, for seconds (a zombie).
  *   - the network (ports.c): frames and requests take time, arrive in another order, twice, late or
  *     not at all; every direction between two nodes can be cut by itself.
@@ -66,7 +66,13 @@ enum {
 struct exchange;
 
 /* Where a run is interrupted: at which effect boundary. */
-enum stage { STAGE_BEFORE_STEP, STAGE_AFTER_STEP, STAGE_AFTER_COLLECT, STAGES };
+enum stage {
+    STAGE_BEFORE_STEP,
+    STAGE_AFTER_STEP,    /* of a client's request, before its collect */
+    STAGE_AFTER_COLLECT, /* of something to be sent, before it is */
+    STAGE_AFTER_SAVE,    /* has been sent */
+    STAGES,
+};
 
 /* One run of a node: from its start to its crash or stop. What remains of it is kept to the end of
  * the story, the runtime only until its last store request is through (a zombie). */
@@ -82,6 +88,7 @@ struct run {
     bool stopping;       /* told to */
     bool uncollected;    /* stepped, and the collect is still to come */
     bool unperformed;    /* collected, and the effects are still to be performed */
+    uint64_t renewed_ns; /* its lease, in the store */
     uint64_t stepped_ns; /* when it was stepped first since the last collect */
     uint32_t flights;    /* store requests under way */
     struct list held;    /* exchanges that it works on */
@@ -269,6 +276,8 @@ void disk_crash(struct world *w, uint64_t ns);
 /* ---- judge.c ---- */
 void judge_open(struct world *w);
 void judge_close(struct world *w);
+/* NULL: there is none. */
+struct run *judge_find_run(const struct world *w, const char *name, uint64_t generation);
 /* The run's lease has ended, by the store's word. */
 void judge_ended(struct world *w, const char *name, uint64_t generation);
 void judge_executed(struct run *run, const struct runtime_request *request);
