@@ -115,13 +115,15 @@ static void a_second_node_of_a_live_name_gives_up(void **state)
     node_free(&first);
 }
 
-/* Another name on the same store owns nothing as long as the first lives, and says who does. */
+/* Without gossip, another name on the same store owns nothing as long as the first lives, and says
+ * who does. */
 static void a_second_node_tells_who_owns(void **state)
 {
     (void)state;
     struct node_fixture first, second;
-    static const char *const other[] = {"--name", "n2", NULL};
-    node_start(&first, dir, NULL);
+    static const char *const alone[] = {"--gossip", "off", NULL};
+    static const char *const other[] = {"--name", "n2", "--gossip", "off", NULL};
+    node_start(&first, dir, alone);
     node_start(&second, dir, other);
     const struct troupe_call_result *r =
         node_call(&second, "venue/1", "$get", "", TROUPE_ACK_MEMORY, 500);
@@ -170,6 +172,9 @@ static void wrong_settings_are_told(void **state)
                    "did you mean 'listen'");
     run_and_expect((const char *[]){"--lease-ttl", "5 parsecs", NULL}, NULL, 2, "a duration like");
     run_and_expect((const char *[]){"--partitions", "1000", NULL}, NULL, 2, "power of two");
+    run_and_expect((const char *[]){"--join", "n2", NULL}, NULL, 2, "dns:NAME:PORT");
+    run_and_expect((const char *[]){NULL}, (const char *[]){"TROUPE_WEIGHT=101", NULL}, 2,
+                   "TROUPE_WEIGHT");
     run_and_expect((const char *[]){"--store", "mysql://x", NULL}, NULL, 2, "sqlite");
     run_and_expect((const char *[]){"--kinds", "gigbok.so", NULL}, NULL, 6, "gigbok.so");
     run_and_expect((const char *[]){"--kinds", path, NULL}, NULL, 6, "cannot be loaded");
@@ -190,6 +195,10 @@ static void a_port_in_use_is_told(void **state)
     node_start(&n, dir, NULL);
     run_and_expect((const char *[]){"--listen", n.address, "--store", "memory:", NULL}, NULL, 5,
                    "in use");
+    run_and_expect((const char *[]){"--listen", "127.0.0.1:0", "--peer-listen", n.address, NULL},
+                   NULL, 5, "change peer-listen");
+    run_and_expect((const char *[]){"--listen", "127.0.0.1:0", "--gossip-listen", n.address, NULL},
+                   NULL, 5, "change gossip-listen");
     assert_int_equal(node_stop(&n, SIGTERM), 0);
     node_free(&n);
 }
