@@ -169,6 +169,7 @@ struct world {
     enum mutant mutant;
     bool store_faults, trace, trace_all;
     bool quiet; /* no more faults */
+    uint64_t fault_kinds, fault_every_ms;
     uint64_t hash;
 
     struct node nodes[NODES_MAX];
