@@ -160,6 +160,19 @@ bool claims__are_settled(const struct runtime *rt)
 
 /* ---- the owner map ---- */
 
+/* What we have kept of a partition that was ours is stale once another has had it. */
+bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t node)
+{
+    if (!ownership_learn(&rt->ownership, pid, epoch, node))
+        return false;
+    const struct ownership_entry *e = &rt->ownership.entries[pid];
+    if (e->kept != 0 && e->kept < epoch && e->state <= OWNERSHIP_WANTED) {
+        entity__drop_partition(rt, pid, false);
+        ownership_forget(&rt->ownership, pid);
+    }
+    return true;
+}
+
 static void send_owners(struct runtime *rt)
 {
     arena_reset(&rt->owners.arena);
@@ -203,8 +216,7 @@ static void apply_map(struct runtime *rt, const struct store_owners *map, bool r
     const uint32_t *numbers = learn_nodes(rt, map);
     for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
         if (!ownership_is_held(&rt->ownership, pid)) {
-            if (ownership_learn(&rt->ownership, pid, map->owners[pid].epoch,
-                                owner_of(map, numbers, pid)))
+            if (claims__learn(rt, pid, map->owners[pid].epoch, owner_of(map, numbers, pid)))
                 owners__told(rt, pid);
         } else if (recheck && !is_confirmed(rt, map, pid)) {
             lifecycle__fenced(rt, pid, false);

@@ -219,7 +219,7 @@ static void again(struct runtime *rt, struct message *m)
 static void learn_owner(struct runtime *rt, uint32_t pid, const struct rpc_owner *owner)
 {
     uint32_t node = nodes__take(rt, owner->node);
-    if (node != NODE_NONE && ownership_learn(&rt->ownership, pid, owner->epoch, node))
+    if (node != NODE_NONE && claims__learn(rt, pid, owner->epoch, node))
         owners__told(rt, pid);
 }
 

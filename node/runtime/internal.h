@@ -349,6 +349,8 @@ void claims__owner_gone(struct runtime *rt, uint32_t node);
 /* The store has said that it is not ours. */
 void claims__lost(struct runtime *rt, uint32_t pid);
 void claims__resume(struct runtime *rt, uint32_t pid);
+/* Another node is said to have it. True: that was news. */
+bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t node);
 /* All that should be ours and is free has been asked for, and nothing is under way. */
 bool claims__are_settled(const struct runtime *rt);
 void claims__tick(struct runtime *rt);

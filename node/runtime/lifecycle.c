@@ -351,6 +351,17 @@ static void refuse_waiting(struct runtime *rt)
     }
 }
 
+/* What is left of partitions that have been lost cannot be persisted any more. */
+static void drop_lost(struct runtime *rt)
+{
+    for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
+        if (rt->ownership.entries[pid].state > OWNERSHIP_WANTED)
+            continue;
+        entity__drop_partition(rt, pid, false);
+        ownership_forget(&rt->ownership, pid);
+    }
+}
+
 static void stop_now(struct runtime *rt)
 {
     char dirty[24], resident[24];
@@ -360,6 +371,7 @@ static void stop_now(struct runtime *rt)
     handoff__abort_all(rt);
     handoff__forget_incoming(rt);
     rt->phase = RUNTIME_STOPPING;
+    drop_lost(rt);
     if (unsure)
         request__revoke_all(rt);
     refuse_waiting(rt);

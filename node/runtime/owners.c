@@ -45,7 +45,7 @@ static void learn(struct runtime *rt)
         struct owner owner = owner_map_get(&rt->owner_map, pid);
         uint32_t node = nodes__take(rt, owner.name);
         if (node == NODE_NONE || node == rt->members.self ||
-            !ownership_learn(&rt->ownership, pid, owner.epoch, node))
+            !claims__learn(rt, pid, owner.epoch, node))
             continue;
         rt->unpark_ns = rt->now.mono_ns;
     }
