@@ -220,6 +220,8 @@ static void apply_map(struct runtime *rt, const struct store_owners *map, bool r
                 owners__told(rt, pid);
         } else if (recheck && !is_confirmed(rt, map, pid)) {
             lifecycle__fenced(rt, pid, false);
+        } else if (recheck) {
+            handoff__confirmed(rt, pid);
         }
     }
     rt->want_map = false;
@@ -240,7 +242,8 @@ void claims__map_done(struct runtime *rt)
     if (!rt->lease.held || map->owners_n != rt->config.partitions)
         return;
     /* A claim that was under way when the map was read may be ahead of it: those are not judged. */
-    bool recheck = rt->recheck && rt->owners.sent_ns >= rt->lease.renewed_ns;
+    bool recheck = rt->recheck && rt->owners.sent_ns >= rt->lease.renewed_ns &&
+                   rt->owners.sent_ns > rt->recheck_ns;
     apply_map(rt, map, recheck);
     if (recheck)
         lifecycle__rechecked(rt);

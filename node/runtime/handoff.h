@@ -85,6 +85,9 @@ bool handoff__commit_done(struct runtime *rt, struct store_request *request);
 void handoff__peer_done(struct runtime *rt, struct runtime_peer_request *peer);
 /* Our ownership is in doubt: batches that are not committing stay here. */
 void handoff__abort_all(struct runtime *rt);
+/* The map says that it is still ours: if it was left frozen after a commit that did not move it, it
+ * runs again. */
+void handoff__confirmed(struct runtime *rt, uint32_t pid);
 bool handoff__is_out(const struct runtime *rt);
 uint32_t handoff__pending(const struct runtime *rt);
 

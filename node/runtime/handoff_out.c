@@ -429,7 +429,9 @@ static void send_given(struct runtime *rt, struct handoff *h)
         h->retry_ns = rt->now.mono_ns + TELL_AGAIN_MS * NS_PER_MS;
 }
 
-/* The batch's moves become those that were made, at their new epochs; the others run here again. */
+/* The batch's moves become those that were made, at their new epochs. The others may be anybody's:
+ * an earlier try may have moved them, and their new owner have passed them on. They stay frozen
+ * until the map has been read again. */
 static void settle_moves(struct runtime *rt, struct handoff *h, const struct store_transfer *done)
 {
     size_t at = 0;
@@ -450,19 +452,19 @@ static void settle_moves(struct runtime *rt, struct handoff *h, const struct sto
         h->moves[moved++] = done->moved[at];
     }
     if (moved < h->moves_n)
-        rt->recheck = true; /* not ours any more, or its new owner is gone: the map will tell */
+        lifecycle__recheck(rt);
     h->moves_n = moved;
 }
 
 static void committed(struct runtime *rt, struct handoff *h, const struct store_transfer *done)
 {
-    struct handoff rest = *h;
     uint64_t froze_us = (rt->now.mono_ns - h->begun_ns) / 1000;
     settle_moves(rt, h, done);
-    thaw(rt, &rest); /* those that stay */
     if (h->moves_n == 0) {
-        h->uncertain = false;
-        abort_batch(rt, h, "the store did not move them");
+        struct node_info *n = node__at(rt, h->node);
+        n->handoff_retry_ns = rt->now.mono_ns + RETRY_NODE_MS * NS_PER_MS;
+        h->phase = HANDOFF_IDLE;
+        rt->handoff_totals.aborted++;
         return;
     }
     struct handoff_totals *t = &rt->handoff_totals;
@@ -499,6 +501,28 @@ bool handoff__commit_done(struct runtime *rt, struct store_request *request)
         h->retry_ns = rt->now.mono_ns + runtime__backoff(rt, h->commit_failures++);
     }
     return true;
+}
+
+static bool is_in_batch(const struct runtime *rt, uint32_t pid)
+{
+    for (uint32_t i = 0; i < HANDOFFS_MAX; i++) {
+        const struct handoff *h = &rt->handoffs[i];
+        for (uint32_t k = 0; h->phase != HANDOFF_IDLE && k < h->moves_n; k++) {
+            if (h->moves[k].pid == pid)
+                return true;
+        }
+    }
+    return false;
+}
+
+void handoff__confirmed(struct runtime *rt, uint32_t pid)
+{
+    if (rt->ownership.entries[pid].state != OWNERSHIP_FROZEN || is_in_batch(rt, pid))
+        return;
+    ownership_thaw(&rt->ownership, pid);
+    claims__resume(rt, pid);
+    rt->unpark_ns = rt->now.mono_ns;
+    rt->handoff_wanted = true;
 }
 
 /* ---- answers of the other node ---- */

@@ -241,10 +241,11 @@ struct runtime {
     char cluster_uid[STORE_UID_BYTES + 1];
     struct store_slot reg, renew, claim, owners, leave, evict;
     store_pid claim_pids[CLAIM_PIDS_MAX];
-    bool recheck;      /* the owner map must be read before serving again */
-    bool want_map;     /* … and to tell callers who owns what we do not */
-    bool map_known;    /* it has been read since we registered */
-    bool claims_begun; /* it is known what to claim */
+    uint64_t recheck_ns; /* … not before this time */
+    bool recheck;        /* the owner map must be read before serving again */
+    bool want_map;       /* … and to tell callers who owns what we do not */
+    bool map_known;      /* it has been read since we registered */
+    bool claims_begun;   /* it is known what to claim */
     uint64_t ask_all_ns;
     uint64_t rows_ns;    /* when the rows of the others were last read … */
     bool rows_fresh;     /* … and nobody has looked at them yet */
@@ -332,6 +333,8 @@ void lifecycle__store_works(struct runtime *rt);
 
 /* The store says that the lease is not ours any more. */
 void lifecycle__evicted(struct runtime *rt);
+/* The owner map is to be read again, from now on. */
+void lifecycle__recheck(struct runtime *rt);
 /* The owner map has been read again, and what is ours is ours. */
 void lifecycle__rechecked(struct runtime *rt);
 void lifecycle__submit(struct runtime *rt, struct store_slot *slot, enum store_op op);

@@ -321,6 +321,12 @@ static void renew_done(struct runtime *rt)
 
 /* ---- a re-check of the owner map ---- */
 
+void lifecycle__recheck(struct runtime *rt)
+{
+    rt->recheck = true;
+    rt->recheck_ns = rt->now.mono_ns;
+}
+
 void lifecycle__rechecked(struct runtime *rt)
 {
     rt->recheck = false;
