@@ -10,6 +10,8 @@ enum {
     PAUSE_LONG_MS_MAX = 14000, /* beyond the lease */
     BREAK_MS_MAX = 300,
     BEYOND_LEASE_MS = 7000,
+    ALONE_MS_MIN = 1500,
+    ALONE_MS_MAX = 8000,
     CUT_MS_MAX = 15000,
     OUTAGE_MS_MAX = 7000,
     SLOW_MS_MAX = 4000,
@@ -76,12 +78,16 @@ static void pause_one(struct world *w)
         node_interrupt(n, (enum stage)dice_below(&w->dice, STAGES), ns + 1);
 }
 
+static void stop(struct node *n)
+{
+    if (n != NULL && n->run != NULL && !node_is_paused(n) && !n->run->stopping &&
+        !n->run->uncollected && !n->run->unperformed)
+        node_stop(n);
+}
+
 static void stop_one(struct world *w)
 {
-    struct node *n = draw_node(w);
-    if (n != NULL && !node_is_paused(n) && !n->run->stopping && !n->run->uncollected &&
-        !n->run->unperformed)
-        node_stop(n);
+    stop(draw_node(w));
 }
 
 static void start_twin(struct world *w)
@@ -202,6 +208,30 @@ static void break_store_link(struct world *w)
              heal_store, w);
 }
 
+static void cut_off(struct world *w, void *data)
+{
+    struct node *n = data;
+    if (w->quiet)
+        return;
+    n->cut_to_store = true;
+    world_trace(w, "n%u, which was alone, is cut off from the store", n->index);
+    world_at(w, w->now_ns + (BEYOND_LEASE_MS + dice_below(&w->dice, BEYOND_LEASE_MS)) * WORLD_MS,
+             heal_store, w);
+}
+
+/* All others leave, so that one has a long lease; it loses the store, and the others come back. */
+static void leave_alone(struct world *w)
+{
+    struct node *n = draw_node(w);
+    if (n == NULL)
+        return;
+    for (uint32_t i = 0; i < w->nodes_n; i++) {
+        if (&w->nodes[i] != n)
+            stop(&w->nodes[i]);
+    }
+    world_at(w, w->now_ns + ALONE_MS_MIN * WORLD_MS + draw_ms(w, ALONE_MS_MAX), cut_off, n);
+}
+
 static void bad_store(struct world *w)
 {
     if (!w->store_faults) {
@@ -243,7 +273,7 @@ static void step_clock(struct world *w)
 static void (*const kinds[])(struct world *) = {
     kill_one,       kill_many, pause_one,  stop_one,   start_twin,       cut_one_way, cut_in_two,
     bad_quality,    bad_store, step_clock, pause_one,  break_store_link, kill_one,    pause_one,
-    cut_from_store, stop_one,  bad_store,  cut_in_two, cut_from_store,   kill_one,
+    cut_from_store, stop_one,  bad_store,  cut_in_two, cut_from_store,   kill_one,    leave_alone,
 };
 
 enum { KINDS_N = sizeof kinds / sizeof kinds[0] };

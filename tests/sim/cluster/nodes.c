@@ -269,8 +269,10 @@ static void collect(struct world *w, void *data)
         return;
     }
     struct runtime_time now = node_time(n);
-    if (w->mutant == MUTANT_DEADLINE_BEFORE)
-        now.mono_ns = run->stepped_ns + n->mono_base_ns;
+    if (w->mutant == MUTANT_DEADLINE_BEFORE) { /* both clocks, or a jump would be seen */
+        now.mono_ns -= w->now_ns - run->stepped_ns;
+        now.wall_ms -= (w->now_ns - run->stepped_ns) / WORLD_MS;
+    }
     run->uncollected = false;
     run->unperformed = true;
     runtime_collect(run->rt, now, &run->fx);
