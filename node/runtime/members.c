@@ -18,6 +18,7 @@ enum {
     JOIN_WAIT_MS = 2000,
     CONTACT_AGAIN_MS = 2000, /* a node of the store's rows that is no member */
     FRAMES_MAX = 4096,       /* waiting for the driver; beyond that they are dropped */
+    REPORT_MS = 60000,
     LEAVE_MS = 500,          /* for the last word to get about */
     NO_LEASE_MS = 1000,      /* so long without a lease: out of the ring */
 };
@@ -125,6 +126,8 @@ int members__begin(struct runtime *rt)
         m->node_of[i] = NODE_NONE;
     m->opened_ns = rt->now.mono_ns;
     m->joined = m->alone_told = m->out = false;
+    m->told = (struct swim_stats){0};
+    m->report_ns = rt->now.mono_ns + REPORT_MS * NS_PER_MS;
     m->lease_good_ns = 0;
     m->wake_ns = rt->now.mono_ns;
     m->ring_stale = true;
@@ -401,6 +404,37 @@ bool members__is_quiet(struct runtime *rt)
            rt->now.mono_ns - m->left_ns >= LEAVE_MS * NS_PER_MS;
 }
 
+/* ---- what should not come in ---- */
+
+static void report_one(struct runtime *rt, uint64_t now, uint64_t *told, const char *text)
+{
+    char number[24];
+    if (now <= *told)
+        return;
+    snprintf(number, sizeof number, "%llu", (unsigned long long)(now - *told));
+    *told = now;
+    log__add(rt, RUNTIME_WARN, text, "frames", number, NULL);
+}
+
+/* Once a minute, what there was of it. */
+static void report(struct runtime *rt)
+{
+    struct members *m = &rt->members;
+    struct swim_stats s;
+    if (rt->now.mono_ns < m->report_ns)
+        return;
+    m->report_ns = rt->now.mono_ns + REPORT_MS * NS_PER_MS;
+    swim_stats(m->swim, &s);
+    report_one(rt, s.foreign, &m->told.foreign,
+               "gossip of another cluster comes in: do two clusters use one address, or --join?");
+    report_one(rt, s.malformed + rt->owners_malformed_n, &m->told.malformed,
+               "gossip that cannot be read comes in: is a node of another version, or no node?");
+    report_one(rt, s.conflicts, &m->told.conflicts,
+               "another node bears this node's name: give one of them another --name");
+    report_one(rt, s.refused, &m->told.refused,
+               "more members than can be known: names of nodes must be stable");
+}
+
 /* ---- driving ---- */
 
 void members__frame(struct runtime *rt, struct troupe_bytes bytes)
@@ -442,6 +476,7 @@ void members__tick(struct runtime *rt)
     if (rt->phase == RUNTIME_STARTING)
         try_join(rt);
     tell_standing(rt);
+    report(rt);
     owners__tick(rt);
     if ((m->ring_stale || m->ring_building) && ring__work(rt))
         claims__ring_changed(rt);

@@ -60,6 +60,8 @@ struct members {
     uint32_t others; /* … and how many */
     bool out;        /* we have told that we take no partitions */
     uint64_t lease_good_ns;
+    uint64_t report_ns;
+    struct swim_stats told; /* of bad input, in the log */
     uint64_t left_ns; /* said good-bye then */
 
     struct ring ring;
