@@ -8,3 +8,14 @@ target_link_libraries(cluster_sim PUBLIC gigbook_kinds troupe_runtime troupe_sto
 
 add_executable(troupe-sim ${cluster_dir}/main.c)
 target_link_libraries(troupe-sim PRIVATE cluster_sim)
+
+troupe_test(test_cluster_history LABELS sim
+  SOURCES ${cluster_dir}/test_cluster_history.c
+  LIBS cluster_sim)
+troupe_test(test_cluster_sim LABELS sim TIMEOUT 900
+  SOURCES ${cluster_dir}/test_cluster_sim.c
+  LIBS cluster_sim)
+
+add_test(NAME cluster_sim_command COMMAND troupe-sim --seeds 1..3 --nodes 3)
+set_tests_properties(cluster_sim_command PROPERTIES LABELS sim TIMEOUT 60
+  PASS_REGULAR_EXPRESSION "3 stories, 0 failed.*trace [0-9a-f]+")

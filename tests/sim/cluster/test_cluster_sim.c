@@ -1,0 +1,98 @@
+/* Stories of whole clusters: every one keeps its promises, and is the same when it is told again.
+ * And that this means something: with any safety check taken away, some story fails (mutants.h). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/sim/cluster/world.h"
+
+enum {
+    STORIES = 60,
+    MUTANT_STORIES_MAX = 1000, /* in one of so many each mutant must be caught; most are in 50 */
+};
+
+static struct world w;
+
+static uint64_t tell(const struct world_options *options, bool *well)
+{
+    *well = story_tell(&w, options);
+    if (!*well && options->mutant == MUTANT_NONE)
+        printf("seed %llu (troupe-sim --seeds %llu --nodes %u tells it): %s\n",
+               (unsigned long long)options->seed, (unsigned long long)options->seed, options->nodes,
+               w.failure);
+    uint64_t hash = w.hash;
+    world_close(&w);
+    return hash;
+}
+
+static void stories_keep_their_promises(void **state)
+{
+    (void)state;
+    uint64_t acks = 0, crashes = 0, transfers = 0, keys = 0, undecided = 0;
+    bool all_well = true;
+    for (uint64_t seed = 1; seed <= STORIES; seed++) {
+        bool well;
+        struct world_options options = {.seed = seed,
+                                        .nodes = 2 + (uint32_t)(seed % 6),
+                                        .minutes = 1,
+                                        .store_faults = seed % 8 != 0};
+        tell(&options, &well);
+        all_well &= well;
+        acks += w.stats.acks;
+        crashes += w.stats.crashes;
+        transfers += w.stats.transfers;
+        keys += w.stats.keys;
+        undecided += w.stats.undecided;
+    }
+    assert_true(all_well);
+    /* The stories are about something. */
+    assert_true(acks > 500 * STORIES && crashes > 2 * STORIES && transfers > 100 * STORIES);
+    assert_true(keys > 10 * STORIES && undecided * 20 < keys);
+}
+
+static void the_same_seed_is_the_same_story(void **state)
+{
+    (void)state;
+    bool well;
+    struct world_options options = {.seed = 4711, .nodes = 5, .minutes = 1, .store_faults = true};
+    uint64_t first = tell(&options, &well);
+    assert_true(first == tell(&options, &well));
+    options.seed++;
+    assert_true(first != tell(&options, &well));
+}
+
+static void every_mutant_is_caught(void **state)
+{
+    (void)state;
+    for (int mutant = MUTANT_NONE + 1; mutant < MUTANTS; mutant++) {
+        bool well = true;
+        uint64_t seed = 0;
+        while (well && seed < MUTANT_STORIES_MAX) {
+            struct world_options options = {.seed = ++seed,
+                                            .nodes = 5,
+                                            .minutes = 1,
+                                            .store_faults = true,
+                                            .mutant = (enum mutant)mutant};
+            tell(&options, &well);
+        }
+        if (well)
+            fail_msg("%s: not caught in %llu stories", mutant_names[mutant],
+                     (unsigned long long)seed);
+        printf("%-16s caught in story %llu %s\n", mutant_names[mutant], (unsigned long long)seed,
+               w.failure);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stories_keep_their_promises),
+        cmocka_unit_test(the_same_seed_is_the_same_story),
+        cmocka_unit_test(every_mutant_is_caught),
+    };
+    return cmocka_run_group_tests_name("cluster_sim", tests, NULL, NULL);
+}
