@@ -245,6 +245,84 @@ static void what_has_not_left_fails_with_a_useless_peer(void **state)
     hang_up_in_flight(false);
 }
 
+/* The next request on a plain socket: its id on the wire, and its number. */
+static unsigned read_request(int fd, uint8_t id[4])
+{
+    uint8_t head[12];
+    struct arena arena;
+    struct rpc_request request;
+    const char *why = "";
+    arena_init(&arena, 0, 0);
+    assert_int_equal(recv(fd, head, sizeof head, MSG_WAITALL), sizeof head);
+    memcpy(id, head + 8, 4);
+    size_t len =
+        ((size_t)head[4] << 24 | (size_t)head[5] << 16 | (size_t)head[6] << 8 | head[7]) - 4;
+    uint8_t *body = malloc(len);
+    assert_non_null(body);
+    assert_int_equal(recv(fd, body, len, MSG_WAITALL), len);
+    assert_int_equal(rpc_request_decode(&arena, troupe_bytes(body, len), &request, &why), 0);
+    char text[16] = "";
+    assert_in_range(request.calls[0].id.len, 1, sizeof text - 1);
+    memcpy(text, request.calls[0].id.data, request.calls[0].id.len);
+    free(body);
+    arena_close(&arena);
+    return (unsigned)strtoul(text, NULL, 10);
+}
+
+static bool sends_no_more(void *data)
+{
+    static uint64_t before;
+    static unsigned same;
+    struct peers_stats stats;
+    peers_stats(data, &stats);
+    same = stats.sent == before ? same + 1 : 0;
+    before = stats.sent;
+    return same > 50;
+}
+
+/* A peer that answers once, reads no more and dies: some frames have left, some are in the
+ * connection's buffer, some wait. The next connection gets the last two kinds, in their order. */
+static void what_has_not_left_keeps_its_order(void **state)
+{
+    (void)state;
+    enum { N = 300 };
+    struct peers_fixture f;
+    struct peers_stats stats;
+    struct ask *asks[N];
+    char address[64];
+    uint8_t id[4], answer[] = {0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0x10, 14}; /* UNAVAILABLE */
+    int port, listener = fake_listen(0, &port);
+    loopback(address, port);
+    peers_start(&f, (struct peers_options){0});
+    for (unsigned i = 0; i < N; i++)
+        asks[i] = ask_new(i, address, PEERS_NO_DEADLINE_MS, 100 << 10);
+    ask_send(&f, asks, 1);
+    int fd = accept_with_hello(listener);
+    assert_int_equal(read_request(fd, id), 0);
+    memcpy(answer + 8, id, 4);
+    assert_int_equal(write(fd, answer, sizeof answer), sizeof answer);
+    ask_wait(&f, 1);
+    assert_int_equal(asks[0]->request.error, 0);
+    ask_send(&f, asks + 1, N - 2);
+    wait_until(sends_no_more, f.peers);
+    ask_send(&f, asks + N - 1, 1); /* moves some on into the buffer that cannot leave */
+    peers_stats(f.peers, &stats);
+    close(fd); /* unread bytes: a reset */
+    fd = accept_with_hello(listener);
+    unsigned first = read_request(fd, id);
+    assert_in_range(first, 2, stats.sent - 1); /* what had been in the buffer leads */
+    for (unsigned i = first + 1; i < N; i++)
+        assert_int_equal(read_request(fd, id), i);
+    peers_stop(&f);
+    for (unsigned i = 0; i < N; i++) {
+        assert_int_equal(asks[i]->times, 1);
+        assert_int_equal(asks[i]->request.error, i == 0 ? 0 : TROUPE_EOUTCOME);
+        ask_free(asks[i]);
+    }
+    close(fd);
+    close(listener);
+}
+
 static void it_reconnects(void **state)
 {
     (void)state;
@@ -454,6 +532,7 @@ int main(void)
         cmocka_unit_test(an_idle_connection_is_dropped),
         cmocka_unit_test(what_has_not_left_goes_on),
         cmocka_unit_test(what_has_not_left_fails_with_a_useless_peer),
+        cmocka_unit_test(what_has_not_left_keeps_its_order),
         cmocka_unit_test(it_reconnects),
         cmocka_unit_test(nonsense_is_an_unknown_outcome),
         cmocka_unit_test(replies_that_nobody_asked_for),
