@@ -267,6 +267,12 @@ static bool may_claim(const struct runtime *rt)
     return rt->claims_begun && known && rt->ownership.in[OWNERSHIP_WANTED] > 0;
 }
 
+void claims__tick_map(struct runtime *rt, bool wanted)
+{
+    if (wanted && rt->lease.held && lifecycle__is_free(rt, &rt->owners))
+        send_owners(rt);
+}
+
 void claims__tick(struct runtime *rt)
 {
     const struct members *m = &rt->members;
@@ -278,8 +284,7 @@ void claims__tick(struct runtime *rt)
         rt->want_map = true;
     if (may_claim(rt) && lifecycle__is_free(rt, &rt->claim))
         send_claim(rt);
-    if ((rt->recheck || rt->want_map) && lifecycle__is_free(rt, &rt->owners))
-        send_owners(rt);
+    claims__tick_map(rt, rt->recheck || rt->want_map);
 }
 
 uint64_t claims__next_ns(const struct runtime *rt)

@@ -357,6 +357,8 @@ bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t no
 /* All that should be ours and is free has been asked for, and nothing is under way. */
 bool claims__are_settled(const struct runtime *rt);
 void claims__tick(struct runtime *rt);
+/* Reads the map if it is wanted and the store is free for it. */
+void claims__tick_map(struct runtime *rt, bool wanted);
 uint64_t claims__next_ns(const struct runtime *rt);
 void claims__done(struct runtime *rt);
 void claims__map_done(struct runtime *rt);

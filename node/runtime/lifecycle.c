@@ -487,6 +487,7 @@ void lifecycle__tick(struct runtime *rt)
     if (rt->draining && rt->phase < RUNTIME_STOPPING && is_drained(rt))
         stop_now(rt);
     if (rt->phase == RUNTIME_STOPPING) {
+        claims__tick_map(rt, rt->recheck); /* of what was frozen, is it ours to persist? */
         stop_tick(rt);
         return;
     }
@@ -521,6 +522,7 @@ uint64_t lifecycle__next_ns(const struct runtime *rt)
         lifecycle__slot_next(rt, &rt->reg,
                              !l->held && !stopping && !rt->renew.out && !rt->claim.out),
         active ? claims__next_ns(rt) : UINT64_MAX,
+        stopping && l->held ? lifecycle__slot_next(rt, &rt->owners, rt->recheck) : UINT64_MAX,
         members__next_ns(rt),
         rt->draining && !stopping ? rt->drain_until_ns : UINT64_MAX,
         stopping && rt->leave.failures > 0 ? lifecycle__slot_next(rt, &rt->leave, true)
