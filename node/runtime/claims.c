@@ -14,8 +14,12 @@ enum {
 
 /* ---- what to ask for ---- */
 
+/* What another node is handing to us is not asked for: the answer could be the epoch that it is to
+ * tell us, and what it has sent would be taken for old. */
 static bool is_proposed(const struct runtime *rt, uint32_t pid)
 {
+    if (rt->ownership.entries[pid].coming)
+        return false;
     return !members__is_on(&rt->members) || ring__is_mine(rt, pid);
 }
 
