@@ -89,7 +89,8 @@ static void fail(struct runtime *rt, int code, const char *text)
     rt->phase = RUNTIME_FAILED;
     rt->failure_code = code;
     snprintf(rt->failure, sizeof rt->failure, "%s", text);
-    deliver__unpark(rt); /* refuses what waits */
+    request__revoke_all(rt); /* held since the lease was lost: it will not be confirmed */
+    deliver__unpark(rt);     /* refuses what waits */
 }
 
 static const char *number(char buf[24], uint64_t value)
