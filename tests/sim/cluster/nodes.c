@@ -41,6 +41,7 @@ void nodes_open(struct world *w, uint32_t nodes)
     for (uint32_t i = 0; i < w->nodes_n; i++) {
         struct node *n = &w->nodes[i];
         *n = (struct node){.w = w, .index = i, .is_twin = i == nodes};
+        INVARIANT(i < NODES_MAX);
         snprintf(n->name, sizeof n->name, "n%u", n->is_twin ? 0 : i);
         snprintf(n->client, sizeof n->client, "n%u:7700", i);
         snprintf(n->peer, sizeof n->peer, "n%u:7701", i);
@@ -50,11 +51,20 @@ void nodes_open(struct world *w, uint32_t nodes)
     }
 }
 
+/* An entity that was dropped while it was being loaded is freed when the load is done; with a
+ * killed run that never is. */
+TROUPE_API const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:entity__new\n";
+}
+
 /* Nothing of it is under way any more. */
 static void bury(struct run *run)
 {
     if (run->rt == NULL || !run->dead || run->flights > 0)
         return;
+    ports_settle(run);
     runtime_close(run->rt);
     run->rt = NULL;
     ports_bury(run);
@@ -70,8 +80,10 @@ void nodes_close(struct world *w)
 {
     for (struct run *run = w->runs, *next; run != NULL; run = next) {
         next = run->next;
-        if (run->unperformed)
-            ports_drop_frames(run->fx.frames);
+        if (run->rt == NULL)
+            continue;
+        run->dead = true;
+        ports_settle(run);
         runtime_close(run->rt);
         run->rt = NULL;
     }
@@ -135,9 +147,6 @@ static void end(struct run *run)
     n->run = NULL;
     n->paused_until_ns = n->interrupt_ns = 0;
     run->dead = true;
-    if (run->unperformed)
-        ports_drop_frames(run->fx.frames);
-    run->unperformed = false;
     disk_forget(run);
     ports_forget(run);
 }

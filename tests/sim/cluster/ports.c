@@ -6,7 +6,7 @@
 #include "base/invariant.h"
 #include "tests/sim/cluster/world.h"
 
-enum { LATE_MS_MAX = 2000, RESET_MS_MAX = 50 };
+enum { LATE_MS_MAX = 2000, SETTLE_S = 3600, SETTLE_ROUNDS_MAX = 100 };
 
 /* A request on its way to a node, or being worked on there, or its answer on the way back. */
 struct exchange {
@@ -162,6 +162,10 @@ static void exchange_unref(struct exchange *x)
 {
     if (--x->refs > 0)
         return;
+    if (x->peer != NULL) { /* its asker is dead, and will be settled with */
+        x->peer->next = x->asker->unsettled;
+        x->asker->unsettled = x->peer;
+    }
     list_remove(&x->all);
     list_remove(&x->held);
     list_remove(&x->asked);
@@ -200,16 +204,21 @@ static void peer_done(struct exchange *x, int error)
     run_step(asker, &(struct runtime_event){.type = RUNTIME_PEER_DONE, .u.peer = peer});
 }
 
+static bool is_awaited(const struct exchange *x)
+{
+    return x->peer != NULL && !x->asker->dead;
+}
+
 static void answer_arrives(struct world *w, void *data)
 {
     struct exchange *x = data;
     if (x->client != NULL) {
         if (x->error == 0)
             client_answered(x->client, x->ticket, &x->request.reply.results[0], x->let_out_ns);
-    } else if (x->peer != NULL && node_is_paused(x->asker->node)) {
+    } else if (is_awaited(x) && node_is_paused(x->asker->node)) {
         world_at(w, x->asker->node->paused_until_ns, answer_arrives, x);
         return;
-    } else if (x->peer != NULL) {
+    } else if (is_awaited(x)) {
         peer_done(x, x->error);
     }
     exchange_unref(x);
@@ -218,11 +227,11 @@ static void answer_arrives(struct world *w, void *data)
 static void deadline(struct world *w, void *data)
 {
     struct exchange *x = data;
-    if (x->peer != NULL && node_is_paused(x->asker->node)) {
+    if (is_awaited(x) && node_is_paused(x->asker->node)) {
         world_at(w, x->asker->node->paused_until_ns, deadline, x);
         return;
     }
-    if (x->peer != NULL)
+    if (is_awaited(x))
         peer_done(x, TROUPE_EOUTCOME);
     exchange_unref(x);
 }
@@ -323,11 +332,44 @@ void ports_forget(struct run *run)
         if (x->client == NULL && world_chance(w, 700))
             send_back(x, TROUPE_EOUTCOME);
     }
+}
+
+/* What the run has asked of others is its memory, which it frees when it is told the outcome: so it
+ * is, after its end, at a time when nothing of it is worth another try. */
+void ports_settle(struct run *run)
+{
+    struct runtime_time late = node_time(run->node);
+    late.mono_ns += SETTLE_S * WORLD_S;
+    late.wall_ms += SETTLE_S * 1000;
+    struct runtime_peer_request *peers = run->unperformed ? run->fx.peers : NULL;
+    if (run->unperformed)
+        ports_drop_frames(run->fx.frames);
+    run->unperformed = false;
+    for (struct runtime_peer_request *p; (p = run->unsettled) != NULL;) {
+        run->unsettled = p->next;
+        p->next = peers;
+        peers = p;
+    }
     while (!list_is_empty(&run->asked)) {
         struct exchange *x = LIST_ENTRY(run->asked.next, struct exchange, asked);
         list_remove(&x->asked);
+        x->peer->next = peers;
+        peers = x->peer;
         x->peer = NULL;
     }
+    for (int round = 0; round == 0 || (peers != NULL && round < SETTLE_ROUNDS_MAX); round++) {
+        for (struct runtime_peer_request *p = peers, *next; p != NULL; p = next) {
+            next = p->next;
+            p->error = TROUPE_EOUTCOME;
+            runtime_step(run->rt, late,
+                         &(struct runtime_event){.type = RUNTIME_PEER_DONE, .u.peer = p});
+        }
+        struct runtime_effects fx;
+        runtime_collect(run->rt, late, &fx);
+        ports_drop_frames(fx.frames);
+        peers = fx.peers;
+    }
+    runtime_step(run->rt, late, &(struct runtime_event){.type = RUNTIME_WAKE});
 }
 
 /* The runtime is gone, and with it whatever pointed into the requests that it worked on. */

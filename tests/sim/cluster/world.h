@@ -92,14 +92,15 @@ struct run {
     uint64_t stepped_ns; /* when it was stepped first since the last collect */
     uint32_t flights;    /* store requests under way */
     struct list held;    /* exchanges that it works on */
-    struct list asked;   /* its own requests to other nodes */
+    struct list asked;   /* its own requests to other nodes … */
+    struct runtime_peer_request *unsettled; /* … and those given up after its end */
 };
 
 /* A place where a run can be: a machine with its addresses, clocks and cables. */
 struct node {
     struct world *w;
     uint32_t index;
-    char name[8], client[16], gossip[16], peer[16];
+    char name[24], client[24], gossip[24], peer[24];
     struct run *run; /* NULL: down */
     uint64_t paused_until_ns;
     enum stage interrupt_at; /* with interrupt_ns: at the next such boundary … */
@@ -107,8 +108,7 @@ struct node {
     bool cut_to_store, cut_from_store;
     uint64_t mono_base_ns;
     int64_t wall_offset_ms;
-    bool is_twin;  /* bears the name of node 0 */
-    bool is_spare; /* not started at first */
+    bool is_twin; /* bears the name of node 0 */
 };
 
 /* ---- the store ---- */
@@ -262,6 +262,7 @@ void ports_call(struct client *c, uint32_t node, const struct rpc_request *rpc);
 void ports_reply(struct run *run, struct runtime_request *replies);
 void ports_let_out(struct run *run, struct runtime_request *replies); /* … from now on */
 void ports_forget(struct run *run);                                   /* it has been killed */
+void ports_settle(struct run *run);                                   /* before it is closed */
 void ports_bury(struct run *run);                                     /* its runtime is closed */
 void ports_drop_frames(struct runtime_frame *frames);
 void ports_close(struct world *w);
