@@ -146,6 +146,13 @@ void message__refuse(struct runtime *rt, struct message *m, enum troupe_status s
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     INVARIANT(status != TROUPE_OK);
+    if (m->type == MESSAGE_REQUEST && m->unsure && status != TROUPE_UNKNOWN) {
+        request__fail(rt, m, TROUPE_UNAVAILABLE,
+                      "an earlier try may have been executed by the node that owned the entity. "
+                      "Retry with the same request id (now: %s)",
+                      text);
+        return;
+    }
     if (m->type == MESSAGE_REQUEST) {
         request__fail(rt, m, status, "%s", text);
         return;

@@ -241,7 +241,9 @@ static void answer_request(struct runtime *rt, const struct forward *f, struct m
     struct rpc_result *to = &m->request->reply.results[m->index];
     to->version = from->version;
     to->ack = from->ack;
-    to->owner = owner_here(rt, m, f->node);
+    /* UNAVAILABLE with an owner means: not executed, ask that one. This one may have executed it.
+     */
+    to->owner = from->status == TROUPE_UNAVAILABLE ? NULL : owner_here(rt, m, f->node);
     struct troupe_bytes payload = arena_copy(m->request->arena, from->payload);
     struct troupe_bytes text = arena_copy(m->request->arena, from->message);
     if (payload.data == NULL || text.data == NULL)
@@ -277,6 +279,7 @@ static void unknown(struct runtime *rt, struct message *m, const char *node)
 {
     bool safe = m->type == MESSAGE_REQUEST && m->request->rpc->client != 0 &&
                 m->request->rpc->calls[m->index].sequence != 0;
+    m->unsure = true;
     if (safe)
         again(rt, m);
     else

@@ -81,6 +81,7 @@ struct message {
     bool gated;    /* in a gate */
     bool finished; /* has its result */
     bool executed; /* its handler ran */
+    bool unsure;   /* another node may have run it */
     bool durable;  /* what it did is, or is to be, committed before it is answered */
 };
 

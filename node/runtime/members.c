@@ -19,8 +19,8 @@ enum {
     CONTACT_AGAIN_MS = 2000, /* a node of the store's rows that is no member */
     FRAMES_MAX = 4096,       /* waiting for the driver; beyond that they are dropped */
     REPORT_MS = 60000,
-    LEAVE_MS = 500,          /* for the last word to get about */
-    NO_LEASE_MS = 1000,      /* so long without a lease: out of the ring */
+    LEAVE_MS = 500,     /* for the last word to get about */
+    NO_LEASE_MS = 1000, /* so long without a lease: out of the ring */
 };
 
 /* ---- opening ---- */

@@ -62,7 +62,7 @@ struct members {
     uint64_t lease_good_ns;
     uint64_t report_ns;
     struct swim_stats told; /* of bad input, in the log */
-    uint64_t left_ns; /* said good-bye then */
+    uint64_t left_ns;       /* said good-bye then */
 
     struct ring ring;
     struct ring_member *ring_members; /* scratch for building */

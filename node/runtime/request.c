@@ -126,7 +126,7 @@ static void expire_call(struct runtime *rt, struct message *m)
             "executed, but not committed in time (the store: %s); it may still be. Retry with the "
             "same request id",
             store);
-    } else if (away) {
+    } else if (away || m->unsure) {
         request__fail(
             rt, m, TROUPE_UNAVAILABLE,
             "the node that owns the entity has not answered in time; it may have executed "
