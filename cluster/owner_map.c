@@ -109,7 +109,9 @@ bool owner_map__merge(struct owner_map *m, uint32_t pid, struct troupe_bytes nam
     struct owner_map_entry *e = &m->entries[pid];
     if (epoch < e->epoch || (epoch == e->epoch && compare(name, name_of(m, e)) <= 0))
         return false;
-    uint32_t number = name.len == 0 ? INTERN_NONE : intern_take(&m->names, name);
+    /* A name that is too long is not even hashed: a run of it may be thousands of records. */
+    bool fits = name.len != 0 && name.len <= OWNER_MAP_NAME_BYTES_MAX;
+    uint32_t number = fits ? intern_take(&m->names, name) : INTERN_NONE;
     if (name.len != 0 && number == INTERN_NONE) {
         m->refused++;
         return false;

@@ -102,7 +102,7 @@ uint64_t owner_map_hash(const struct owner_map *m);
 /* The next partition that owner_map_apply has changed since it was last returned (several changes
  * of one are one), in the order of their first change; OWNER_MAP_NONE when there is none. */
 uint32_t owner_map_next_change(struct owner_map *m);
-/* Records that found no room for their owner's name. */
+/* Records, told or set, that found no room for their owner's name, or whose name is too long. */
 uint64_t owner_map_refused(const struct owner_map *m);
 
 /* ---- news ---- */

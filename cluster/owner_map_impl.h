@@ -76,6 +76,8 @@ void owner_map__write_bits(const struct owner_map *m, uint8_t *out, size_t *used
 void owner_map__begin(struct owner_map_writer *w, struct owner_map *m, uint8_t *out, size_t size);
 /* False: no room, if kept bytes are to remain. */
 bool owner_map__put(struct owner_map_writer *w, uint32_t pid, size_t kept);
+/* Whether kept bytes fit behind what has been put so far. */
+bool owner_map__has_room(const struct owner_map_writer *w, size_t kept);
 /* Closes the field of records. False: there are none, and nothing of them is in the payload. */
 bool owner_map__end(struct owner_map_writer *w, enum owner_map_field field);
 

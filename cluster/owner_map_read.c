@@ -28,8 +28,6 @@ static int read_source(struct reading *r, struct wire_reader *in, uint32_t *sour
         return fail(r, TROUPE_ELIMIT, "owners: too many different owners in one field");
     if (!wire_read_bytes(in, &name))
         return fail(r, TROUPE_EMALFORMED, "owners: the name of an owner is cut short");
-    if (name.len > OWNER_MAP_NAME_BYTES_MAX)
-        return fail(r, TROUPE_ELIMIT, "owners: the name of an owner is too long");
     r->m->sources[(*sources_n)++] = (struct owner_map_source){.name = name};
     return 0;
 }

@@ -106,13 +106,18 @@ size_t owner_map_put_answer(struct owner_map *m, const struct owner_map_diff *di
             *at = (chunk + 1) << m->chunk_bits;
             continue;
         }
-        if (!put_chunk(&w, at, TAIL_BYTES + d.len + ITEM_BYTES_MAX))
+        /* Asked here, too: a chunk that puts no row, or goes on with a run, has a hash all the
+         * same.
+         */
+        size_t kept = TAIL_BYTES + d.len + ITEM_BYTES_MAX;
+        if (!owner_map__has_room(&w, kept) || !put_chunk(&w, at, kept))
             break;
         /* In the frame in which the chunk ends: the other side compares when it has all of it. */
         if (diff->ask)
             digest_add(&d, m, chunk);
     }
     bool any = owner_map__end(&w, OWNER_MAP_ROWS);
+    INVARIANT(w.used + TAIL_BYTES + d.len <= size);
     if (d.len != 0)
         w.used = digest_put(&d, false, out, w.used);
     return any || d.len != 0 ? w.used : 0;

@@ -143,6 +143,16 @@ bool owner_map__put(struct owner_map_writer *w, uint32_t pid, size_t kept)
     return true;
 }
 
+bool owner_map__has_room(const struct owner_map_writer *w, size_t kept)
+{
+    size_t used = w->used;
+    if (w->n > 0) {
+        struct run_head h = run_head(w, w->pid);
+        used += run_bytes_max(&h);
+    }
+    return used + kept <= w->size;
+}
+
 bool owner_map__end(struct owner_map_writer *w, enum owner_map_field field)
 {
     finish_run(w);

@@ -10,3 +10,4 @@ troupe_fuzz(json_to_message SOURCES ${CMAKE_CURRENT_LIST_DIR}/fuzz_json_to_messa
   LIBS troupe_proto troupe_test_sample)
 troupe_fuzz(json_from_message SOURCES ${CMAKE_CURRENT_LIST_DIR}/fuzz_json_from_message.c
   LIBS troupe_proto troupe_test_sample)
+troupe_fuzz(owner_map SOURCES ${CMAKE_CURRENT_LIST_DIR}/fuzz_owner_map.c LIBS troupe_cluster)
