@@ -90,6 +90,12 @@ static void send_claim(struct runtime *rt)
     lifecycle__submit(rt, &rt->claim, STORE_CLAIM);
 }
 
+/* A map that was asked for before does not know of it. */
+void claims__won_one(struct runtime *rt)
+{
+    rt->recheck_ns = rt->now.mono_ns;
+}
+
 /* Entities that were set aside while the partition was in doubt go on. */
 void claims__resume(struct runtime *rt, uint32_t pid)
 {
@@ -108,8 +114,11 @@ void claims__resume(struct runtime *rt, uint32_t pid)
 static void won(struct runtime *rt, const struct store_claimed *claimed)
 {
     uint32_t pid = claimed->pid;
-    if (claimed->epoch_prev != rt->ownership.entries[pid].kept) /* somebody else may have written */
-        entity__drop_partition(rt, pid, false);
+    /* It was ours already: moved to us by one that could not tell us so. What it sent is right. */
+    bool found = claimed->epoch == claimed->epoch_prev && handoff__has_orphan(rt, pid);
+    if (!found && claimed->epoch_prev != rt->ownership.entries[pid].kept)
+        entity__drop_partition(rt, pid, false); /* somebody else may have written */
+    claims__won_one(rt);
     ownership_win(&rt->ownership, pid, claimed->epoch);
     owners__told(rt, pid);
     claims__resume(rt, pid);
@@ -170,7 +179,7 @@ bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t no
     if (!ownership_learn(&rt->ownership, pid, epoch, node))
         return false;
     const struct ownership_entry *e = &rt->ownership.entries[pid];
-    if (e->kept != 0 && e->kept < epoch && e->state <= OWNERSHIP_WANTED) {
+    if (e->kept < epoch && e->state <= OWNERSHIP_WANTED && !e->coming && node != rt->members.self) {
         entity__drop_partition(rt, pid, false);
         ownership_forget(&rt->ownership, pid);
     }

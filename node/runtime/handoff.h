@@ -56,6 +56,7 @@ struct incoming {
     uint32_t node; /* from whom; NODE_NONE: free */
     uint64_t from_generation, number;
     uint32_t parts_n, parts_got;
+    bool orphan; /* its giver is gone, and may have moved it to us */
     store_pid *pids;
     uint32_t pids_n;
     uint64_t begun_ns, entities;
@@ -98,5 +99,8 @@ struct handoff_answer handoff__keep(struct runtime *rt, const Troupe__Peer__Keep
 /* That node is gone: what it was giving us is forgotten, and asked of the store. */
 void handoff__giver_gone(struct runtime *rt, uint32_t node);
 void handoff__forget_incoming(struct runtime *rt);
+/* All of it has come, from a node that is gone. */
+bool handoff__has_orphan(const struct runtime *rt, uint32_t pid);
+void handoff__tick_orphans(struct runtime *rt);
 
 #endif

@@ -64,16 +64,6 @@ void handoff__forget_incoming(struct runtime *rt)
     }
 }
 
-void handoff__giver_gone(struct runtime *rt, uint32_t node)
-{
-    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
-        if (rt->incoming[i].node == node) {
-            rt->handoff_totals.dropped++;
-            forget(rt, &rt->incoming[i]);
-        }
-    }
-}
-
 static bool is_in(const struct incoming *in, uint32_t pid)
 {
     for (uint32_t i = 0; i < in->pids_n; i++) {
@@ -81,6 +71,60 @@ static bool is_in(const struct incoming *in, uint32_t pid)
             return true;
     }
     return false;
+}
+
+static bool is_whole(const struct incoming *in)
+{
+    return in->parts_n != 0 && in->parts_got == in->parts_n;
+}
+
+/* If all of a batch has come, its giver may have moved it to us, and died before it could say so:
+ * the store is asked, and what has come is kept until it answers. */
+void handoff__giver_gone(struct runtime *rt, uint32_t node)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
+        struct incoming *in = &rt->incoming[i];
+        if (in->node != node || in->orphan)
+            continue;
+        in->orphan = is_whole(in);
+        rt->handoff_totals.dropped += !in->orphan;
+        for (uint32_t k = 0; in->orphan && k < in->pids_n; k++) {
+            rt->ownership.entries[in->pids[k]].coming = false;
+            ownership_want(&rt->ownership, in->pids[k]);
+        }
+        if (!in->orphan)
+            forget(rt, in);
+    }
+}
+
+bool handoff__has_orphan(const struct runtime *rt, uint32_t pid)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
+        if (rt->incoming[i].node != NODE_NONE && rt->incoming[i].orphan &&
+            is_in(&rt->incoming[i], pid))
+            return true;
+    }
+    return false;
+}
+
+/* The store has answered for all of them. */
+void handoff__tick_orphans(struct runtime *rt)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
+        const struct incoming *in = &rt->incoming[i];
+        bool open = in->node == NODE_NONE || !in->orphan;
+        for (uint32_t k = 0; !open && k < in->pids_n; k++) {
+            uint8_t state = rt->ownership.entries[in->pids[k]].state;
+            open = state == OWNERSHIP_WANTED || state == OWNERSHIP_CLAIMING;
+        }
+        if (open)
+            continue;
+        for (uint32_t k = 0; k < in->pids_n; k++) {
+            if (rt->ownership.entries[in->pids[k]].state == OWNERSHIP_FOREIGN)
+                entity__drop_partition(rt, in->pids[k], false);
+        }
+        release(&rt->incoming[i]);
+    }
 }
 
 /* A batch that was to bring this partition and has been given up: its Keep got lost. */
@@ -237,6 +281,7 @@ struct handoff_answer handoff__take(struct runtime *rt, const Troupe__Peer__Take
 static void become_owner(struct runtime *rt, uint32_t pid, uint64_t epoch)
 {
     rt->ownership.entries[pid].coming = false;
+    claims__won_one(rt);
     ownership_take(&rt->ownership, pid, epoch);
     owners__told(rt, pid);
     claims__resume(rt, pid);
@@ -249,13 +294,13 @@ struct handoff_answer handoff__given(struct runtime *rt, const Troupe__Peer__Giv
     if (answer.status != TROUPE_OK)
         return answer;
     struct incoming *in = find(rt, given->transfer);
-    bool whole = in != NULL && in->parts_n != 0 && in->parts_got == in->parts_n;
+    bool whole = in != NULL && is_whole(in);
     for (size_t i = 0; i < given->n_partitions; i++) {
         uint32_t pid = given->partitions[i]->pid;
         if (pid >= rt->config.partitions || ownership_is_held(&rt->ownership, pid))
             continue;
         const struct ownership_entry *e = &rt->ownership.entries[pid];
-        if (whole && is_in(in, pid) && e->coming && given->partitions[i]->epoch > e->epoch)
+        if (whole && is_in(in, pid) && e->coming && given->partitions[i]->epoch >= e->epoch)
             become_owner(rt, pid, given->partitions[i]->epoch);
         else /* the store gave it to us, and we have nothing of it */
             ownership_want(&rt->ownership, pid);

@@ -624,6 +624,7 @@ void handoff__tick(struct runtime *rt)
         rt->handoff_review_ns = rt->now.mono_ns + RETRY_NODE_MS * NS_PER_MS;
         rt->handoff_wanted = true;
     }
+    handoff__tick_orphans(rt);
     for (uint32_t i = 0; i < HANDOFFS_MAX; i++) {
         struct handoff *h = &rt->handoffs[i];
         if (h->phase == HANDOFF_IDLE && i < rt->config.handoff_concurrency && may_begin(rt))

@@ -352,6 +352,8 @@ void claims__ring_changed(struct runtime *rt);
 void claims__owner_gone(struct runtime *rt, uint32_t node);
 /* The store has said that it is not ours. */
 void claims__lost(struct runtime *rt, uint32_t pid);
+/* A partition has become ours. */
+void claims__won_one(struct runtime *rt);
 void claims__resume(struct runtime *rt, uint32_t pid);
 /* Another node is said to have it. True: that was news. */
 bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t node);
