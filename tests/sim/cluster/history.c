@@ -149,34 +149,38 @@ static bool apply_ghost(const struct search *s, struct state *state, uint32_t i)
 
 static bool explore(struct search *s, const struct state *state);
 
-/* The newest changes may vanish. One whose caller had no answer yet may come back. */
+/* So much has vanished at that instant, and perhaps more. One whose caller had no answer yet may come
+ * back, unless its answer was on its way. */
+static bool vanish(struct search *s, const struct state *from, uint64_t at_ns)
+{
+    struct state next = *from;
+    if (explore(s, &next))
+        return true;
+    if (next.depth == next.durable)
+        return false;
+    uint32_t top = next.stack[--next.depth], op = top & ~FRUITLESS;
+    if (top & FRUITLESS) {
+        next.fruitless--;
+        next.taken &= ~bit_of_op(op);
+        return vanish(s, &next, at_ns);
+    }
+    if (s->h->ops[op].again)
+        next.ghosts |= bit_of_op(op);
+    bool answered_before = s->h->ops[op].end_ns <= at_ns;
+    if ((answered_before || s->h->ops[op].outcome == HISTORY_DONE) && vanish(s, &next, at_ns))
+        return true;
+    if (answered_before)
+        return false;
+    next.ghosts &= ~bit_of_op(op);
+    next.taken &= ~bit_of_op(op);
+    return vanish(s, &next, at_ns);
+}
+
 static bool explore_loss(struct search *s, const struct state *from, uint32_t loss)
 {
-    uint64_t at_ns = s->h->losses_ns[loss];
     struct state next = *from;
     next.taken |= bit_of_loss(loss);
-    for (;;) {
-        if (explore(s, &next))
-            return true;
-        if (next.depth == next.durable)
-            return false;
-        uint32_t top = next.stack[--next.depth], op = top & ~FRUITLESS;
-        if (top & FRUITLESS) {
-            next.fruitless--;
-            next.taken &= ~bit_of_op(op);
-            continue;
-        }
-        bool answered_before = s->h->ops[op].end_ns <= at_ns;
-        if (s->h->ops[op].again)
-            next.ghosts |= bit_of_op(op);
-        if (answered_before)
-            continue;
-        struct state answered = next; /* its answer was on its way */
-        if (s->h->ops[op].outcome == HISTORY_DONE && explore(s, &answered))
-            return true;
-        next.ghosts &= ~bit_of_op(op);
-        next.taken &= ~bit_of_op(op);
-    }
+    return vanish(s, &next, s->h->losses_ns[loss]);
 }
 
 static bool explore(struct search *s, const struct state *state)
