@@ -108,7 +108,7 @@ static int read_fields(struct reading *r, struct wire_reader *in, struct troupe_
 {
     bool is_ours = false;
     while (!wire_at_end(in)) {
-        struct wire_field field;
+        struct wire_field field = {0};
         int rc = 0;
         if (!wire_read_field(in, &field))
             return fail(r, TROUPE_EMALFORMED, "owners: not a message");
