@@ -78,6 +78,7 @@ static void calm_down(struct world *w)
     do {
         acks = w->stats.acks;
         world_run(w, w->now_ns + LOOK_SERVED_MS * WORLD_MS);
+        faults_restart(w); /* one that was told to stop, and served until now */
     } while (!w->failed && w->stats.acks < acks + CLIENTS_N && w->now_ns < end);
     w->stats.calm_ms = (w->now_ns - begun) / WORLD_MS - LOOK_SERVED_MS;
     if (!w->failed && w->stats.acks < acks + CLIENTS_N)
