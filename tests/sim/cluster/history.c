@@ -149,8 +149,8 @@ static bool apply_ghost(const struct search *s, struct state *state, uint32_t i)
 
 static bool explore(struct search *s, const struct state *state);
 
-/* So much has vanished at that instant, and perhaps more. One whose caller had no answer yet may come
- * back, unless its answer was on its way. */
+/* So much has vanished at that instant, and perhaps more. One whose caller had no answer yet may
+ * come back, unless its answer was on its way. */
 static bool vanish(struct search *s, const struct state *from, uint64_t at_ns)
 {
     struct state next = *from;
