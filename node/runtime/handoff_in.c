@@ -166,7 +166,7 @@ static struct handoff_answer begin(struct runtime *rt, const Troupe__Peer__Take 
         forget_older(rt, take->partitions[i]->pid);
     struct incoming *in = place(rt);
     uint32_t node = nodes__take(rt, bytes_of(take->transfer->from));
-    store_pid *pids = malloc(take->n_partitions * sizeof *pids);
+    store_pid *pids = calloc(HANDOFF_PIDS_MAX, sizeof *pids);
     if (in == NULL || node == NODE_NONE || pids == NULL) {
         free(pids);
         return ANSWER(TROUPE_RESOURCE_EXHAUSTED, "too many batches are being taken: retry later");

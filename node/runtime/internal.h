@@ -242,36 +242,37 @@ struct runtime {
     char cluster_uid[STORE_UID_BYTES + 1];
     struct store_slot reg, renew, claim, owners, leave, evict;
     store_pid claim_pids[CLAIM_PIDS_MAX];
-    uint64_t recheck_ns; /* … not before this time */
+    uint64_t recheck_ns; /* a map that was read before does not count */
+    uint64_t ask_all_ns;
+    uint64_t rows_ns;        /* when the rows of the others were last read */
+    uint64_t drain_until_ns; /* a drain at the stop ends then at the latest */
+    uint64_t holder_generation, holder_seq, holder_seen_ns; /* of a name that is taken */
+    uint32_t holder_moves;
+    uint32_t evict_node; /* whom the eviction under way is about */
     bool recheck;        /* the owner map must be read before serving again */
     bool want_map;       /* … and to tell callers who owns what we do not */
     bool map_known;      /* it has been read since we registered */
     bool claims_begun;   /* it is known what to claim */
-    uint64_t ask_all_ns;
-    uint64_t rows_ns;    /* when the rows of the others were last read … */
-    bool rows_fresh;     /* … and nobody has looked at them yet */
-    uint32_t evict_node; /* whom the eviction under way is about */
-    uint64_t holder_generation, holder_seq, holder_seen_ns; /* of a name that is taken */
-    uint32_t holder_moves;
+    bool rows_fresh;     /* the rows of the others have not been looked at yet */
+    bool draining;       /* gives everything away, and then stops */
+    bool handoff_wanted; /* there may be something to give away */
     bool supersede;
     bool store_ok;
     char store_error[STORE_ERRMSG_BYTES];
     struct members members;
-    bool draining;           /* gives everything away, and then stops … */
-    uint64_t drain_until_ns; /* … by then at the latest */
 
     /* other nodes */
     struct owner_map owner_map;
     uint64_t owners_hash_told, owners_news_ns, owners_compare_ns, owners_malformed_n;
     struct list forwarding; /* being filled */
-    uint32_t forwards_n;
     uint64_t forwarded_n;
+    uint32_t forwards_n;
+    uint32_t peers_out; /* requests at other nodes */
     struct handoff handoffs[HANDOFFS_MAX];
     struct store_slot commits[HANDOFFS_MAX];
     struct incoming incoming[INCOMING_MAX];
     uint64_t promise_ask_ns;
     uint64_t handoff_number, handoff_review_ns;
-    bool handoff_wanted;
     struct handoff_totals handoff_totals;
     struct arena members_arena; /* scratch */
 
@@ -283,8 +284,8 @@ struct runtime {
     struct list load_queue, due_queue, durable_queue, stop_queue; /* entities, by ready */
     struct load_batch *loads;
     uint64_t load_retry_ns; /* no load before */
-    uint32_t load_failures; /* in a row */
     struct save_batch *saves;
+    uint32_t load_failures; /* in a row */
     uint32_t saves_used;
     struct arena scratch; /* of one callback */
     uint32_t callbacks;   /* under way, one inside the other: save within $get */
@@ -293,7 +294,6 @@ struct runtime {
     /* effects */
     struct runtime_request *replies, **replies_tail;
     struct runtime_peer_request *peers, **peers_tail;
-    uint32_t peers_out; /* requests at other nodes */
     struct store_request *store, **store_tail;
     uint32_t store_out; /* requests at the store */
     struct log_buffer log;
