@@ -19,7 +19,7 @@ enum {
 };
 
 struct cluster_node {
-    char name[16];
+    char name[32];
     struct proc proc; /* the process that was started: the guardian, if there is one */
     bool runs;        /* as far as the test wants it */
     int port;         /* for clients; + 1 for peers, + 2 for gossip */
