@@ -28,6 +28,7 @@ enum {
     PROBE_IDS_MAX = 100000,
     ROUNDS = 5,
     PAUSE_SHORT_MS = 2000,
+    PAUSE_LONG_MS = 12000, /* more than a lease and all that it takes to find out */
 };
 
 static struct cluster c;
@@ -255,6 +256,29 @@ static void a_short_pause_is_no_death(void **state)
     end_load();
 }
 
+static void a_long_pause_costs_the_lease(void **state)
+{
+    (void)state;
+    start_under_load();
+    Troupe__Rpc__NodeStatus *before = cluster_status(&c, 1, CALL_MS);
+    assert_non_null(before);
+    struct watch w = {.of = 1, .until_ms = proc_now_ms() + PAUSE_LONG_MS};
+    proc_signal(&c.nodes[1].proc, SIGSTOP);
+    cluster_wait(&c, watch_states, &w, PAUSE_LONG_MS + PROC_TIMEOUT_MS);
+    proc_signal(&c.nodes[1].proc, SIGCONT);
+    long since_ms = proc_now_ms();
+    assert_true(w.dead);
+    cluster_wait_agreed(&c, CLUSTER_AGREE_MS);
+    printf("after a pause of %d ms: one view again after %ld ms\n", PAUSE_LONG_MS,
+           proc_now_ms() - since_ms);
+    Troupe__Rpc__NodeStatus *after = cluster_status(&c, 1, CALL_MS);
+    assert_non_null(after);
+    assert_true(after->generation > before->generation); /* it was evicted meanwhile */
+    cluster_free_message(before);
+    cluster_free_message(after);
+    end_load();
+}
+
 /* ---- how soon all know ---- */
 
 /* Until every other node has `victim` in that state, at that address; each one's time. */
@@ -352,6 +376,7 @@ int main(int argc, char **argv)
         ON("sqlite", others_take_over_from_a_silent_machine, set_up_guarded),
         ON("postgres", others_take_over_from_a_silent_machine, set_up_plain),
         ON("postgres", a_short_pause_is_no_death, set_up_plain),
+        ON("postgres", a_long_pause_costs_the_lease, set_up_plain),
         ON("sqlite", all_learn_of_a_death_and_a_return, set_up_many),
     };
     if (argc > 1)
