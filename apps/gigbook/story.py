@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """The main job on real data, told in figures: tools/quickstart runs it.
 
-A node is started, venues are made of real places, and gigs are booked there, some of the slots wanted by
-two users at once. In the midst of it the node is killed with SIGKILL and started again; the clients
-go on. Then everything is counted: each booking that was acknowledged has to be at its venue, no slot may
-be booked twice, and each user's own list has to say the same as the venues.
+Three nodes are started, venues are made of real places, and gigs are booked there, some of the slots wanted
+by two users at once. In the midst of it one node is killed with SIGKILL and its guardian starts it again;
+another falls silent altogether, the others take over from it, and later it comes back; a third is stopped
+and started again. The clients go on. Then everything is counted: each booking that was acknowledged has to
+be at its venue, no slot may be booked twice, and each user's own list has to say the same as the venues.
 
 What a client was told is what `troupe load --replies` wrote down; what is there is read through the
-node's ordinary methods.
+nodes' ordinary methods.
 
     story.py --build DIR --data DIR [--store URL] [--once]
 
@@ -22,6 +23,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -33,7 +35,8 @@ VENUES = 1000    # of the sample's, where gigs are booked
 USERS = 500      # who book
 GIGS = 40000     # slots that somebody wants
 RIVALS = 10      # every tenth of them is wanted by two
-KILL_AFTER = 0.3 # of the gigs acknowledged
+CRASH_AT, SILENT_AT, BACK_AT, STOP_AT = 0.15, 0.35, 0.55, 0.75  # of the gigs acknowledged
+NODES = 3
 START_S = 60     # to be patient for on a slow machine
 STOP_S = 90
 LISTS_S = 120    # until all users have heard of their gigs
@@ -63,27 +66,43 @@ def load_module(name, path):
 
 # ---- the node and its clients ----
 
-class Node:
-    """A troupe-node, started and stopped by its process id."""
+def free_port():
+    """Of those that the system gives away by itself, so that the same one can be had again."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
-    def __init__(self, build, data, store, cluster):
+
+class Node:
+    """A troupe-node, started and stopped by its process id, which is that of its guardian."""
+
+    def __init__(self, name, build, data, store, cluster):
+        self.name = name
         self.binary = os.path.join(build, "bin", "troupe-node")
         self.kinds = os.path.join(build, "lib", "gigbook.so")
-        self.log = os.path.join(data, "node.log")
-        self.ready = os.path.join(data, "ready")
+        self.log = os.path.join(data, name + ".log")
+        self.ready = os.path.join(data, name + ".ready")
         self.store, self.cluster = store, cluster
-        self.address = "127.0.0.1:0"  # a free port, the same again after a restart
+        self.address = "127.0.0.1:%d" % free_port()
         self.process = None
 
     def start(self):
-        if os.path.exists(self.ready):
-            os.unlink(self.ready)
+        self.forget_ready()
         with open(self.log, "ab") as log:
             # A session of its own: Ctrl-C is for this script, which then stops the node.
             self.process = subprocess.Popen(
-                [self.binary, "--kinds", self.kinds, "--store", self.store, "--name", "quickstart",
-                 "--cluster", self.cluster, "--listen", self.address, "--ready-file", self.ready],
+                [self.binary, "--kinds", self.kinds, "--store", self.store, "--name", self.name,
+                 "--cluster", self.cluster, "--listen", self.address,
+                 "--peer-listen", "127.0.0.1:0", "--gossip-listen", "127.0.0.1:0",
+                 "--ready-file", self.ready],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+    def forget_ready(self):
+        if os.path.exists(self.ready):
+            os.unlink(self.ready)
+
+    def wait_ready(self):
         began = time.monotonic()
         while not os.path.exists(self.ready):
             if self.process.poll() is not None:
@@ -93,11 +112,23 @@ class Node:
                 raise Broken("troupe-node does not serve within %d s:\n%s"
                              % (START_S, self.log_tail()))
             time.sleep(0.01)
-        with open(self.ready, encoding="utf-8") as ready:
-            self.address = ready.read().strip()
         return time.monotonic() - began
 
+    def proper(self):
+        """The process that the guardian guards."""
+        path = "/proc/%d/task/%d/children" % (self.process.pid, self.process.pid)
+        with open(path, encoding="ascii") as children:
+            return int(children.read().split()[0])
+
+    def crash(self):
+        """kill -9 of the node proper; the guardian sees to the rest."""
+        pid = self.proper()
+        self.forget_ready()
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
     def kill(self):
+        """kill -9 of the guardian, and the node goes with it."""
         self.process.kill()
         self.process.wait()
 
@@ -122,7 +153,7 @@ class Node:
 class Load:
     """A `troupe load` under way."""
 
-    def __init__(self, build, node, lines, data, name, options=()):
+    def __init__(self, build, addresses, lines, data, name, options=()):
         calls = os.path.join(data, name + ".calls")
         self.replies_path = os.path.join(data, name + ".replies")
         with open(calls, "w", encoding="utf-8") as file:
@@ -130,7 +161,7 @@ class Load:
         open(self.replies_path, "w", encoding="utf-8").close()
         self.output = tempfile.TemporaryFile("w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            [os.path.join(build, "bin", "troupe"), "load", calls, "--node", node.address,
+            [os.path.join(build, "bin", "troupe"), "load", calls, "--node", addresses,
              "--replies", self.replies_path, *options],
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
             start_new_session=True)
@@ -173,11 +204,12 @@ class Story:
         places = calls.read_places(os.path.join(HERE, "data", "places.tsv"), None)
         self.places = list(places)
         self.data = args.data
-        self.node = Node(args.build, self.data, args.store, args.cluster)
+        self.nodes = [Node("node-%d" % (i + 1), args.build, self.data, args.store, args.cluster)
+                      for i in range(NODES)]
         self.loads = []
 
     def load(self, name, lines, *options):
-        load = Load(self.args.build, self.node, lines, self.data, name, options)
+        load = Load(self.args.build, self.addresses(), lines, self.data, name, options)
         self.loads.append(load)
         return load
 
@@ -200,12 +232,45 @@ class Story:
         self.check_venues(gigs, acknowledged, early)
         self.check_users(gigs, acknowledged)
 
+    def addresses(self):
+        return ",".join(node.address for node in self.nodes)
+
     def start(self):
-        seconds = self.node.start()
-        say("1. A node")
-        say("   troupe-node (process %d) serves on %s, %.1f s after its start."
-            % (self.node.process.pid, self.node.address, seconds))
+        began = time.monotonic()
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            node.wait_ready()
+        self.wait_healthy()
+        say("1. Three nodes")
+        say("   They share a store, and found each other there in %.1f s; each has a third of the"
+            " partitions." % (time.monotonic() - began))
         say("   Store: %s" % mask(self.args.store))
+        self.show_members()
+
+    def troupe(self, *arguments):
+        return subprocess.run([os.path.join(self.args.build, "bin", "troupe"), *arguments,
+                               "--node", self.addresses()], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False)
+
+    def show_members(self):
+        say()
+        for text in self.troupe("members").stdout.splitlines():
+            say("      " + text if text else "")
+        say()
+
+    def wait_healthy(self):
+        """All serve, all agree, everything is where it belongs."""
+        deadline = time.monotonic() + START_S
+        while True:
+            asked = self.troupe("status", "--json")
+            ring = self.troupe("ring")
+            if asked.returncode == 0 and "all are where the ring wants them" in ring.stdout:
+                return
+            if time.monotonic() > deadline:
+                raise Broken("the nodes do not come to rest:\n%s%s\n%s"
+                             % (asked.stdout, asked.stderr, ring.stdout))
+            time.sleep(0.05)
 
     def make_venues(self):
         lines = [self.calls.create(place) for place in self.places]
@@ -234,7 +299,7 @@ class Story:
         gigs = self.make_gigs()
         rivals = len(gigs) - GIGS
         say()
-        say("3. Gigs, and a crash")
+        say("3. Gigs, and everything that can happen to a node")
         say("   Booking %s slots at %s venues for %s users; %s of the slots are wanted by two."
             % (count(GIGS), count(VENUES), count(USERS), count(rivals)))
         lines = [line("venue/" + gig.venue, "book",
@@ -243,6 +308,8 @@ class Story:
         load = self.load("gigs", lines, "--timeout", "120s")
         acknowledged, refused = set(), 0
         early = None
+        events = [(CRASH_AT, self.crash), (SILENT_AT, self.fall_silent), (BACK_AT, self.come_back),
+                  (STOP_AT, self.stop_one)]
         while True:
             running = load.process.poll() is None
             for reply in load.new_replies():
@@ -253,31 +320,56 @@ class Story:
                 else:
                     raise Broken("%s\n    was answered: %s" % (lines[reply["line"] - 1],
                                                               json.dumps(reply)))
-            if early is None and len(acknowledged) >= GIGS * KILL_AFTER:
-                early = frozenset(acknowledged)
-                self.crash(len(early))
+            if events and len(acknowledged) >= GIGS * events[0][0]:
+                early = early or frozenset(acknowledged)
+                events.pop(0)[1](len(acknowledged))
+                continue
             if not running:
                 break
             time.sleep(0.005)
         load.wait()
-        if early is None:
-            raise Broken("the bookings ended before the crash:\n" + load.said())
+        if events:
+            raise Broken("the bookings ended before everything had happened:\n" + load.said())
         say("   The clients retried by themselves until they knew: %s bookings acknowledged, %s"
             " refused as taken" % (count(len(acknowledged)), count(refused)))
-        say("   (%.1f s in all, the crash included)." % load.seconds)
+        say("   (%.1f s in all)." % load.seconds)
         if len(acknowledged) != GIGS or refused != rivals:
             raise Broken("%d slots should have been booked, and %d requests refused:\n%s"
                          % (GIGS, rivals, load.said()))
         return gigs, acknowledged, early
 
     def crash(self, acknowledged):
-        """kill -9, and a new start."""
-        pid = self.node.process.pid
-        self.node.kill()
-        say("   After %s acknowledged bookings: kill -9 %d." % (count(acknowledged), pid))
-        seconds = self.node.start()
-        say("   Started again (process %d); it serves after %.1f s."
-            % (self.node.process.pid, seconds))
+        node = self.nodes[1]
+        pid = node.crash()
+        seconds = node.wait_ready()
+        say("   After %s acknowledged bookings: kill -9 %d, the process of %s. Its guardian starts it"
+            % (count(acknowledged), pid, node.name))
+        say("   again, and it serves its own partitions after %.2f s." % seconds)
+
+    def fall_silent(self, acknowledged):
+        node = self.nodes[2]
+        node.kill()
+        say("   After %s: kill -9 of %s and its guardian, as if the machine were gone. The others take"
+            % (count(acknowledged), node.name))
+        say("   over what it had when its lease of 5 s has run out; calls for that wait.")
+
+    def come_back(self, acknowledged):
+        node = self.nodes[2]
+        node.start()
+        node.wait_ready()
+        say("   After %s: %s is started again, and its partitions move to it while calls go on."
+            % (count(acknowledged), node.name))
+
+    def stop_one(self, acknowledged):
+        node = self.nodes[0]
+        began = time.monotonic()
+        node.stop()
+        say("   After %s: SIGTERM to %s, which the clients are connected to. Its partitions move to the"
+            % (count(acknowledged), node.name))
+        say("   others, it exits with 0 after %.2f s, and is started again."
+            % (time.monotonic() - began))
+        node.start()
+        node.wait_ready()
 
     # -- counting --
 
@@ -300,7 +392,7 @@ class Story:
         say("   %s of %s venues are there." % (count(len(replies)), count(len(names))))
         say("   %s of %s acknowledged bookings are at their venues;"
             % (count(len(acknowledged) - len(missing)), count(len(acknowledged))))
-        say("   of the %s from before the crash: %s."
+        say("   of the %s from before the first crash: %s."
             % (count(len(early)), count(sum(gigs[k] in there for k in early))))
         say("   %s slots are booked twice or acknowledged to two users." % count(doubles))
         if missing or doubles:
@@ -335,22 +427,30 @@ class Story:
     def stay(self):
         venue = self.make_gigs()[0].venue
         say()
-        say("The node stays up. Three commands to try:")
+        self.wait_healthy()
+        say("The nodes stay up. Some commands to try:")
         say()
-        say("    export PATH=%s/bin:$PATH TROUPE_NODE=%s" % (self.args.build, self.node.address))
+        say("    export PATH=%s/bin:$PATH TROUPE_NODE=%s" % (self.args.build, self.addresses()))
         say("    troupe get venue/%s" % venue)
         say("    troupe call venue/%s book '{\"slot\": \"2030-06-21T19:30Z\", \"user\": \"7\"}'"
             % venue)
-        say("    troupe status")
+        say("    troupe status; troupe members; troupe ring")
+        say("    kill -9 %d     # %s: watch it come back with troupe members"
+            % (self.nodes[1].proper(), self.nodes[1].name))
         say()
-        say("Its log: %s. Ctrl-C stops it." % self.node.log)
-        code = self.node.process.wait()
-        raise Broken("troupe-node ended by itself with %d:\n%s" % (code, self.node.log_tail()))
+        say("Their logs: %s. Ctrl-C stops them." % os.path.join(self.data, "node-*.log"))
+        while True:
+            for node in self.nodes:
+                if node.process.poll() is not None:
+                    raise Broken("%s ended by itself with %d:\n%s"
+                                 % (node.name, node.process.returncode, node.log_tail()))
+            time.sleep(0.2)
 
     def close(self):
         for load in self.loads:
             load.close()
-        self.node.stop()
+        for node in self.nodes:
+            node.stop()
 
 
 def mask(url):
@@ -415,7 +515,7 @@ def main():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
             story.close()
-            say("The node has stopped; everything is persisted.")
+            say("The nodes have stopped; everything is persisted.")
     except Broken as broken:
         code = 1
         print("quickstart: not as promised: %s" % broken, file=sys.stderr)
