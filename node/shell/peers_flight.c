@@ -92,11 +92,11 @@ void peers__fail_flight(struct peer *peer, struct flight *f, int error)
 
 void peers__fail_queue(struct peer *peer)
 {
-    while (!list_is_empty(&peer->queue)) {
-        struct flight *f = LIST_ENTRY(peer->queue.next, struct flight, link);
-        peers__queue_remove(peer, f);
-        peers__fail_flight(peer, f, TROUPE_EUNAVAILABLE);
-    }
+    struct list *link;
+    while ((link = list_pop(&peer->queue)) != NULL)
+        peers__fail_flight(peer, LIST_ENTRY(link, struct flight, link), TROUPE_EUNAVAILABLE);
+    peer->queue_n = 0;
+    peer->queue_bytes = 0;
 }
 
 void peers__settle(struct peer *peer)
