@@ -7,8 +7,11 @@ target_link_libraries(test_cluster_fixture PUBLIC test_proc troupe_client troupe
 target_compile_definitions(test_cluster_fixture PRIVATE TROUPE_NODE_BIN="$<TARGET_FILE:troupe-node>"
   TROUPE_COUNTER="$<TARGET_FILE:counter>")
 add_dependencies(test_cluster_fixture troupe-node counter)
-foreach(name test_cluster test_cluster_crash)
+foreach(name test_cluster test_cluster_crash test_cluster_net)
   troupe_test(${name} LABELS integration TIMEOUT 300
     SOURCES ${cluster_dir}/${name}.c LIBS test_cluster_fixture)
   set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
 endforeach()
+# Waits for a minute most of the time.
+troupe_test(test_cluster_strangers LABELS integration TIMEOUT 240
+  SOURCES ${cluster_dir}/test_cluster_strangers.c LIBS test_cluster_fixture)

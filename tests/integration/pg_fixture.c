@@ -77,25 +77,19 @@ static pid_t spawn(const struct pg_fixture *f, const char *program, const char *
 
 void pg_fixture_url(const struct pg_fixture *f, const char *database, char *url, size_t bytes)
 {
-    snprintf(url, bytes, "postgresql://postgres@/%s?host=%s", database, f->dir);
+    snprintf(url, bytes, "postgresql://postgres@/%s?host=%s", database,
+             f->host[0] == '\0' ? f->dir : f->host);
 }
 
 void pg_fixture_start(struct pg_fixture *f)
 {
     char data[80], url[256];
     snprintf(data, sizeof data, "%s/data", f->dir);
-    char sockets[96];
+    char sockets[96], addresses[96];
+    snprintf(addresses, sizeof addresses, "listen_addresses=%s", f->host);
     snprintf(sockets, sizeof sockets, "unix_socket_directories=%s", f->dir);
-    const char *const argv[] = {"postgres",
-                                "-D",
-                                data,
-                                "-c",
-                                "listen_addresses=",
-                                "-c",
-                                sockets,
-                                "-c",
-                                "max_connections=100",
-                                NULL};
+    const char *const argv[] = {
+        "postgres", "-D", data, "-c", addresses, "-c", sockets, "-c", "max_connections=100", NULL};
     f->pid = spawn(f, "postgres", argv);
     pg_fixture_url(f, "postgres", url, sizeof url);
     for (long end = proc_now_ms() + START_MS; PQping(url) != PQPING_OK;) {
@@ -129,6 +123,19 @@ bool pg_fixture_open(struct pg_fixture *f)
     assert_int_equal(status, 0);
     pg_fixture_start(f);
     return true;
+}
+
+void pg_fixture_listen(struct pg_fixture *f, const char *host, const char *network)
+{
+    char path[96];
+    snprintf(path, sizeof path, "%s/data/pg_hba.conf", f->dir);
+    FILE *hba = fopen(path, "ae");
+    assert_non_null(hba);
+    fprintf(hba, "host all all %s trust\n", network);
+    assert_int_equal(fclose(hba), 0);
+    snprintf(f->host, sizeof f->host, "%s", host);
+    pg_fixture_stop(f, SIGINT);
+    pg_fixture_start(f);
 }
 
 void pg_fixture_stop(struct pg_fixture *f, int signum)

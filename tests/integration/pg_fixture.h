@@ -9,13 +9,17 @@
 
 struct pg_fixture {
     char dir[64], bin[256];
-    pid_t pid; /* 0 = not running */
+    pid_t pid;     /* 0 = not running */
+    char host[64]; /* an address it listens on, too; "" = none */
 };
 
 /* false: no server is installed (a message tells), the test should be skipped. Fails the test when
  * it does not start. */
 bool pg_fixture_open(struct pg_fixture *f);
 void pg_fixture_close(struct pg_fixture *f);
+/* Starts it again so that it is reached over TCP, at host and by whoever is in network (CIDR); urls
+ * are with that host from then on. */
+void pg_fixture_listen(struct pg_fixture *f, const char *host, const char *network);
 /* Starts the server again and waits until it accepts connections. */
 void pg_fixture_start(struct pg_fixture *f);
 /* SIGQUIT: immediate shutdown, as in a crash; SIGINT: fast. Waits until it is gone. */
