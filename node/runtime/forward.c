@@ -312,6 +312,11 @@ void forward__done(struct runtime *rt, struct runtime_peer_request *peer)
     forward_free(f);
 }
 
+void forward__free(struct runtime_peer_request *peer)
+{
+    forward_free(LIST_ENTRY(peer, struct forward, peer));
+}
+
 void forward__close(struct runtime *rt)
 {
     struct list *link;

@@ -78,6 +78,7 @@ struct handoff_answer {
 /* ---- handoff_out.c ---- */
 int handoff__init(struct runtime *rt);
 void handoff__close(struct runtime *rt);
+void handoff__free(struct runtime_peer_request *peer);
 /* There may be something to give away. */
 void handoff__review(struct runtime *rt);
 void handoff__tick(struct runtime *rt);

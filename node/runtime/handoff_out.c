@@ -51,6 +51,11 @@ static void message_free(struct handoff_message *hm)
     free(hm);
 }
 
+void handoff__free(struct runtime_peer_request *peer)
+{
+    message_free(LIST_ENTRY(peer, struct handoff_message, peer));
+}
+
 static ProtobufCBinaryData binary(const char *text)
 {
     union {

@@ -379,11 +379,13 @@ void forward__message(struct runtime *rt, struct message *m, uint32_t node);
 void forward__forget(struct message *m);
 void forward__flush(struct runtime *rt);
 void forward__done(struct runtime *rt, struct runtime_peer_request *peer);
+void forward__free(struct runtime_peer_request *peer);
 void forward__close(struct runtime *rt);
 
 /* ---- promise.c ---- */
 struct handoff_answer promise__ask(struct runtime *rt, const Troupe__Peer__Promise *p);
 void promise__done(struct runtime *rt, struct runtime_peer_request *peer);
+void promise__free(struct runtime_peer_request *peer);
 void promise__tick(struct runtime *rt);
 uint64_t promise__next_ns(const struct runtime *rt);
 
@@ -391,6 +393,8 @@ uint64_t promise__next_ns(const struct runtime *rt);
 enum peer_use { PEER_FORWARD, PEER_HANDOFF, PEER_PROMISE };
 void peer__send(struct runtime *rt, struct runtime_peer_request *peer, enum peer_use use);
 struct runtime_peer_request *peer__take_requests(struct runtime *rt);
+/* Frees what has not been taken. */
+void peer__close(struct runtime *rt);
 void peer__done(struct runtime *rt, struct runtime_peer_request *peer);
 bool peer_kind__is(struct troupe_bytes kind);
 void peer_kind__call(struct runtime *rt, struct message *m);

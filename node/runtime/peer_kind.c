@@ -36,6 +36,20 @@ void peer__done(struct runtime *rt, struct runtime_peer_request *peer)
         promise__done(rt, peer);
 }
 
+void peer__close(struct runtime *rt)
+{
+    static void (*const frees[])(struct runtime_peer_request *) = {
+        [PEER_FORWARD] = forward__free,
+        [PEER_HANDOFF] = handoff__free,
+        [PEER_PROMISE] = promise__free,
+    };
+    for (struct runtime_peer_request *p = rt->peers, *next; p != NULL; p = next) {
+        next = p->next;
+        frees[p->use](p);
+    }
+    rt->peers = NULL;
+}
+
 /* ---- in ---- */
 
 bool peer_kind__is(struct troupe_bytes kind)

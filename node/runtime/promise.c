@@ -112,6 +112,13 @@ static void prolong(struct runtime *rt)
         lease_promised(&rt->lease, sent_ns);
 }
 
+void promise__free(struct runtime_peer_request *peer)
+{
+    struct promise_request *r = LIST_ENTRY(peer, struct promise_request, peer);
+    arena_close(&r->arena);
+    free(r);
+}
+
 void promise__done(struct runtime *rt, struct runtime_peer_request *peer)
 {
     struct promise_request *r = LIST_ENTRY(peer, struct promise_request, peer);
@@ -124,8 +131,7 @@ void promise__done(struct runtime *rt, struct runtime_peer_request *peer)
         n->promise_generation = r->generation;
         prolong(rt);
     }
-    arena_close(&r->arena);
-    free(r);
+    promise__free(peer);
 }
 
 static bool wants(const struct runtime *rt)

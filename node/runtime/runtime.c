@@ -279,6 +279,7 @@ void runtime_close(struct runtime *rt)
     load__close(rt);
     lifecycle__close(rt);
     arena_close(&rt->log.arena);
+    peer__close(rt);
     forward__close(rt);
     handoff__close(rt);
     members__close(rt);

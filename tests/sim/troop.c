@@ -24,8 +24,11 @@ struct troop_peer {
     struct runtime_request request;
     struct arena arena;
     struct rpc_request rpc;
-    struct runtime_peer_request *of; /* NULL: a client's */
+    struct list link; /* in troop.peers */
+    bool is_client;
+    struct runtime_peer_request *of; /* NULL: a client's, or of a node that is no more */
     uint32_t from, from_run;
+    uint32_t in;      /* the node that has it now, or TROOP_NODES_MAX */
     uint64_t done_ns; /* 0 = not yet */
 };
 
@@ -43,6 +46,7 @@ void troop_open(struct troop *t, const struct troupe_kind *const *kinds, size_t 
     struct store_options options = {.url = "memory:", .cluster = "troop", .partitions = 256};
     int rc = store_open(&t->store, &options, errmsg);
     INVARIANT(rc == 0);
+    list_init(&t->peers);
     store_memory_set_clock(t->store, store_clock, t);
     for (uint32_t i = 0; i < TROOP_NODES_MAX; i++) {
         struct troop_node *n = &t->nodes[i];
@@ -130,7 +134,7 @@ static void copy_request(struct troop_peer *p, const struct rpc_request *rpc)
     free(bytes);
 }
 
-static struct troop_peer *peer_new(const struct rpc_request *rpc)
+static struct troop_peer *peer_new(struct troop *t, const struct rpc_request *rpc)
 {
     struct troop_peer *p = calloc(1, sizeof *p);
     INVARIANT(p != NULL);
@@ -139,11 +143,15 @@ static struct troop_peer *peer_new(const struct rpc_request *rpc)
     int rc = runtime_request_init(&p->request, &p->arena, &p->rpc);
     INVARIANT(rc == 0);
     p->request.data = p;
+    p->in = TROOP_NODES_MAX;
+    list_init(&p->link);
+    list_push(&t->peers, &p->link);
     return p;
 }
 
 static void peer_free(struct troop_peer *p)
 {
+    list_remove(&p->link);
     arena_close(&p->arena);
     free(p);
 }
@@ -152,7 +160,7 @@ static void send_peers(struct troop *t, uint32_t n, struct runtime_peer_request 
 {
     while (r != NULL) {
         struct runtime_peer_request *next = r->next;
-        struct troop_peer *p = peer_new(&r->rpc);
+        struct troop_peer *p = peer_new(t, &r->rpc);
         uint32_t to = node_at(r->address);
         p->of = r;
         p->from = n;
@@ -176,7 +184,10 @@ static void take_replies(struct troop *t, uint32_t n, struct runtime_request *r)
         struct runtime_request *next = r->next;
         struct troop_peer *p = r->data;
         p->done_ns = t->now.mono_ns;
-        if (p->of != NULL && can_reach(t, n, p->from))
+        p->in = TROOP_NODES_MAX;
+        if (p->of == NULL && !p->is_client)
+            peer_free(p);
+        else if (p->of != NULL && can_reach(t, n, p->from))
             peer_fails(t, p->from, p, t->now.mono_ns + TROOP_LATENCY_NS, 0);
         else if (p->of != NULL)
             peer_fails(t, p->from, p, p->of->deadline_ns, TROUPE_EOUTCOME);
@@ -258,14 +269,17 @@ static void deliver(struct troop *t, struct troop_event *e)
         break;
     case TROOP_REQUEST:
         t->forwarded += p->of != NULL;
+        p->in = there ? e->node : TROOP_NODES_MAX;
         if (there)
             step(t, e->node,
                  &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = &p->request});
         else if (p->of != NULL)
             peer_fails(t, p->from, p, t->now.mono_ns, TROUPE_EUNAVAILABLE);
+        else if (!p->is_client)
+            peer_free(p);
         break;
     case TROOP_PEER_ANSWER:
-        if (there && t->nodes[e->node].run == p->from_run) {
+        if (there && p->of != NULL && t->nodes[e->node].run == p->from_run) {
             p->of->reply = p->request.reply;
             step(t, e->node, &(struct runtime_event){.type = RUNTIME_PEER_DONE, .u.peer = p->of});
         }
@@ -375,6 +389,31 @@ void troop_stop(struct troop *t, uint32_t n)
     step(t, n, &(struct runtime_event){.type = RUNTIME_STOP});
 }
 
+/* What a node that is killed had asked of others is not answered any more; what others had asked of
+ * it breaks off. */
+static void settle_peers(struct troop *t, uint32_t n)
+{
+    struct troop_node *node = &t->nodes[n];
+    for (struct list *l = t->peers.next; l != &t->peers; l = l->next) {
+        struct troop_peer *p = LIST_ENTRY(l, struct troop_peer, link);
+        if (p->of != NULL && p->from == n && p->from_run == node->run) {
+            p->of->error = TROUPE_EOUTCOME;
+            runtime_step(node->rt, t->now,
+                         &(struct runtime_event){.type = RUNTIME_PEER_DONE, .u.peer = p->of});
+            p->of = NULL;
+        }
+    }
+    for (struct list *l = t->peers.next, *next; l != &t->peers; l = next) {
+        struct troop_peer *p = LIST_ENTRY(l, struct troop_peer, link);
+        next = l->next;
+        if (p->in != n)
+            continue;
+        p->in = TROOP_NODES_MAX;
+        if (p->of != NULL)
+            peer_fails(t, p->from, p, t->now.mono_ns + TROOP_LATENCY_NS, TROUPE_EOUTCOME);
+    }
+}
+
 /* What it had on its way stays there; answers to it get lost. */
 void troop_crash(struct troop *t, uint32_t n)
 {
@@ -383,6 +422,7 @@ void troop_crash(struct troop *t, uint32_t n)
         if (e->what == TROOP_STORE && e->node == n && e->run == node->run)
             e->store = NULL; /* its memory goes with the runtime */
     }
+    settle_peers(t, n);
     runtime_close(node->rt);
     node->rt = NULL;
     node->run++;
@@ -406,6 +446,8 @@ void troop_close(struct troop *t)
         deliver(t, e);
         free(e);
     }
+    while (!list_is_empty(&t->peers))
+        peer_free(LIST_ENTRY(t->peers.next, struct troop_peer, link));
     store_close(t->store, nothing, NULL);
     store_memory_poll(t->store, SIZE_MAX);
 }
@@ -428,8 +470,10 @@ struct troop_answer troop_call(struct troop *t, uint32_t n, const char *kind, co
                             .payload = payload,
                             .sequence = sequence};
     struct rpc_request rpc = {.timeout_ms = timeout_ms, .client = 77, .calls = &call, .calls_n = 1};
-    struct troop_peer *p = peer_new(&rpc);
+    struct troop_peer *p = peer_new(t, &rpc);
     uint64_t begun_ns = t->now.mono_ns;
+    p->is_client = true;
+    p->in = n;
     step(t, n, &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = &p->request});
     while (p->done_ns == 0) {
         bool more = once(t, t->now.mono_ns + 3600000 * TROOP_MS);

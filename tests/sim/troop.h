@@ -5,6 +5,7 @@
 #ifndef TROUPE_SIM_TROOP_H
 #define TROUPE_SIM_TROOP_H
 
+#include "base/list.h"
 #include "node/runtime/runtime.h"
 #include "rpc.pb-c.h"
 #include "status.pb-c.h"
@@ -34,6 +35,7 @@ struct troop {
     struct store *store;
     struct troop_node nodes[TROOP_NODES_MAX];
     struct troop_event *events; /* by time */
+    struct list peers;          /* requests on their way, or with a node */
     struct runtime_effects fx;
     const struct troupe_kind *const *kinds;
     size_t kinds_n;
