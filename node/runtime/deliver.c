@@ -40,7 +40,7 @@ bool runtime_method(const struct runtime *rt, struct troupe_bytes kind, struct t
 {
     *request = *response = NULL;
     if (node_kind__is(kind))
-        return node_kind__method(method, response);
+        return node_kind__method(method, request, response);
     const struct kind *k = method.len == 0 ? NULL : deliver__kind(rt, kind);
     int at = k == NULL ? -1 : deliver__method(k, method);
     if (at < 0)
@@ -135,6 +135,8 @@ void message__unlink(struct runtime *rt, struct message *m)
     }
     if (m->forward != NULL)
         forward__forget(m);
+    if (m->asking)
+        node_ask__forget(rt, m);
 }
 
 void message__refuse(struct runtime *rt, struct message *m, enum troupe_status status,

@@ -407,7 +407,7 @@ static void send_commit(struct runtime *rt, struct handoff *h)
         .generation = rt->generation,
         .to = node__at(rt, h->node)->name,
         .to_generation = h->to_generation,
-        .cause = rt->draining ? STORE_CAUSE_DRAIN : STORE_CAUSE_JOIN,
+        .cause = rt->draining || rt->drain_asked ? STORE_CAUSE_DRAIN : STORE_CAUSE_JOIN,
         .moves = h->moves,
         .moves_n = h->moves_n,
     };

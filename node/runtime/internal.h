@@ -7,7 +7,7 @@
  *   deliver.c    messages find their entity              ctx.c     what a kind's callbacks can do
  *   entity.c     start, crash, stop, drop                load.c    batched loads
  *   handler.c    run a callback, do what it said         save.c    persistence, group commit, gates
- *   evict.c      the coldest go when memory is short     node_kind.c  the $node methods
+ *   evict.c      the coldest go when memory is short     node_kind*.c  the $node methods
  *   log.c        log effects               claims.c    partitions: asking the store for them
  *   members.c    who else there is          failover.c  evicting nodes that lost their lease
  *   members_ring.c  the ring that follows   owners.c    the map of owners, and how it spreads
@@ -49,6 +49,7 @@ enum {
     STORE_RETRY_MS_MAX = 2000,
     LOGS_MAX = 64,             /* of one collect; more are counted */
     SAVE_ROWS_PER_FLIGHT = 32, /* rows that justify each further commit in flight */
+    NODE_ASKS_MAX = 16,        /* operators' questions at the store */
 };
 
 _Static_assert((int)KINDS_MAX <= UINT8_MAX && (int)METHODS_MAX < (int)METHOD_GET,
@@ -79,6 +80,7 @@ struct message {
     uint8_t type, kind, method, ack;
     bool waiting;  /* in a mailbox or parked: counted against calls_waiting_max */
     bool gated;    /* in a gate */
+    bool asking;   /* a $node call that waits for the store */
     bool finished; /* has its result */
     bool executed; /* its handler ran */
     bool unsure;   /* another node may have run it */
@@ -191,6 +193,13 @@ struct store_slot {
     uint32_t failures; /* in a row */
 };
 
+/* An operator's question that the store answers; see node_kind_store.c. */
+struct node_ask {
+    struct store_slot slot;
+    struct message *m; /* NULL: nobody waits for it any more */
+    const struct node_answer *answer;
+};
+
 struct load_batch {
     struct store_request request;
     struct arena arena;
@@ -255,6 +264,7 @@ struct runtime {
     bool claims_begun;   /* it is known what to claim */
     bool rows_fresh;     /* the rows of the others have not been looked at yet */
     bool draining;       /* gives everything away, and then stops */
+    bool drain_asked;    /* an operator wants it to have nothing, and to stay */
     bool handoff_wanted; /* there may be something to give away */
     bool supersede;
     bool store_ok;
@@ -275,6 +285,7 @@ struct runtime {
     uint64_t handoff_number, handoff_review_ns;
     struct handoff_totals handoff_totals;
     struct arena members_arena; /* scratch */
+    struct node_ask asks[NODE_ASKS_MAX];
 
     /* work */
     struct wheel wheel;
@@ -581,7 +592,17 @@ bool evict__is_full(const struct runtime *rt);
 /* ---- node_kind.c ---- */
 void node_kind__call(struct runtime *rt, struct message *m);
 bool node_kind__is(struct troupe_bytes kind);
-bool node_kind__method(struct troupe_bytes method, const ProtobufCMessageDescriptor **response);
+bool node_kind__method(struct troupe_bytes method, const ProtobufCMessageDescriptor **request,
+                       const ProtobufCMessageDescriptor **response);
+
+/* ---- node_kind_store.c ---- */
+void node_ask__init(struct runtime *rt);
+void node_ask__close(struct runtime *rt);
+bool node_ask__is_out(const struct runtime *rt);
+/* The call has been answered otherwise. */
+void node_ask__forget(struct runtime *rt, struct message *m);
+/* Whether the request was one of these. */
+bool node_ask__done(struct runtime *rt, struct store_request *request);
 
 /* ---- log.c ---- */
 /* Key, value pairs of strings, ended by NULL. Keys are static; values are copied. */

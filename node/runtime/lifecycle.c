@@ -44,6 +44,7 @@ int lifecycle__init(struct runtime *rt)
     slot_init(&rt->owners);
     slot_init(&rt->leave);
     slot_init(&rt->evict);
+    node_ask__init(rt);
     snprintf(rt->store_error, sizeof rt->store_error, "not reached yet");
     return ownership_init(&rt->ownership, c->partitions);
 }
@@ -54,6 +55,7 @@ void lifecycle__close(struct runtime *rt)
                                   &rt->owners, &rt->leave, &rt->evict};
     for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
         arena_close(&slots[i]->arena);
+    node_ask__close(rt);
     ownership_close(&rt->ownership);
 }
 
@@ -442,7 +444,7 @@ static void stop_tick(struct runtime *rt)
     if (rt->entities_n > 0)
         stop_entities(rt);
     if (rt->reg.out || rt->renew.out || rt->claim.out || rt->owners.out || rt->leave.out ||
-        rt->evict.out)
+        rt->evict.out || node_ask__is_out(rt))
         return;
     bool give_up = rt->leave.failures >= LEAVE_ATTEMPTS_MAX;
     if (!rt->lease.held || give_up) {
@@ -550,6 +552,8 @@ bool lifecycle__done(struct runtime *rt, struct store_request *request)
         {STORE_REGISTER, register_done},  {STORE_RENEW, renew_done}, {STORE_CLAIM, claims__done},
         {STORE_OWNERS, claims__map_done}, {STORE_LEAVE, leave_done}, {STORE_EVICT, failover__done},
     };
+    if (node_ask__done(rt, request)) /* before: they use the same operations */
+        return true;
     for (size_t i = 0; i < sizeof dones / sizeof dones[0]; i++) {
         if (dones[i].op == request->op) {
             LIST_ENTRY(request, struct store_slot, request)->out = false;

@@ -368,7 +368,8 @@ static void tell_standing(struct runtime *rt)
     bool good = lease_is_valid(&rt->lease, rt->now.mono_ns, rt->now.wall_ms);
     if (good || m->lease_good_ns == 0)
         m->lease_good_ns = rt->now.mono_ns;
-    bool out = rt->draining || rt->now.mono_ns - m->lease_good_ns > NO_LEASE_MS * NS_PER_MS;
+    bool out = rt->draining || rt->drain_asked ||
+               rt->now.mono_ns - m->lease_good_ns > NO_LEASE_MS * NS_PER_MS;
     if (!m->joined || m->left_ns != 0 || out == m->out)
         return;
     m->out = out;

@@ -1,14 +1,16 @@
 /* The kind $node: what the node itself answers, whatever the state of its lease: its status, the
- * members as it sees them, the ring with the owners of all partitions. */
-#include "node/runtime/internal.h"
-#include "status.pb-c.h"
+ * members as it sees them, the ring with the owners of all partitions. What operators ask for
+ * besides is in node_kind_ops.c, and what only the store knows in node_kind_store.c. */
+#include <stdio.h>
+
+#include "node/runtime/node_kind.h"
 
 bool node_kind__is(struct troupe_bytes kind)
 {
     return troupe_bytes_equal(kind, troupe_bytes_of("$node"));
 }
 
-static char *text(const char *s)
+char *node_kind__text(const char *s)
 {
     union { /* protobuf-c's structs want char *, and only read it */
         const char *in;
@@ -17,11 +19,17 @@ static char *text(const char *s)
     return u.out;
 }
 
+static char *text(const char *s)
+{
+    return node_kind__text(s);
+}
+
 static const char *phase_name(const struct runtime *rt)
 {
     static const char *const names[] = {"starting", "serving", "suspended",
                                         "stopping", "stopped", "failed"};
-    return rt->draining && rt->phase == RUNTIME_SERVING ? "draining" : names[rt->phase];
+    bool draining = rt->draining || rt->drain_asked;
+    return draining && rt->phase == RUNTIME_SERVING ? "draining" : names[rt->phase];
 }
 
 static void fill(struct runtime *rt, const struct runtime_stats *s, Troupe__Rpc__NodeStatus *status)
@@ -59,7 +67,7 @@ static void fill(struct runtime *rt, const struct runtime_stats *s, Troupe__Rpc_
 
 /* ---- the methods: each packs its answer in the request's arena; NULL data: no memory ---- */
 
-static struct troupe_bytes pack(struct arena *arena, const ProtobufCMessage *message)
+struct troupe_bytes node_kind__pack(struct arena *arena, const ProtobufCMessage *message)
 {
     size_t len = protobuf_c_message_get_packed_size(message);
     uint8_t *packed = arena_alloc(arena, len);
@@ -164,7 +172,7 @@ static struct troupe_bytes answer_members(struct runtime *rt, struct arena *aren
     all.ring_hash = ring_hash(&m->ring);
     all.owners_hash = owners__hash(rt);
     all.unowned = count_unowned(rt);
-    return pack(arena, &all.base);
+    return node_kind__pack(arena, &all.base);
 }
 
 static uint32_t one_based(const struct runtime *rt, uint32_t node)
@@ -196,7 +204,7 @@ static struct troupe_bytes answer_ring(struct runtime *rt, struct arena *arena)
     ring.n_owner = ring.n_epoch = ring.n_proposed = ring.n_backup = n;
     ring.ring_hash = ring_hash(&m->ring);
     ring.owners_hash = owners__hash(rt);
-    return pack(arena, &ring.base);
+    return node_kind__pack(arena, &ring.base);
 }
 
 static void fill_cluster(const struct runtime *rt, Troupe__Rpc__NodeStatus *status)
@@ -217,6 +225,7 @@ static void fill_cluster(const struct runtime *rt, Troupe__Rpc__NodeStatus *stat
     status->gossip_address = text(rt->config.gossip_address);
     status->peer_address = text(rt->config.peer_address);
     status->weight = rt->config.weight;
+    status->drain_asked = rt->drain_asked;
 }
 
 static struct troupe_bytes answer_status(struct runtime *rt, struct arena *arena)
@@ -229,53 +238,87 @@ static struct troupe_bytes answer_status(struct runtime *rt, struct arena *arena
     status.kinds = arena_calloc(arena, rt->kinds_n, sizeof *status.kinds);
     for (size_t i = 0; status.kinds != NULL && i < rt->kinds_n; i++)
         status.kinds[status.n_kinds++] = text(rt->kinds[i].def->name);
-    return pack(arena, &status.base);
+    return node_kind__pack(arena, &status.base);
 }
 
-static const struct {
+/* One of `answer`, which has it at once, `change`, which may refuse, and `ask`, for which the store
+ * is asked. */
+static const struct method {
     const char *name;
-    const ProtobufCMessageDescriptor *response;
+    const ProtobufCMessageDescriptor *request, *response;
     struct troupe_bytes (*answer)(struct runtime *rt, struct arena *arena);
+    const char *(*change)(struct runtime *rt);
+    const struct node_answer *ask;
 } methods[] = {
-    {"status", &troupe__rpc__node_status__descriptor, answer_status},
-    {"members", &troupe__rpc__members__descriptor, answer_members},
-    {"ring", &troupe__rpc__ring__descriptor, answer_ring},
+    {"status", NULL, &troupe__rpc__node_status__descriptor, answer_status, NULL, NULL},
+    {"members", NULL, &troupe__rpc__members__descriptor, answer_members, NULL, NULL},
+    {"ring", NULL, &troupe__rpc__ring__descriptor, answer_ring, NULL, NULL},
+    {"transfers", NULL, &troupe__rpc__transfers__descriptor, node_kind__transfers, NULL, NULL},
+    {"drain", NULL, &troupe__rpc__drain__descriptor, node_kind__drain_state, node_kind__drain,
+     NULL},
+    {"undrain", NULL, &troupe__rpc__drain__descriptor, node_kind__drain_state, node_kind__undrain,
+     NULL},
+    {"history", &troupe__rpc__history_request__descriptor, &troupe__rpc__history__descriptor, NULL,
+     NULL, &node_kind__history},
+    {"owners", NULL, &troupe__rpc__owners__descriptor, NULL, NULL, &node_kind__owners},
 };
 
 enum { METHODS_N = sizeof methods / sizeof methods[0] };
 
-static size_t find_method(struct troupe_bytes name)
+static const struct method *find_method(struct troupe_bytes name)
 {
-    size_t i = 0;
-    while (i < METHODS_N && !troupe_bytes_equal(name, troupe_bytes_of(methods[i].name)))
-        i++;
-    return i;
+    for (size_t i = 0; i < METHODS_N; i++) {
+        if (troupe_bytes_equal(name, troupe_bytes_of(methods[i].name)))
+            return &methods[i];
+    }
+    return NULL;
 }
 
-bool node_kind__method(struct troupe_bytes method, const ProtobufCMessageDescriptor **response)
+bool node_kind__method(struct troupe_bytes method, const ProtobufCMessageDescriptor **request,
+                       const ProtobufCMessageDescriptor **response)
 {
-    size_t i = find_method(method);
-    if (i == METHODS_N)
+    const struct method *known = find_method(method);
+    if (known == NULL)
         return false;
-    *response = methods[i].response;
+    *request = known->request;
+    *response = known->response;
     return true;
+}
+
+static void refuse_method(struct runtime *rt, struct message *m, struct troupe_bytes name)
+{
+    char known[256] = "";
+    for (size_t i = 0, used = 0; i < METHODS_N && used < sizeof known; i++)
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i == 0 ? "" : ", ",
+                                 methods[i].name);
+    request__fail(rt, m, TROUPE_UNIMPLEMENTED, "$node has no method '%.*s'; it has %s",
+                  (int)(name.len < 80 ? name.len : 80), (const char *)name.data, known);
+}
+
+void node_kind__finish(struct runtime *rt, struct message *m, struct troupe_bytes packed)
+{
+    if (packed.data == NULL)
+        request__fail(rt, m, TROUPE_RESOURCE_EXHAUSTED,
+                      "no memory for the reply: ask for less at once");
+    else
+        request__finish(rt, m, TROUPE_OK, packed, troupe_bytes(NULL, 0));
 }
 
 void node_kind__call(struct runtime *rt, struct message *m)
 {
-    const struct rpc_call *call = &m->request->rpc->calls[m->index];
-    size_t i = find_method(call->method);
-    if (i == METHODS_N) {
-        request__fail(
-            rt, m, TROUPE_UNIMPLEMENTED, "$node has no method '%.*s'; it has status, members, ring",
-            (int)(call->method.len < 80 ? call->method.len : 80), (const char *)call->method.data);
+    struct troupe_bytes name = m->request->rpc->calls[m->index].method;
+    const struct method *method = find_method(name);
+    if (method == NULL) {
+        refuse_method(rt, m, name);
         return;
     }
-    struct troupe_bytes packed = methods[i].answer(rt, m->request->arena);
-    if (packed.data == NULL) {
-        request__fail(rt, m, TROUPE_RESOURCE_EXHAUSTED,
-                      "no memory for the reply: ask for less at once");
+    if (method->ask != NULL) {
+        node_kind__ask(rt, m, method->ask);
         return;
     }
-    request__finish(rt, m, TROUPE_OK, packed, troupe_bytes(NULL, 0));
+    const char *why = method->change == NULL ? NULL : method->change(rt);
+    if (why != NULL)
+        request__fail(rt, m, TROUPE_FAILED_PRECONDITION, "%s", why);
+    else
+        node_kind__finish(rt, m, method->answer(rt, m->request->arena));
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -326,6 +327,161 @@ static void a_node_without_the_store_is_succeeded(void **state)
     troop_close(&t);
 }
 
+/* ---- what operators ask for ---- */
+
+static Troupe__Rpc__Drain *ask_drain(struct troop *t, uint32_t n, const char *method)
+{
+    struct troop_answer a = ask_node(t, n, method);
+    Troupe__Rpc__Drain *d = troupe__rpc__drain__unpack(NULL, a.payload.len, a.payload.data);
+    assert_non_null(d);
+    return d;
+}
+
+static bool is_empty(struct troop *t, uint32_t n)
+{
+    return owned(t, n) == 0;
+}
+
+static void assert_state(struct troop *t, uint32_t asked, uint32_t of, const char *state)
+{
+    struct troop_answer a = ask_node(t, asked, "members");
+    Troupe__Rpc__Members *m = troupe__rpc__members__unpack(NULL, a.payload.len, a.payload.data);
+    bool found = false;
+    for (size_t i = 0; i < m->n_members; i++) {
+        if (strcmp(m->members[i]->name, t->nodes[of].name) != 0)
+            continue;
+        assert_string_equal(m->members[i]->state, state);
+        found = true;
+    }
+    assert_true(found);
+    troupe__rpc__members__free_unpacked(m, NULL);
+}
+
+/* The cause of the latest change of the partition's owner, and who that is. */
+static void assert_latest(struct troop *t, uint32_t pid, uint32_t owner, const char *cause)
+{
+    uint8_t payload[8] = {0x08, (uint8_t)(pid & 0x7f)};
+    size_t len = 2;
+    if (pid > 0x7f) {
+        payload[1] |= 0x80;
+        payload[len++] = (uint8_t)(pid >> 7);
+    }
+    struct troop_answer a =
+        troop_call(t, 1, "$node", "self", "history", troupe_bytes(payload, len), 0, 1000);
+    assert_int_equal(a.status, TROUPE_OK);
+    Troupe__Rpc__History *h = troupe__rpc__history__unpack(NULL, a.payload.len, a.payload.data);
+    assert_non_null(h);
+    assert_int_equal(h->partition, pid);
+    assert_true(h->n_changes > 0);
+    assert_string_equal(h->changes[0]->cause, cause);
+    assert_string_equal(h->changes[0]->owner, t->nodes[owner].name);
+    troupe__rpc__history__free_unpacked(h, NULL);
+}
+
+/* Whose partition 0 is, as the store says. */
+static uint32_t stored_owner(struct troop *t, uint32_t asked, uint32_t pid)
+{
+    struct troop_answer a = ask_node(t, asked, "owners");
+    Troupe__Rpc__Owners *o = troupe__rpc__owners__unpack(NULL, a.payload.len, a.payload.data);
+    uint32_t found = TROOP_NODES_MAX;
+    assert_non_null(o);
+    assert_int_equal(o->n_owner, 256);
+    for (uint32_t i = 0; i < TROOP_NODES_MAX; i++) {
+        if (o->owner[pid] != 0 && strcmp(o->nodes[o->owner[pid] - 1]->name, t->nodes[i].name) == 0)
+            found = i;
+    }
+    troupe__rpc__owners__free_unpacked(o, NULL);
+    return found;
+}
+
+/* An operator's drain: the node keeps running, has nothing, and still answers for everybody; taken
+ * back, it gets its part again. Nothing is read from the store for any of that. */
+static void an_operator_drains_a_node(void **state)
+{
+    (void)state;
+    struct troop t;
+    uint32_t moved = 0;
+    open_troop(&t);
+    start(&t, 3);
+    for (uint32_t bag = 0; bag < 300; bag++)
+        assert_int_equal(add(&t, bag % 3, bag, token_of(bag, 1)), TROUPE_OK);
+    while (stored_owner(&t, 2, moved) != 0)
+        moved++;
+    Troupe__Rpc__Drain *d = ask_drain(&t, 0, "drain");
+    assert_string_equal(d->state, "draining");
+    assert_true(d->partitions > 60);
+    troupe__rpc__drain__free_unpacked(d, NULL);
+    assert_true(troop_until(&t, is_empty, 0, 20000));
+    troop_run(&t, 3000);
+    d = ask_drain(&t, 0, "drain");
+    assert_string_equal(d->state, "drained");
+    assert_int_equal(d->partitions + d->entities, 0);
+    troupe__rpc__drain__free_unpacked(d, NULL);
+    assert_true(serves(&t, 0));
+    assert_state(&t, 0, 0, "draining");
+    assert_state(&t, 1, 0, "draining");
+    assert_int_equal(owned(&t, 1) + owned(&t, 2), 256);
+    assert_latest(&t, moved, stored_owner(&t, 1, moved), "drain");
+    for (uint32_t bag = 0; bag < 300; bag++) {
+        struct troop_answer answer;
+        assert_int_equal(list(&t, 0, bag, &answer), 1);
+    }
+    d = ask_drain(&t, 0, "undrain");
+    assert_string_equal(d->state, "active");
+    troupe__rpc__drain__free_unpacked(d, NULL);
+    assert_true(troop_until(&t, is_balanced, 3, 20000));
+    assert_state(&t, 1, 0, "active");
+    assert_latest(&t, moved, 0, "join");
+    for (uint32_t i = 0; i < 3; i++) {
+        struct runtime_stats s;
+        troop_stats(&t, i, &s);
+        assert_int_equal(s.rows_loaded, 0);
+    }
+    troop_close(&t);
+}
+
+/* Somebody must be left who can take the partitions. */
+static void the_last_node_is_not_drained(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 2);
+    Troupe__Rpc__Drain *d = ask_drain(&t, 0, "drain");
+    troupe__rpc__drain__free_unpacked(d, NULL);
+    assert_true(troop_until(&t, is_empty, 0, 20000));
+    troop_run(&t, 1000);
+    struct troop_answer a =
+        troop_call(&t, 1, "$node", "self", "drain", troupe_bytes(NULL, 0), 0, 1000);
+    assert_int_equal(a.status, TROUPE_FAILED_PRECONDITION);
+    troop_stop(&t, 0); /* and a drained one stops like any other */
+    assert_true(troop_until(&t, is_down, 0, 20000));
+    assert_int_equal(owned(&t, 1), 256);
+    troop_close(&t);
+}
+
+/* A question to a store that is away ends with its deadline; what comes late finds nobody. */
+static void questions_to_the_store_end(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 2);
+    t.store_down = true;
+    struct troop_answer a =
+        troop_call(&t, 0, "$node", "self", "owners", troupe_bytes(NULL, 0), 0, 500);
+    assert_int_not_equal(a.status, TROUPE_OK);
+    assert_true(a.took_ns < 600 * TROOP_MS);
+    t.store_down = false;
+    troop_run(&t, 8000);
+    assert_true(stored_owner(&t, 0, 0) < 2);
+    a = troop_call(&t, 0, "$node", "self", "history", troupe_bytes("\x08\x80\x02", 3), 0, 500);
+    assert_int_equal(a.status, TROUPE_INVALID_ARGUMENT); /* 256 */
+    a = troop_call(&t, 0, "$node", "self", "history", troupe_bytes("\xff", 1), 0, 500);
+    assert_int_equal(a.status, TROUPE_INVALID_ARGUMENT);
+    troop_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +495,9 @@ int main(void)
         cmocka_unit_test(all_nodes_know_the_same),
         cmocka_unit_test(an_outage_stops_nobody),
         cmocka_unit_test(a_node_without_the_store_is_succeeded),
+        cmocka_unit_test(an_operator_drains_a_node),
+        cmocka_unit_test(the_last_node_is_not_drained),
+        cmocka_unit_test(questions_to_the_store_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
