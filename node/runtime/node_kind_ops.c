@@ -82,6 +82,15 @@ static void fill_in(const struct runtime *rt, const struct incoming *in,
     out->age_ms = (rt->now.mono_ns - in->begun_ns) / NS_PER_MS;
 }
 
+static Troupe__Rpc__TransferBatch *next_batch(Troupe__Rpc__Transfers *t,
+                                              Troupe__Rpc__TransferBatch *all)
+{
+    Troupe__Rpc__TransferBatch *batch = t->batches[t->n_batches] = &all[t->n_batches];
+    t->n_batches++;
+    troupe__rpc__transfer_batch__init(batch);
+    return batch;
+}
+
 static bool list_batches(const struct runtime *rt, struct arena *arena, Troupe__Rpc__Transfers *t)
 {
     enum { MAX = (int)HANDOFFS_MAX + (int)INCOMING_MAX };
@@ -89,18 +98,13 @@ static bool list_batches(const struct runtime *rt, struct arena *arena, Troupe__
     t->batches = arena_calloc(arena, MAX, sizeof(Troupe__Rpc__TransferBatch *));
     if (all == NULL || t->batches == NULL)
         return false;
-    for (uint32_t i = 0; i < HANDOFFS_MAX + INCOMING_MAX; i++) {
-        const struct handoff *h = i < HANDOFFS_MAX ? &rt->handoffs[i] : NULL;
-        const struct incoming *in = h == NULL ? &rt->incoming[i - HANDOFFS_MAX] : NULL;
-        if (h != NULL ? h->phase == HANDOFF_IDLE : in->node == NODE_NONE)
-            continue;
-        Troupe__Rpc__TransferBatch *batch = t->batches[t->n_batches] = &all[t->n_batches];
-        t->n_batches++;
-        troupe__rpc__transfer_batch__init(batch);
-        if (h != NULL)
-            fill_out(rt, h, batch);
-        else
-            fill_in(rt, in, batch);
+    for (uint32_t i = 0; i < HANDOFFS_MAX; i++) {
+        if (rt->handoffs[i].phase != HANDOFF_IDLE)
+            fill_out(rt, &rt->handoffs[i], next_batch(t, all));
+    }
+    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
+        if (rt->incoming[i].node != NODE_NONE)
+            fill_in(rt, &rt->incoming[i], next_batch(t, all));
     }
     return true;
 }
