@@ -23,10 +23,14 @@ struct common {
 };
 
 int command_call(int argc, char **argv);
+int command_drain(int argc, char **argv);
 int command_get(int argc, char **argv);
 int command_load(int argc, char **argv);
 int command_members(int argc, char **argv);
+int command_rebalance(int argc, char **argv);
 int command_ring(int argc, char **argv);
 int command_status(int argc, char **argv);
+int command_transfers(int argc, char **argv);
+int command_why(int argc, char **argv);
 
 #endif

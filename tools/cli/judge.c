@@ -80,11 +80,18 @@ static bool is_too_old(const struct cluster_node *n)
     return n->status != NULL && n->status->members_live == 0;
 }
 
+/* Of an operator's free will, and well otherwise. */
+static bool is_drained(const struct cluster_node *n)
+{
+    return n->status != NULL && n->status->drain_asked && strcmp(n->status->state, "draining") == 0;
+}
+
 /* One that comes or goes need not know everything. */
 static bool is_asked_for_its_view(const struct cluster_node *n)
 {
     return n->status != NULL && !is_too_old(n) && strcmp(n->state, "joining") != 0 &&
-           (strcmp(n->status->state, "serving") == 0 || strcmp(n->status->state, "suspended") == 0);
+           (strcmp(n->status->state, "serving") == 0 || is_drained(n) ||
+            strcmp(n->status->state, "suspended") == 0);
 }
 
 static bool agree(const struct cluster_view *v, hash_of hash)
@@ -208,7 +215,12 @@ static void judge_answer(struct court *c, const struct cluster_node *n)
     else if (strcmp(s->cluster_uid, c->view->asked->cluster_uid) != 0)
         reason(c, "%s: it is of another cluster, %s (%s): its store is not the others' store",
                n->name, s->cluster, s->cluster_uid);
-    if (strcmp(s->state, "serving") != 0)
+    if (is_drained(n))
+        note(c,
+             "%s: drained by an operator, %" PRIu32 " partitions left; `troupe drain --cancel %s` "
+             "takes it back",
+             n->name, s->partitions_owned, n->name);
+    else if (strcmp(s->state, "serving") != 0)
         reason(c, "%s: it does not serve; it is %s", n->name, s->state);
     if (!s->store_ok)
         reason(c, "%s: it does not reach its store: %s", n->name,
@@ -228,7 +240,7 @@ static void judge_node(struct court *c, const struct cluster_node *n)
     if (n->suspect && n->status != NULL)
         reason(c, "%s: %s suspects it: it does not answer the other nodes", n->name,
                c->view->asked->name);
-    if (strcmp(n->state, "active") != 0)
+    if (strcmp(n->state, "active") != 0 && !is_drained(n))
         reason(c, "%s: it is %s", n->name, n->state);
 }
 

@@ -11,11 +11,15 @@ static const struct {
     const char *help;
 } commands[] = {
     {"call", command_call, "call a method of an entity"},
+    {"drain", command_drain, "have a node give its partitions away, and stay"},
     {"get", command_get, "show the state of an entity"},
     {"load", command_load, "make many calls, one JSON object per line"},
     {"members", command_members, "show who is in the cluster"},
+    {"rebalance", command_rebalance, "show which partitions are to move"},
     {"ring", command_ring, "show who owns the partitions, and who should"},
     {"status", command_status, "show how the cluster is doing"},
+    {"transfers", command_transfers, "show the partitions that are moving"},
+    {"why", command_why, "show how an entity's partition came to its owner"},
 };
 
 enum { COMMANDS_N = sizeof commands / sizeof commands[0] };
@@ -25,13 +29,14 @@ static void print_help(FILE *file)
     fprintf(file, "Usage: troupe COMMAND [OPTION]... [ARGUMENT]...\n\n"
                   "Talks to a Troupe cluster.\n\nCommands:\n");
     for (int i = 0; i < COMMANDS_N; i++)
-        fprintf(file, "  %-10s%s\n", commands[i].name, commands[i].help);
+        fprintf(file, "  %-11s%s\n", commands[i].name, commands[i].help);
     fprintf(
         file,
         "\nEvery command takes --node ADDR (default: $TROUPE_NODE, or 127.0.0.1:7700), --timeout,\n"
         "--json and --help. `troupe --version` shows the version.\n\n"
         "Exit codes: 0 OK; 1 the answer was an error (status: the cluster is degraded); 2 wrong\n"
-        "usage; 3 no answer: nobody there, or not in time; 4 status: the nodes do not agree.\n");
+        "usage; 3 no answer: nobody there, or not in time; 4 status: the nodes do not "
+        "agree.\n");
 }
 
 static int unknown_command(const char *name)

@@ -19,6 +19,7 @@ static uint64_t now_ms(void)
 
 struct round {
     struct survey *survey;
+    unsigned parts;
     uint32_t timeout_ms;
     pthread_mutex_t mu;
     size_t next; /* node that nobody asks yet */
@@ -40,17 +41,18 @@ static void *asker_main(void *data)
         struct cluster_node *node = &s->nodes[i];
         if (node->self)
             continue;
-        view_ask_at(node->address, VIEW_STATUS, round->timeout_ms, &s->others[i]);
+        view_ask_at(node->address, round->parts, round->timeout_ms, &s->others[i]);
         node->status = s->others[i].status;
         node->why = s->others[i].message;
     }
     return NULL;
 }
 
-static void ask_others(struct survey *s, uint32_t timeout_ms)
+static void ask_others(struct survey *s, unsigned parts, uint32_t timeout_ms)
 {
     pthread_t threads[ASKERS_MAX];
-    struct round round = {.survey = s, .timeout_ms = timeout_ms, .mu = PTHREAD_MUTEX_INITIALIZER};
+    struct round round = {
+        .survey = s, .parts = parts, .timeout_ms = timeout_ms, .mu = PTHREAD_MUTEX_INITIALIZER};
     size_t started = 0;
     while (started < ASKERS_MAX && started + 1 < s->view.nodes_n &&
            pthread_create(&threads[started], NULL, asker_main, &round) == 0)
@@ -118,15 +120,26 @@ static bool list_nodes(struct survey *s, const char *address, unsigned parts)
     return true;
 }
 
-static bool make_once(struct survey *s, struct troupe_client *client, const char *address,
-                      unsigned parts, uint32_t timeout_ms)
+bool survey_make_parts(struct survey *s, struct troupe_client *client, const char *address,
+                       unsigned parts, unsigned other_parts, uint32_t timeout_ms)
 {
     *s = (struct survey){0};
     view_ask(client, parts, timeout_ms, &s->first);
     if (s->first.code != TROUPE_OK || s->first.status == NULL || !list_nodes(s, address, parts))
         return false;
-    ask_others(s, timeout_ms);
+    ask_others(s, other_parts, timeout_ms);
     return true;
+}
+
+static bool make_once(struct survey *s, struct troupe_client *client, const char *address,
+                      unsigned parts, uint32_t timeout_ms)
+{
+    return survey_make_parts(s, client, address, parts, VIEW_STATUS, timeout_ms);
+}
+
+const struct view *survey_of(const struct survey *s, size_t i)
+{
+    return s->nodes[i].self ? &s->first : &s->others[i];
 }
 
 bool survey_make_one(struct survey *s, struct troupe_client *client, const char *address,

@@ -20,6 +20,11 @@ bool survey_make(struct survey *survey, struct troupe_client *client, const char
 /* Only the node itself, and no word about the others. */
 bool survey_make_one(struct survey *survey, struct troupe_client *client, const char *address,
                      uint32_t timeout_ms);
+/* Any parts of VIEW_STATUS and so on, of the first and of the others; once. */
+bool survey_make_parts(struct survey *survey, struct troupe_client *client, const char *address,
+                       unsigned first_parts, unsigned other_parts, uint32_t timeout_ms);
+/* What node i told. */
+const struct view *survey_of(const struct survey *survey, size_t i);
 void survey_close(struct survey *survey);
 
 #endif

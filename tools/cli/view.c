@@ -32,6 +32,16 @@ bool view_ring_is_sound(const Troupe__Rpc__Ring *r)
     return true;
 }
 
+bool view_owners_are_sound(const Troupe__Rpc__Owners *o)
+{
+    if (o->n_epoch != o->n_owner || o->n_generation != o->n_owner)
+        return false;
+    for (size_t pid = 0; pid < o->n_owner; pid++)
+        if (o->owner[pid] > o->n_nodes)
+            return false;
+    return true;
+}
+
 static int by_name(const void *a, const void *b)
 {
     const Troupe__Rpc__Member *const *left = a, *const *right = b;
@@ -69,6 +79,12 @@ static bool unpack(struct view *view, unsigned part, struct troupe_bytes packed)
         if (view->members != NULL)
             view_sort(view->members);
         return view->members != NULL;
+    case VIEW_TRANSFERS:
+        view->transfers = troupe__rpc__transfers__unpack(NULL, packed.len, packed.data);
+        return view->transfers != NULL;
+    case VIEW_OWNERS:
+        view->owners = troupe__rpc__owners__unpack(NULL, packed.len, packed.data);
+        return view->owners != NULL && view_owners_are_sound(view->owners);
     default:
         view->ring = troupe__rpc__ring__unpack(NULL, packed.len, packed.data);
         return view->ring != NULL && view_ring_is_sound(view->ring);
@@ -80,13 +96,18 @@ static bool unpack(struct view *view, unsigned part, struct troupe_bytes packed)
 static const struct {
     unsigned part;
     const char *method;
-} parts_known[] = {{VIEW_STATUS, "status"}, {VIEW_MEMBERS, "members"}, {VIEW_RING, "ring"}};
+} parts_known[] = {{VIEW_STATUS, "status"},
+                   {VIEW_MEMBERS, "members"},
+                   {VIEW_RING, "ring"},
+                   {VIEW_TRANSFERS, "transfers"},
+                   {VIEW_OWNERS, "owners"}};
 
 enum { PARTS_N = sizeof parts_known / sizeof parts_known[0] };
 
+static const char unreadable[] = "the answer cannot be read; is the node of another version?";
+
 static void read_result(struct view *view, unsigned part, const struct troupe_call_result *result)
 {
-    static const char unreadable[] = "the answer cannot be read; is the node of another version?";
     if (result->status == TROUPE_UNIMPLEMENTED && part != VIEW_STATUS)
         view->too_old = true;
     else if (result->status != TROUPE_OK)
@@ -149,7 +170,52 @@ void view_close(struct view *view)
         troupe__rpc__members__free_unpacked(view->members, NULL);
     if (view->ring != NULL)
         troupe__rpc__ring__free_unpacked(view->ring, NULL);
+    if (view->transfers != NULL)
+        troupe__rpc__transfers__free_unpacked(view->transfers, NULL);
+    if (view->owners != NULL)
+        troupe__rpc__owners__free_unpacked(view->owners, NULL);
     *view = (struct view){0};
+}
+
+static int send_call(struct troupe_batch *batch, const char *method,
+                     const ProtobufCMessage *payload, uint32_t timeout_ms)
+{
+    size_t len = payload == NULL ? 0 : protobuf_c_message_get_packed_size(payload);
+    uint8_t *packed = malloc(len + 1);
+    if (packed == NULL)
+        return TROUPE_ENOMEM;
+    if (payload != NULL)
+        protobuf_c_message_pack(payload, packed);
+    int rc =
+        troupe_batch_add(batch, troupe_bytes_of("$node"), troupe_bytes_of("self"),
+                         troupe_bytes_of(method), troupe_bytes(packed, len), TROUPE_ACK_MEMORY, 0);
+    if (rc == 0)
+        rc = troupe_batch_send_wait(batch, timeout_ms);
+    free(packed);
+    return rc;
+}
+
+ProtobufCMessage *view_call(struct troupe_client *client, const char *method,
+                            const ProtobufCMessage *payload,
+                            const ProtobufCMessageDescriptor *answer, uint32_t timeout_ms,
+                            struct view *view)
+{
+    ProtobufCMessage *message = NULL;
+    struct troupe_batch *batch = troupe_batch_new(client);
+    *view = (struct view){0};
+    int rc = batch == NULL ? TROUPE_ENOMEM : send_call(batch, method, payload, timeout_ms);
+    const struct troupe_call_result *r = rc == 0 ? troupe_batch_result(batch, 0) : NULL;
+    if (r == NULL) {
+        fail(view, TROUPE_INTERNAL, false, troupe_error_text(rc), strlen(troupe_error_text(rc)));
+    } else if (r->status != TROUPE_OK) {
+        fail(view, r->status, r->answered, (const char *)r->message.data, r->message.len);
+    } else {
+        message = protobuf_c_message_unpack(answer, NULL, r->payload.len, r->payload.data);
+        if (message == NULL)
+            fail(view, TROUPE_INTERNAL, true, unreadable, sizeof unreadable - 1);
+    }
+    troupe_batch_free(batch);
+    return message;
 }
 
 /* ---- showing ---- */

@@ -1,5 +1,5 @@
-/* What one node tells of itself and of its cluster ($node/self: status, members, ring), asked for
- * in one message so that it fits together. */
+/* What one node tells of itself and of its cluster ($node/self: status, members, ring and so on),
+ * asked for in one message so that it fits together. */
 #ifndef TROUPE_CLI_VIEW_H
 #define TROUPE_CLI_VIEW_H
 
@@ -10,7 +10,13 @@
 #include "tools/cli/cli.h"
 #include "troupe/client.h"
 
-enum view_parts { VIEW_STATUS = 1, VIEW_MEMBERS = 2, VIEW_RING = 4 };
+enum view_parts {
+    VIEW_STATUS = 1,
+    VIEW_MEMBERS = 2,
+    VIEW_RING = 4,
+    VIEW_TRANSFERS = 8,
+    VIEW_OWNERS = 16
+};
 enum { VIEW_MESSAGE_BYTES = 320, VIEW_CLIENT_ADDRESSES_MAX = 16 };
 
 /* Parts that were not asked for, or not told, are NULL. */
@@ -18,6 +24,8 @@ struct view {
     Troupe__Rpc__NodeStatus *status;
     Troupe__Rpc__Members *members; /* sorted by name */
     Troupe__Rpc__Ring *ring;
+    Troupe__Rpc__Transfers *transfers;
+    Troupe__Rpc__Owners *owners;
     bool too_old; /* of a version that does not know one of the parts; the others are there */
     /* Of the first part that failed for another reason; code is TROUPE_OK if none did. */
     enum troupe_status code;
@@ -30,9 +38,16 @@ void view_ask(struct troupe_client *client, unsigned parts, uint32_t timeout_ms,
 /* The same with a client of its own. */
 void view_ask_at(const char *address, unsigned parts, uint32_t timeout_ms, struct view *view);
 void view_close(struct view *view);
+/* One call with a payload. The answer, which the caller frees with
+ * protobuf_c_message_free_unpacked; or NULL, and `view` (which has nothing else) tells why. */
+ProtobufCMessage *view_call(struct troupe_client *client, const char *method,
+                            const ProtobufCMessage *payload,
+                            const ProtobufCMessageDescriptor *answer, uint32_t timeout_ms,
+                            struct view *view);
 
 /* Complete, with numbers that can be relied on: lists of the same length, no unknown node. */
 bool view_ring_is_sound(const Troupe__Rpc__Ring *ring);
+bool view_owners_are_sound(const Troupe__Rpc__Owners *owners);
 /* By name as people count: node-2 before node-10. */
 void view_sort(Troupe__Rpc__Members *members);
 const Troupe__Rpc__Member *view_self(const Troupe__Rpc__Members *members); /* or NULL */
