@@ -12,7 +12,7 @@ enum exit_code {
     EXIT_ANSWERED = 1, /* a node answered, and not with OK; status: it is not healthy */
     EXIT_USAGE = 2,
     EXIT_UNREACHED = 3, /* no node answered, or not in time */
-    EXIT_DISAGREED = 4, /* status: the nodes do not agree on the members, or on the ring */
+    EXIT_DISAGREED = 4, /* status, check: the nodes do not agree on the members, or on the ring */
 };
 
 /* The options that every command has. */
@@ -23,6 +23,7 @@ struct common {
 };
 
 int command_call(int argc, char **argv);
+int command_check(int argc, char **argv);
 int command_drain(int argc, char **argv);
 int command_get(int argc, char **argv);
 int command_load(int argc, char **argv);

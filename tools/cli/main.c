@@ -11,6 +11,7 @@ static const struct {
     const char *help;
 } commands[] = {
     {"call", command_call, "call a method of an entity"},
+    {"check", command_check, "compare what the nodes and the store know of the partitions"},
     {"drain", command_drain, "have a node give its partitions away, and stay"},
     {"get", command_get, "show the state of an entity"},
     {"load", command_load, "make many calls, one JSON object per line"},
