@@ -1,0 +1,136 @@
+/* Operators' commands against a cluster of real nodes: a node is drained and taken back, the
+ * history of a partition tells of it, and check finds nothing, or what is there to be found. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cluster_fixture.h"
+
+/* last: cmocka wants the ones above */
+#include <cmocka.h>
+
+enum { NODES = 3, WORDS_MAX = 16 };
+
+static struct cluster c;
+static struct proc cli;
+
+static int set_up(void **state)
+{
+    (void)state;
+    cli = (struct proc){.out = -1};
+    cluster_open(&c, NULL, NODES, false);
+    cluster_start_all(&c);
+    cluster_wait_agreed(&c, CLUSTER_AGREE_MS);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    proc_close(&cli);
+    cluster_close(&c);
+    return 0;
+}
+
+static int run_cli(size_t node, const char *const *words)
+{
+    char at[96];
+    const char *argv[WORDS_MAX] = {TEST_CLI};
+    for (int n = 0; words[n] != NULL; n++)
+        argv[n + 1] = words[n];
+    snprintf(at, sizeof at, "TROUPE_NODE=%s", c.nodes[node].address);
+    proc_close(&cli);
+    proc_start(&cli, &(struct proc_options){.argv = argv, .env = (const char *const[]){at, NULL}});
+    int code = proc_wait_exit(&cli, PROC_TIMEOUT_MS);
+    proc_has_line(&cli, "");
+    return code;
+}
+
+#define RUN(node, ...) run_cli(node, (const char *const[]){__VA_ARGS__, NULL})
+
+static void expect(int code, int wanted, const char *text)
+{
+    if (code != wanted || !proc_has_line(&cli, text))
+        fail_msg("exit code %d, wanted %d and \"%s\":\n%s", code, wanted, text, cli.log);
+}
+
+struct wanted {
+    size_t node;
+    const char *command;
+};
+
+static bool is_fine(struct cluster *cluster, void *data)
+{
+    const struct wanted *w = data;
+    (void)cluster;
+    return RUN(w->node, w->command) == 0;
+}
+
+/* Until the command ends with 0. */
+static void wait_fine(size_t node, const char *command)
+{
+    struct wanted wanted = {node, command};
+    if (!cluster_wait(&c, is_fine, &wanted, CLUSTER_AGREE_MS))
+        fail_msg("%s says:\n%s", command, cli.log);
+}
+
+/* By way of another node, which knows where it is. */
+static void a_node_is_drained_and_taken_back(void **state)
+{
+    (void)state;
+    expect(RUN(0, "call", "counter/7", "incr"), 0, "");
+    expect(RUN(0, "why", "counter/7"), 0, "history      ");
+    expect(RUN(1, "drain", "n1", "--json"), 0, "\"state\":\"drained\",\"partitions_left\":0");
+    wait_fine(1, "status"); /* the others share anew */
+    expect(RUN(1, "status"), 0, "n1: drained by an operator, 0 partitions left");
+    expect(RUN(0, "members"), 0, "draining");
+    expect(RUN(0, "rebalance", "--plan"), 0, "nothing is to move");
+    wait_fine(0, "check");
+    expect(RUN(0, "call", "counter/7", "incr"), 0, "2"); /* it passes calls on */
+    expect(RUN(1, "drain", "n1", "--cancel"), 0, "n1 takes partitions again");
+    cluster_wait_agreed(&c, CLUSTER_AGREE_MS);
+    cluster_assert_balanced(&c);
+    expect(RUN(2, "transfers"), 0, "moved so far ");
+    expect(RUN(2, "transfers", "--json"), 0, "\"pending\":0");
+    expect(RUN(2, "why", "--partition", "4095", "--json"), 0, "\"agrees_with_store\":true");
+}
+
+static void drains_are_refused(void **state)
+{
+    (void)state;
+    expect(RUN(0, "drain", "n9"), 1, "there is no member \"n9\"");
+    expect(RUN(0, "drain"), 2, "an argument is missing");
+    expect(RUN(0, "drain", "n1"), 0, "n1 is drained");
+    expect(RUN(0, "drain", "n2"), 0, "n2 is drained");
+    expect(RUN(0, "drain", "n3"), 1, "there is no other active node");
+    expect(RUN(0, "rebalance"), 2, "by themselves");
+    expect(RUN(0, "why"), 2, "one of them");
+    expect(RUN(0, "why", "--partition", "4096"), 2, "there is no partition 4096");
+}
+
+/* A node that has just been killed is silent first; later the others have its part. */
+static void check_finds_what_is_wrong(void **state)
+{
+    (void)state;
+    wait_fine(0, "check");
+    expect(RUN(0, "check", "--json"), 0, "\"agree\":true");
+    cluster_kill(&c, 2);
+    int code = RUN(0, "check", "--timeout", "1s");
+    assert_true(code == 3 || code == 4);
+    wait_fine(0, "check");
+    cluster_kill(&c, 0);
+    expect(RUN(0, "check", "--timeout", "500ms"), 3, "is it running?");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_node_is_drained_and_taken_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(drains_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(check_finds_what_is_wrong, set_up, tear_down),
+    };
+    return cmocka_run_group_tests_name("cli for operators, and nodes", tests, NULL, NULL);
+}
