@@ -36,8 +36,8 @@ static void print_help(FILE *file)
         "\nEvery command takes --node ADDR (default: $TROUPE_NODE, or 127.0.0.1:7700), --timeout,\n"
         "--json and --help. `troupe --version` shows the version.\n\n"
         "Exit codes: 0 OK; 1 the answer was an error (status: the cluster is degraded); 2 wrong\n"
-        "usage; 3 no answer: nobody there, or not in time; 4 status: the nodes do not "
-        "agree.\n");
+        "usage; 3 no answer: nobody there, or not in time; 4 status, check: the\n"
+        "nodes do not agree.\n");
 }
 
 static int unknown_command(const char *name)
