@@ -18,10 +18,11 @@
 enum { WORDS_MAX = 16, CLI_TIMEOUT_MS = 120000 };
 
 static char dir[64], address[NODE_ADDRESS_BYTES], listen_on[NODE_ADDRESS_BYTES];
-static struct proc node, cli;
+static struct proc node = {.out = -1}, cli = {.out = -1};
 
 static void start_node(void)
 {
+    proc_close(&node); /* of the run before, if it was killed */
     node_start(&node, dir,
                (const char *const[]){"--kinds", NODE_GIGBOOK, "--kinds", NODE_COUNTER, "--name",
                                      "alone", "--listen", listen_on, NULL});
