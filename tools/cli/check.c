@@ -36,7 +36,6 @@ struct look {
 static void look_close(struct look *l)
 {
     survey_close(&l->survey);
-    free(l->nodes);
     arena_close(&l->arena);
 }
 
@@ -51,7 +50,7 @@ static bool look_make(struct look *l, struct troupe_client *client, const struct
         l->survey.first.too_old)
         return false;
     size_t n = l->survey.view.nodes_n;
-    l->nodes = calloc(n + 1, sizeof *l->nodes);
+    l->nodes = arena_calloc(&l->arena, n + 1, sizeof *l->nodes);
     l->found.out_of_memory = l->nodes == NULL;
     for (size_t i = 0; l->nodes != NULL && i < n; i++) {
         const struct view *view = survey_of(&l->survey, i);
