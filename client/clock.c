@@ -56,6 +56,16 @@ static void no_node_text(const struct troupe_client *c, const struct troupe_batc
                  : "");
 }
 
+static void fail_lost(struct troupe_client *c, struct troupe_batch *b)
+{
+    char text[BATCH_TEXT_BYTES];
+    snprintf(text, sizeof text,
+             "the connection to %s was lost (%s), and no time is left for another attempt; the "
+             "call may have been executed",
+             c->addresses.items[c->address_now].text, c->why);
+    batch_fail_todo(b, TROUPE_UNAVAILABLE, text);
+}
+
 /* A batch that was in flight on a connection that is gone; its place is `done`, or BACKOFF. */
 static void lose(struct troupe_client *c, struct troupe_batch *b, bool had_left, uint64_t now_ms,
                  struct list *done)
@@ -72,13 +82,8 @@ static void lose(struct troupe_client *c, struct troupe_batch *b, bool had_left,
     }
     if (b->todo_n > 0 && engine_back_off(c, b, now_ms))
         return;
-    if (b->todo_n > 0) {
-        snprintf(text, sizeof text,
-                 "the connection to %s was lost (%s), and no time is left for another attempt; the "
-                 "call may have been executed",
-                 c->addresses.items[c->address_now].text, c->why);
-        batch_fail_todo(b, TROUPE_UNAVAILABLE, text);
-    }
+    if (b->todo_n > 0)
+        fail_lost(c, b);
     list_push(done, &b->node);
 }
 
@@ -129,6 +134,8 @@ static void expire(struct troupe_client *c, struct troupe_batch *b, enum link_st
     char text[BATCH_TEXT_BYTES];
     if (b->answered) {
         b->todo_n = 0; /* what the node said last stands */
+    } else if (b->state == BATCH_FLIGHT && b->maybe_executed) {
+        fail_lost(c, b); /* an earlier attempt says more than that this one came to nothing */
     } else if (b->state == BATCH_FLIGHT) {
         snprintf(text, sizeof text,
                  "no answer from %s within %u ms; the call may have been executed",
@@ -162,7 +169,7 @@ static bool run_due(struct troupe_client *c, uint64_t now_ms, struct list *done)
     enum link_state link = link_state(c->link);
     for (;;) {
         struct due *first = due_first(&c->due);
-        if (first == NULL || first->at_ms > now_ms)
+        if (first == NULL || first->at_ms > now_ms || link == LINK_BROKEN) /* lost, first */
             return silent;
         struct troupe_batch *b = LIST_ENTRY(first, struct troupe_batch, due);
         if (b->state == BATCH_BACKOFF && now_ms < b->deadline_ms) {
