@@ -106,8 +106,10 @@ void claims__resume(struct runtime *rt, uint32_t pid)
             continue;
         if (e->phase == ENTITY_LOADING && !e->loading)
             entity__load(rt, e);
-        else if (!entity__is_clean(e))
-            save__enqueue(rt, e);
+        if (e->phase == ENTITY_LOADING || entity__is_clean(e))
+            continue;
+        save__enqueue(rt, e);
+        save__want_soon(rt, e); /* its change may be older than those that wait in the dirty list */
     }
 }
 

@@ -14,7 +14,7 @@ uint8_t *troupe_buffer_add(struct troupe_buffer *b, size_t len)
         b->full = true;
         return NULL;
     }
-    if (b->cap - b->len < len) {
+    if (b->data == NULL || b->cap - b->len < len) {
         size_t cap = b->len == 0 ? len : (b->len + len) * 2;
         uint8_t *grown = arena_alloc(b->arena, cap);
         if (grown == NULL) {

@@ -109,22 +109,13 @@ static struct troupe_bytes method_name(const struct kind *k, uint8_t method)
     return troupe_bytes_of(method == METHOD_GET ? "$get" : k->def->methods[method].name);
 }
 
-static ProtobufCBinaryData binary(struct troupe_bytes bytes)
-{
-    union {
-        const void *in;
-        uint8_t *out;
-    } u = {.in = bytes.data};
-    return (ProtobufCBinaryData){.len = bytes.len, .data = u.out};
-}
-
 static bool pack_cast(struct arena *a, struct rpc_call *call)
 {
     Troupe__Peer__Cast cast = TROUPE__PEER__CAST__INIT;
-    cast.kind = binary(call->kind);
-    cast.id = binary(call->id);
-    cast.method = binary(call->method);
-    cast.payload = binary(call->payload);
+    cast.kind = peer__binary(call->kind);
+    cast.id = peer__binary(call->id);
+    cast.method = peer__binary(call->method);
+    cast.payload = peer__binary(call->payload);
     size_t len = troupe__peer__cast__get_packed_size(&cast);
     uint8_t *packed = arena_alloc(a, len);
     if (packed == NULL)

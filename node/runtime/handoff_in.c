@@ -87,6 +87,7 @@ void handoff__giver_gone(struct runtime *rt, uint32_t node)
         if (in->node != node || in->orphan)
             continue;
         in->orphan = is_whole(in);
+        rt->orphans |= in->orphan;
         rt->handoff_totals.dropped += !in->orphan;
         for (uint32_t k = 0; in->orphan && k < in->pids_n; k++) {
             rt->ownership.entries[in->pids[k]].coming = false;
@@ -110,17 +111,22 @@ bool handoff__has_orphan(const struct runtime *rt, uint32_t pid)
 /* The store has answered for all of them. */
 void handoff__tick_orphans(struct runtime *rt)
 {
-    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
+    bool orphans = rt->orphans;
+    rt->orphans = false;
+    for (uint32_t i = 0; i < INCOMING_MAX && orphans; i++) {
         const struct incoming *in = &rt->incoming[i];
         bool open = in->node == NODE_NONE || !in->orphan;
         for (uint32_t k = 0; !open && k < in->pids_n; k++) {
             uint8_t state = rt->ownership.entries[in->pids[k]].state;
             open = state == OWNERSHIP_WANTED || state == OWNERSHIP_CLAIMING;
         }
-        if (open)
+        if (open) {
+            rt->orphans |= in->node != NODE_NONE && in->orphan;
             continue;
+        }
         for (uint32_t k = 0; k < in->pids_n; k++) {
-            if (rt->ownership.entries[in->pids[k]].state == OWNERSHIP_FOREIGN)
+            const struct ownership_entry *e = &rt->ownership.entries[in->pids[k]];
+            if (e->state == OWNERSHIP_FOREIGN && !e->coming) /* nor on its way again */
                 entity__drop_partition(rt, in->pids[k], false);
         }
         release(&rt->incoming[i]);
@@ -205,6 +211,7 @@ static bool set_timers(struct runtime *rt, struct entity *e, const Troupe__Peer_
             (struct entity_timer){.tag = from->timers[i]->tag,
                                   .due_ns = rt->now.mono_ns + from->timers[i]->due_in_ms %
                                                                   (UINT64_C(1) << 40) * NS_PER_MS};
+    entity__rearm(rt, e);
     return x->timers != NULL;
 }
 
@@ -219,8 +226,7 @@ static bool build(struct runtime *rt, const struct incoming *in, const Troupe__P
 {
     const char *why = NULL;
     const struct kind *k = deliver__kind(rt, bytes_of(from->kind));
-    if (k == NULL || name_check_id(bytes_of(from->id), &why) != 0 || from->version == 0 ||
-        from->saved > from->version)
+    if (k == NULL || name_check_id(bytes_of(from->id), &why) != 0 || from->saved > from->version)
         return false;
     uint64_t hash = name_hash(k->name, bytes_of(from->id));
     uint32_t pid = name_partition(hash, rt->partition_bits);

@@ -56,20 +56,11 @@ void handoff__free(struct runtime_peer_request *peer)
     message_free(LIST_ENTRY(peer, struct handoff_message, peer));
 }
 
-static ProtobufCBinaryData binary(const char *text)
-{
-    union {
-        const char *in;
-        uint8_t *out;
-    } u = {.in = text};
-    return (ProtobufCBinaryData){.len = strlen(text), .data = u.out};
-}
-
 static void name_transfer(const struct runtime *rt, const struct handoff *h,
                           Troupe__Peer__Transfer *t)
 {
     troupe__peer__transfer__init(t);
-    t->from = binary(rt->config.name);
+    t->from = peer__binary(troupe_bytes_of(rt->config.name));
     t->from_generation = rt->generation;
     t->number = h->number;
     t->to_generation = h->to_generation;
@@ -284,37 +275,28 @@ static void part_send(struct runtime *rt, struct handoff *h, struct part *p)
     p->bytes = 0;
 }
 
-static Troupe__Peer__Timer **capture_timers(struct runtime *rt, struct arena *a,
-                                            const struct entity *e, size_t *n)
+/* False: out of memory. */
+static bool capture_timers(struct runtime *rt, struct arena *a, const struct entity *e,
+                           Troupe__Peer__Entity *out)
 {
     const struct entity_extra *x = e->extra;
-    *n = 0;
     if (x == NULL || x->timers_n == 0)
-        return NULL;
-    Troupe__Peer__Timer **all = arena_alloc(a, x->timers_n * sizeof(Troupe__Peer__Timer *));
-    for (uint32_t i = 0; all != NULL && i < x->timers_n; i++) {
-        all[i] = arena_alloc(a, sizeof(Troupe__Peer__Timer));
-        if (all[i] == NULL)
-            break;
-        troupe__peer__timer__init(all[i]);
+        return true;
+    out->timers = arena_alloc(a, x->timers_n * sizeof(Troupe__Peer__Timer *));
+    Troupe__Peer__Timer *all = arena_alloc(a, x->timers_n * sizeof *all);
+    if (out->timers == NULL || all == NULL)
+        return false;
+    for (uint32_t i = 0; i < x->timers_n; i++) {
         uint64_t due = x->timers[i].due_ns, now = rt->now.mono_ns;
-        all[i]->tag = x->timers[i].tag;
-        all[i]->due_in_ms = due > now ? (due - now) / NS_PER_MS : 0;
-        (*n)++;
+        troupe__peer__timer__init(&all[i]);
+        all[i].tag = x->timers[i].tag;
+        all[i].due_in_ms = due > now ? (due - now) / NS_PER_MS : 0;
+        out->timers[out->n_timers++] = &all[i];
     }
-    return all;
+    return true;
 }
 
-static ProtobufCBinaryData bytes_data(struct troupe_bytes bytes)
-{
-    union {
-        const void *in;
-        uint8_t *out;
-    } u = {.in = bytes.data};
-    return (ProtobufCBinaryData){.len = bytes.len, .data = u.out};
-}
-
-/* NULL: its state cannot be taken; it crashes, and starts from the store, wherever that is. */
+/* NULL: out of memory, or its state cannot be taken. */
 static Troupe__Peer__Entity *capture(struct runtime *rt, struct arena *a, struct entity *e)
 {
     char why[160];
@@ -323,17 +305,16 @@ static Troupe__Peer__Entity *capture(struct runtime *rt, struct arena *a, struct
     if (out == NULL || save__capture(rt, e, a, &state, why, sizeof why) != 0)
         return NULL;
     troupe__peer__entity__init(out);
-    out->kind = bytes_data(rt->kinds[e->kind].name);
-    out->id = bytes_data(troupe_bytes(e->id, e->id_len));
+    out->kind = peer__binary(rt->kinds[e->kind].name);
+    out->id = peer__binary(troupe_bytes(e->id, e->id_len));
     out->version = e->version;
     out->saved = e->saved;
-    out->state = bytes_data(state);
-    out->dedup = bytes_data(dedup_bytes(e->dedup));
+    out->state = peer__binary(state);
+    out->dedup = peer__binary(dedup_bytes(e->dedup));
     out->idle_ms = (rt->now.mono_ns - e->used_ns) / NS_PER_MS;
     if (!entity__is_clean(e))
         out->dirty_ms = (rt->now.mono_ns - e->dirty_ns) / NS_PER_MS;
-    out->timers = capture_timers(rt, a, e, &out->n_timers);
-    return out;
+    return capture_timers(rt, a, e, out) ? out : NULL;
 }
 
 static void add(struct runtime *rt, struct handoff *h, struct part *p, struct arena *a,
@@ -341,7 +322,7 @@ static void add(struct runtime *rt, struct handoff *h, struct part *p, struct ar
 {
     Troupe__Peer__Entity *out = capture(rt, a, e);
     if (out == NULL) {
-        p->failed |= !entity__is_clean(e);
+        p->failed |= !entity__is_clean(e) || (e->extra != NULL && e->extra->timers_n > 0);
         return; /* it is read from the store over there */
     }
     p->entities[p->take.n_entities++] = out;
@@ -443,7 +424,8 @@ static void settle_moves(struct runtime *rt, struct handoff *h, const struct sto
     uint32_t moved = 0;
     for (uint32_t i = 0; i < h->moves_n; i++) {
         uint32_t pid = h->moves[i].pid;
-        bool ours = rt->ownership.entries[pid].state == OWNERSHIP_FROZEN;
+        const struct ownership_entry *e = &rt->ownership.entries[pid];
+        bool ours = e->state == OWNERSHIP_FROZEN && e->epoch == h->moves[i].epoch;
         while (at < done->moved_n && done->moved[at].pid < pid)
             at++;
         if (at == done->moved_n || done->moved[at].pid != pid)
@@ -541,18 +523,11 @@ static struct handoff *find_batch(struct runtime *rt, uint64_t number)
     return NULL;
 }
 
-static bool was_taken(const struct runtime_peer_request *peer)
-{
-    const struct rpc_reply *r = &peer->reply;
-    return peer->error == 0 && r->status == TROUPE_OK && r->results_n == 1 &&
-           r->results[0].status == TROUPE_OK;
-}
-
 void handoff__peer_done(struct runtime *rt, struct runtime_peer_request *peer)
 {
     struct handoff_message *hm = LIST_ENTRY(peer, struct handoff_message, peer);
     struct handoff *h = find_batch(rt, hm->number);
-    bool taken = was_taken(peer);
+    bool taken = peer__is_ok(peer);
     if (h != NULL && h->phase == HANDOFF_STREAMING) {
         INVARIANT(h->parts_out > 0);
         h->parts_out--;
@@ -616,16 +591,12 @@ static bool may_begin(const struct runtime *rt)
            !m->ring_building && m->rings > 0 && !rt->recheck;
 }
 
-static uint64_t review_ns(const struct runtime *rt)
-{
-    return rt->handoff_review_ns;
-}
-
 void handoff__tick(struct runtime *rt)
 {
     if (!members__is_on(&rt->members))
         return;
-    if (rt->now.mono_ns >= review_ns(rt)) { /* what was put off: a node that could not take */
+    if (rt->now.mono_ns >=
+        rt->handoff_review_ns) { /* what was put off: a node that could not take */
         rt->handoff_review_ns = rt->now.mono_ns + RETRY_NODE_MS * NS_PER_MS;
         rt->handoff_wanted = true;
     }
@@ -651,7 +622,7 @@ uint64_t handoff__next_ns(const struct runtime *rt)
 {
     if (!members__is_on(&rt->members))
         return UINT64_MAX;
-    uint64_t next = review_ns(rt);
+    uint64_t next = rt->handoff_review_ns;
     for (uint32_t i = 0; i < HANDOFFS_MAX; i++) {
         const struct handoff *h = &rt->handoffs[i];
         uint64_t at = UINT64_MAX;

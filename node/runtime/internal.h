@@ -266,6 +266,7 @@ struct runtime {
     bool draining;       /* gives everything away, and then stops */
     bool drain_asked;    /* an operator wants it to have nothing, and to stay */
     bool handoff_wanted; /* there may be something to give away */
+    bool orphans;        /* some of incoming are */
     bool supersede;
     bool store_ok;
     char store_error[STORE_ERRMSG_BYTES];
@@ -403,6 +404,10 @@ uint64_t promise__next_ns(const struct runtime *rt);
 /* ---- peer_kind.c ---- */
 enum peer_use { PEER_FORWARD, PEER_HANDOFF, PEER_PROMISE };
 void peer__send(struct runtime *rt, struct runtime_peer_request *peer, enum peer_use use);
+/* Its one call was answered with OK. */
+bool peer__is_ok(const struct runtime_peer_request *peer);
+/* protobuf-c wants uint8_t *, and only reads it. */
+ProtobufCBinaryData peer__binary(struct troupe_bytes bytes);
 struct runtime_peer_request *peer__take_requests(struct runtime *rt);
 /* Frees what has not been taken. */
 void peer__close(struct runtime *rt);

@@ -5,6 +5,7 @@
 
 #include "gossip.pb-c.h"
 #include "node/runtime/internal.h"
+#include "node/runtime/node_kind.h"
 #include "proto/unpack.h"
 
 int nodes__init(struct nodes *nodes, uint32_t max)
@@ -96,24 +97,15 @@ bool node__read_meta(struct runtime *rt, struct node_info *n, struct troupe_byte
     return true;
 }
 
-static char *text(const char *s)
-{
-    union { /* protobuf-c's structs want char *, and only read it */
-        const char *in;
-        char *out;
-    } u = {.in = s};
-    return u.out;
-}
-
 size_t node__write_meta(const struct runtime *rt, uint8_t out[SWIM_META_BYTES_MAX])
 {
     const struct runtime_config *c = &rt->config;
     Troupe__Gossip__MemberMeta m = TROUPE__GOSSIP__MEMBER_META__INIT;
-    m.address = text(c->address);
-    m.gossip_address = text(c->gossip_address);
-    m.peer_address = text(c->peer_address);
-    m.zone = text(c->zone);
-    m.version = text(c->version);
+    m.address = node_kind__text(c->address);
+    m.gossip_address = node_kind__text(c->gossip_address);
+    m.peer_address = node_kind__text(c->peer_address);
+    m.zone = node_kind__text(c->zone);
+    m.version = node_kind__text(c->version);
     m.weight = c->weight;
     size_t len = troupe__gossip__member_meta__get_packed_size(&m);
     return len > SWIM_META_BYTES_MAX ? 0 : troupe__gossip__member_meta__pack(&m, out);

@@ -16,6 +16,22 @@ void peer__send(struct runtime *rt, struct runtime_peer_request *peer, enum peer
     rt->peers_out++;
 }
 
+bool peer__is_ok(const struct runtime_peer_request *peer)
+{
+    const struct rpc_reply *r = &peer->reply;
+    return peer->error == 0 && r->status == TROUPE_OK && r->results_n == 1 &&
+           r->results[0].status == TROUPE_OK;
+}
+
+ProtobufCBinaryData peer__binary(struct troupe_bytes bytes)
+{
+    union {
+        const void *in;
+        uint8_t *out;
+    } u = {.in = bytes.data};
+    return (ProtobufCBinaryData){.len = bytes.len, .data = u.out};
+}
+
 struct runtime_peer_request *peer__take_requests(struct runtime *rt)
 {
     struct runtime_peer_request *all = rt->peers;

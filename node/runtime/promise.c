@@ -54,6 +54,13 @@ struct handoff_answer promise__ask(struct runtime *rt, const Troupe__Peer__Promi
 
 /* ---- asking ---- */
 
+void promise__free(struct runtime_peer_request *peer)
+{
+    struct promise_request *r = LIST_ENTRY(peer, struct promise_request, peer);
+    arena_close(&r->arena);
+    free(r);
+}
+
 static void ask(struct runtime *rt, uint32_t node)
 {
     const struct node_info *n = node__at(rt, node);
@@ -63,18 +70,13 @@ static void ask(struct runtime *rt, uint32_t node)
         return;
     arena_init(&r->arena, 0, 0);
     struct troupe_bytes name = arena_copy(&r->arena, troupe_bytes_of(rt->config.name));
-    union {
-        const void *in;
-        uint8_t *out;
-    } from = {.in = name.data};
-    p.from = (ProtobufCBinaryData){.len = name.len, .data = from.out};
+    p.from = peer__binary(name);
     p.from_generation = rt->generation;
     p.ttl_ms = rt->config.lease_ttl_ms;
     size_t len = troupe__peer__promise__get_packed_size(&p);
     uint8_t *packed = arena_alloc(&r->arena, len);
     if (name.data == NULL || packed == NULL) {
-        arena_close(&r->arena);
-        free(r);
+        promise__free(&r->peer);
         return;
     }
     troupe__peer__promise__pack(&p, packed);
@@ -98,34 +100,27 @@ static void prolong(struct runtime *rt)
 {
     const struct members *m = &rt->members;
     uint64_t sent_ns = UINT64_MAX;
+    uint32_t others = 0;
     for (uint32_t i = 0; i < m->nodes.n; i++) {
         const struct node_info *n = m->nodes.all[i];
         if (i == m->self || !n->row_active)
             continue;
+        others++;
         uint64_t promised = n->promise_lease_ns == rt->lease.renewed_ns &&
                                     n->promise_generation == n->row_generation
                                 ? n->promise_sent_ns
                                 : 0;
         sent_ns = promised < sent_ns ? promised : sent_ns;
     }
-    if (sent_ns != UINT64_MAX && sent_ns != 0)
+    if (others == m->others && others > 0 && sent_ns != 0) /* one without a place is not asked */
         lease_promised(&rt->lease, sent_ns);
-}
-
-void promise__free(struct runtime_peer_request *peer)
-{
-    struct promise_request *r = LIST_ENTRY(peer, struct promise_request, peer);
-    arena_close(&r->arena);
-    free(r);
 }
 
 void promise__done(struct runtime *rt, struct runtime_peer_request *peer)
 {
     struct promise_request *r = LIST_ENTRY(peer, struct promise_request, peer);
     struct node_info *n = node__at(rt, r->node);
-    bool granted = peer->error == 0 && peer->reply.status == TROUPE_OK &&
-                   peer->reply.results_n == 1 && peer->reply.results[0].status == TROUPE_OK;
-    if (granted && n != NULL) {
+    if (peer__is_ok(peer) && n != NULL) {
         n->promise_sent_ns = r->sent_ns;
         n->promise_lease_ns = r->lease_ns;
         n->promise_generation = r->generation;

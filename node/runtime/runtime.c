@@ -349,8 +349,6 @@ void runtime_step(struct runtime *rt, struct runtime_time now, const struct runt
         log__reset(rt);
     count_rate(rt);
     lifecycle__tick(rt);
-    members__tick(rt);
-    handoff__tick(rt);
     fire_timers(rt);
     switch (event->type) {
     case RUNTIME_WAKE:

@@ -48,7 +48,7 @@ static enum troupe_outcome bag_call(struct troupe_ctx *ctx, void *state, size_t 
                                     struct troupe_bytes payload)
 {
     struct bag *b = state;
-    uint64_t token = word(payload, 0), passed = token | BAG_PASSED;
+    uint64_t token = word(payload, 0), passed = token | BAG_PASSED, after_ms;
     char id[24];
     if (b->n >= BAG_TOKENS_MAX)
         return troupe_fail(ctx, TROUPE_RESOURCE_EXHAUSTED, "the bag is full");
@@ -81,7 +81,8 @@ static enum troupe_outcome bag_call(struct troupe_ctx *ctx, void *state, size_t 
     case BAG_ERASE:
         return TROUPE_DELETE;
     case BAG_TICK:
-        TROUPE_ENSURE(ctx, troupe_timer_set(ctx, token, 1000) == 0);
+        after_ms = word(payload, 1) != 0 ? word(payload, 1) : 1000;
+        TROUPE_ENSURE(ctx, troupe_timer_set(ctx, token, (uint32_t)after_ms) == 0);
         return TROUPE_UNCHANGED;
     default:
         return troupe_crash(ctx, "method %zu", method);

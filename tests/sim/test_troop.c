@@ -134,7 +134,6 @@ static void entities_move_alive(void **state)
     troop_stats(&t, 1, &s[1]);
     assert_int_equal(s[0].entities_resident + s[1].entities_resident, 500);
     assert_true(s[1].entities_resident > 150);
-    assert_int_equal(s[1].entities_dirty, s[1].entities_resident);
     assert_int_equal(s[1].rows_loaded, 0);
     for (uint32_t bag = 0; bag < 500; bag++) {
         struct troop_answer answer;
@@ -145,6 +144,35 @@ static void entities_move_alive(void **state)
     }
     troop_stats(&t, 1, &s[1]);
     assert_int_equal(s[1].rows_loaded, 0);
+    troop_close(&t);
+}
+
+/* A timer that was set before the move fires after it. */
+static void timers_move_along(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 1);
+    for (uint32_t bag = 0; bag < 60; bag++) {
+        uint64_t words[2] = {token_of(bag, 1), 8000};
+        char id[16];
+        snprintf(id, sizeof id, "b%u", bag);
+        assert_int_equal(troop_call(&t, 0, "bag", id, "tick", troupe_bytes(words, sizeof words),
+                                    words[0] + 1, 5000)
+                             .status,
+                         TROUPE_OK);
+    }
+    troop_start(&t, 1);
+    assert_true(troop_until(&t, is_balanced, 2, 20000));
+    assert_true(owned(&t, 1) > 80);
+    struct troop_answer before;
+    assert_int_equal(list(&t, 0, 0, &before), 0);
+    troop_run(&t, 8000);
+    for (uint32_t bag = 0; bag < 60; bag++) {
+        struct troop_answer answer;
+        assert_int_equal(list(&t, 0, bag, &answer), 1);
+    }
     troop_close(&t);
 }
 
@@ -488,6 +516,7 @@ int main(void)
         cmocka_unit_test(three_nodes_share_the_partitions),
         cmocka_unit_test(a_call_finds_its_entity),
         cmocka_unit_test(entities_move_alive),
+        cmocka_unit_test(timers_move_along),
         cmocka_unit_test(a_node_drains),
         cmocka_unit_test(a_dead_node_is_succeeded),
         cmocka_unit_test(a_restart_takes_its_place),
