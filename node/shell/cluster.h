@@ -42,7 +42,8 @@ int cluster_start(struct cluster *c, uv_loop_t *loop, struct core *core, const c
 void cluster_frames(struct cluster *c, struct runtime_frame *frames);
 /* Any thread. */
 void cluster_peers(struct cluster *c, struct runtime_peer_request *requests);
-/* Logs what was heard and could not be used, if there was more of it since the last call. */
+/* Logs what was heard and could not be used, if there was more of it since the last call; to be
+ * called once a minute. */
 void cluster_report(struct cluster *c);
 /* The frames that wait leave first, as far as they do in CLUSTER_DRAIN_MS: a node that leaves says
  * so in its last ones. closed(data) comes from the loop, or at once when nothing was open. A lookup

@@ -237,7 +237,8 @@ static void on_replies(void *data, struct runtime_request *finished)
 static void on_tick(uv_timer_t *timer)
 {
     struct node *n = timer->data;
-    cluster_report(&n->cluster);
+    if (++n->ticks % (60 / LOG_WINDOW_S) == 0)
+        cluster_report(&n->cluster);
     log_flush(false);
 }
 

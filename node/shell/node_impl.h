@@ -28,6 +28,7 @@ struct node {
     char advertised[CONFIG_TEXT_BYTES]; /* … that others are told */
     char store_masked[CONFIG_TEXT_BYTES + 8];
     uint64_t ended_ns;
+    unsigned ticks;
     int report_fd; /* see node_run */
     uint64_t reported;
     bool ready, stopping, ended, closing;

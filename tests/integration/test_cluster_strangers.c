@@ -313,7 +313,7 @@ static const struct {
     const char *text;
     long every_ms;
 } TOLD[] = {
-    {"connections that spoke something else", MINUTE_MS / 6},
+    {"connections that spoke something else", MINUTE_MS},
     {"gossip of another cluster comes in", MINUTE_MS},
     {"gossip that cannot be read comes in", MINUTE_MS},
 };
