@@ -347,6 +347,17 @@ static bool list_partitions(struct arena *a, const struct handoff *h, struct par
     return true;
 }
 
+/* The next batch begins when this one has had its time at the rate that is allowed. What freezes is
+ * small enough to be sent in one go; the pauses are between the batches, when nothing waits. */
+static void pace(struct runtime *rt, uint64_t bytes)
+{
+    uint64_t rate = rt->config.handoff_bytes_per_s, now = rt->now.mono_ns;
+    if (rate == 0)
+        return;
+    rt->handoff_paced_ns = rt->handoff_paced_ns > now ? rt->handoff_paced_ns : now;
+    rt->handoff_paced_ns += bytes * NS_PER_S / rate;
+}
+
 /* All of it, at once: the batch is small. The last part tells how many there were. */
 static void stream(struct runtime *rt, struct handoff *h)
 {
@@ -373,6 +384,7 @@ static void stream(struct runtime *rt, struct handoff *h)
         part_send(rt, h, &p);
     }
     arena_close(&a);
+    pace(rt, h->bytes);
     if (p.failed)
         abort_batch(rt, h, "not everything could be captured: out of memory, or a bad state");
 }
@@ -587,8 +599,9 @@ void handoff__review(struct runtime *rt)
 static bool may_begin(const struct runtime *rt)
 {
     const struct members *m = &rt->members;
-    return rt->handoff_wanted && rt->phase == RUNTIME_SERVING && rt->store_ok && !m->ring_stale &&
-           !m->ring_building && m->rings > 0 && !rt->recheck;
+    return rt->handoff_wanted && rt->now.mono_ns >= rt->handoff_paced_ns &&
+           rt->phase == RUNTIME_SERVING && rt->store_ok && !m->ring_stale && !m->ring_building &&
+           m->rings > 0 && !rt->recheck;
 }
 
 void handoff__tick(struct runtime *rt)
@@ -626,7 +639,9 @@ uint64_t handoff__next_ns(const struct runtime *rt)
     for (uint32_t i = 0; i < HANDOFFS_MAX; i++) {
         const struct handoff *h = &rt->handoffs[i];
         uint64_t at = UINT64_MAX;
-        if (h->phase == HANDOFF_FREEZING)
+        if (h->phase == HANDOFF_IDLE && rt->handoff_wanted && i < rt->config.handoff_concurrency)
+            at = rt->handoff_paced_ns > rt->now.mono_ns ? rt->handoff_paced_ns : UINT64_MAX;
+        else if (h->phase == HANDOFF_FREEZING)
             at = h->check_ns;
         else if (h->phase == HANDOFF_STREAMING)
             at = h->failed || h->parts_out == 0 ? rt->now.mono_ns

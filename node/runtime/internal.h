@@ -257,16 +257,17 @@ struct runtime {
     uint64_t drain_until_ns; /* a drain at the stop ends then at the latest */
     uint64_t holder_generation, holder_seq, holder_seen_ns; /* of a name that is taken */
     uint32_t holder_moves;
-    uint32_t evict_node; /* whom the eviction under way is about */
-    bool recheck;        /* the owner map must be read before serving again */
-    bool want_map;       /* … and to tell callers who owns what we do not */
-    bool map_known;      /* it has been read since we registered */
-    bool claims_begun;   /* it is known what to claim */
-    bool rows_fresh;     /* the rows of the others have not been looked at yet */
-    bool draining;       /* gives everything away, and then stops */
-    bool drain_asked;    /* an operator wants it to have nothing, and to stay */
-    bool handoff_wanted; /* there may be something to give away */
-    bool orphans;        /* some of incoming are */
+    uint32_t evict_node;       /* whom the eviction under way is about */
+    bool recheck;              /* the owner map must be read before serving again */
+    bool want_map;             /* … and to tell callers who owns what we do not */
+    bool map_known;            /* it has been read since we registered */
+    bool claims_begun;         /* it is known what to claim */
+    bool rows_fresh;           /* the rows of the others have not been looked at yet */
+    bool draining;             /* gives everything away, and then stops */
+    bool drain_asked;          /* an operator wants it to have nothing, and to stay */
+    uint64_t handoff_paced_ns; /* no batch begins before; see handoff_bytes_per_s */
+    bool handoff_wanted;       /* there may be something to give away */
+    bool orphans;              /* some of incoming are */
     bool supersede;
     bool store_ok;
     char store_error[STORE_ERRMSG_BYTES];

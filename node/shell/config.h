@@ -27,7 +27,7 @@ struct config {
     char peer_listen[CONFIG_TEXT_BYTES], peer_advertise[CONFIG_TEXT_BYTES];
     char join[CONFIG_TEXT_BYTES];
     bool gossip, guardian;
-    uint64_t weight, handoff_concurrency, drain_timeout_ms;
+    uint64_t weight, handoff_concurrency, handoff_bytes_per_s, drain_timeout_ms;
     char kinds[CONFIG_TEXT_BYTES];
     char ready_file[CONFIG_TEXT_BYTES];
     char log_level[CONFIG_TEXT_BYTES];

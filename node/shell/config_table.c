@@ -46,6 +46,8 @@ const struct config_option CONFIG_OPTIONS[] = {
      "run the node as a child process that is started again at once when it dies"},
     {"handoff-concurrency", CONFIG_COUNT, AT(handoff_concurrency), "2", 1, 8, NULL,
      "batches of partitions that are given to other nodes at once"},
+    {"handoff-bytes-per-s", CONFIG_SIZE, AT(handoff_bytes_per_s), "64MiB", 0, UINT64_MAX / 2, NULL,
+     "state of entities that is given to other nodes in a second, on average (0: no limit)"},
     {"drain-timeout", CONFIG_DURATION, AT(drain_timeout_ms), "30s", 0, MS_MAX, NULL,
      "how long moving everything to the other nodes may take at the stop; less than stop-timeout"},
     {"partitions", CONFIG_COUNT, AT(partitions), "4096", 256, 65536, NULL,

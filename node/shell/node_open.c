@@ -136,6 +136,7 @@ static enum node_exit open_runtime(struct node *n)
         .zone = c->zone,
         .weight = (uint32_t)c->weight,
         .handoff_concurrency = (uint32_t)c->handoff_concurrency,
+        .handoff_bytes_per_s = c->handoff_bytes_per_s,
         .drain_ms = (uint32_t)c->drain_timeout_ms,
         .proof = proof,
         .version = node_version(),

@@ -176,6 +176,42 @@ static void timers_move_along(void **state)
     troop_close(&t);
 }
 
+static uint64_t ms_to_balance(uint64_t bytes_per_s)
+{
+    enum { BAGS = 9000 };
+    struct troop t;
+    open_troop(&t);
+    t.handoff_bytes_per_s = bytes_per_s;
+    start(&t, 1);
+    for (uint32_t bag = 0; bag < BAGS; bag++)
+        assert_int_equal(add(&t, 0, bag, token_of(bag, 1)), TROUPE_OK);
+    uint64_t begun_ns = t.now.mono_ns;
+    troop_start(&t, 1);
+    assert_true(troop_until(&t, is_balanced, 2, 60000));
+    uint64_t took_ms = (t.now.mono_ns - begun_ns) / TROOP_MS;
+    struct runtime_stats s;
+    troop_stats(&t, 1, &s);
+    assert_true(s.entities_resident > BAGS / 3);
+    assert_int_equal(s.rows_loaded, 0);
+    for (uint32_t bag = 0; bag < 20; bag++) {
+        struct troop_answer answer;
+        assert_int_equal(list(&t, 1, bag, &answer), 1);
+    }
+    troop_close(&t);
+    return took_ms;
+}
+
+/* handoff_bytes_per_s: batches wait for their turn, and calls for no batch. */
+static void moves_keep_their_rate(void **state)
+{
+    (void)state;
+    uint64_t free_ms = ms_to_balance(0), paced_ms = ms_to_balance(64 << 10);
+    print_message("balanced after %u ms, at 64 KiB/s after %u ms\n", (unsigned)free_ms,
+                  (unsigned)paced_ms);
+    assert_true(paced_ms > free_ms + 2000);
+    assert_true(paced_ms < free_ms + 30000);
+}
+
 /* SIGTERM: everything moves to the others before the node goes. */
 static void a_node_drains(void **state)
 {
@@ -517,6 +553,7 @@ int main(void)
         cmocka_unit_test(a_call_finds_its_entity),
         cmocka_unit_test(entities_move_alive),
         cmocka_unit_test(timers_move_along),
+        cmocka_unit_test(moves_keep_their_rate),
         cmocka_unit_test(a_node_drains),
         cmocka_unit_test(a_dead_node_is_succeeded),
         cmocka_unit_test(a_restart_takes_its_place),

@@ -376,6 +376,7 @@ void troop_start(struct troop *t, uint32_t n)
         .kinds = t->kinds,
         .kinds_n = t->kinds_n,
         .members_max = 64,
+        .handoff_bytes_per_s = t->handoff_bytes_per_s,
     };
     INVARIANT(node->rt == NULL);
     int rc = runtime_open(&node->rt, &config, errmsg);

@@ -40,6 +40,7 @@ struct troop {
     const struct troupe_kind *const *kinds;
     size_t kinds_n;
     uint64_t incarnation;
+    uint64_t handoff_bytes_per_s; /* of nodes that start; 0: no limit */
     bool store_down;
     bool trace;         /* the runtimes' log, to stdout */
     uint64_t forwarded; /* peer requests delivered */
