@@ -121,6 +121,7 @@ void members__perform(struct runtime *rt);
 struct runtime_frame *members__take_frames(struct runtime *rt);
 
 /* ---- members_ring.c ---- */
+enum { RING_SLICE = 50000 /* claims at once, some 10 ns each */ };
 int ring__init(struct runtime *rt);
 void ring__close(struct runtime *rt);
 /* The members have changed: begins a new ring, or goes on with it. True: a new one stands. */

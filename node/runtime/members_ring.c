@@ -6,8 +6,6 @@
 
 #include "node/runtime/internal.h"
 
-enum { RING_SLICE = 50000 /* claims, some 10 ns each */ };
-
 int ring__init(struct runtime *rt)
 {
     struct members *m = &rt->members;
@@ -59,11 +57,14 @@ static void finish(struct runtime *rt)
     m->ring_building = false;
     m->rings++;
     m->self_in_ring = RING_NONE;
-    for (uint32_t i = 0; i < ring_members(&m->ring); i++) {
-        m->ring_node[i] = nodes__find(&m->nodes, ring_name(&m->ring, i));
-        if (m->ring_node[i] == m->self)
-            m->self_in_ring = i;
+    for (uint32_t i = 0; i < ring_members(&m->ring); i++)
+        m->ring_node[i] = NODE_NONE;
+    for (uint32_t i = 0; i < m->nodes.n; i++) { /* the ring finds faster than nodes__find */
+        uint32_t at = ring_find(&m->ring, troupe_bytes_of(m->nodes.all[i]->name));
+        if (at != RING_NONE)
+            m->ring_node[at] = i;
     }
+    m->self_in_ring = ring_find(&m->ring, troupe_bytes_of(m->nodes.all[m->self]->name));
 }
 
 bool ring__work(struct runtime *rt)

@@ -14,7 +14,7 @@ struct benchmark {
     const char *what;
 };
 
-enum { BENCHMARKS_N = 6 };
+enum { BENCHMARKS_N = 7 };
 extern const struct benchmark BENCHMARKS[BENCHMARKS_N];
 
 struct options {

@@ -146,7 +146,8 @@ static void fill_row(struct row *row, const struct figure *f)
     if (f->limit_what[0] != '\0') {
         format_number(median, series_median(&f->limit));
         snprintf(row->cells[3], CELL_BYTES, "%s: %s", f->limit_what, median);
-        snprintf(row->cells[4], CELL_BYTES, "%.2f", figure_ratio(f));
+        double ratio = figure_ratio(f);
+        snprintf(row->cells[4], CELL_BYTES, ratio < 0.1 ? "%.2g" : "%.2f", ratio);
     }
     if (f->target_type != TARGET_NONE) {
         format_number(median, f->target);
