@@ -524,6 +524,55 @@ static void the_last_node_is_not_drained(void **state)
     troop_close(&t);
 }
 
+static bool has_some(struct troop *t, uint32_t n)
+{
+    return owned(t, n) > 0;
+}
+
+/* Partitions that have moved to it, and with *received those that have come whole and are to be its
+ * own. */
+static uint64_t taken(struct troop *t, uint32_t n, uint64_t *received)
+{
+    struct troop_answer a = ask_node(t, n, "transfers");
+    Troupe__Rpc__Transfers *x = troupe__rpc__transfers__unpack(NULL, a.payload.len, a.payload.data);
+    assert_non_null(x);
+    uint64_t partitions = x->partitions_in;
+    *received = 0;
+    for (size_t i = 0; i < x->n_batches; i++) {
+        if (strcmp(x->batches[i]->phase, "received") == 0)
+            *received += x->batches[i]->partitions;
+    }
+    troupe__rpc__transfers__free_unpacked(x, NULL);
+    return partitions;
+}
+
+/* It is drained while it is being given its share: what is on its way to it is refused, and not
+ * taken only to be given back. */
+static void a_drained_node_takes_nothing(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 1);
+    for (uint32_t bag = 0; bag < 9000; bag++)
+        assert_int_equal(add(&t, 0, bag, token_of(bag, 1)), TROUPE_OK);
+    troop_start(&t, 1);
+    assert_true(troop_until(&t, has_some, 1, 20000));
+    uint64_t received, none, before = taken(&t, 1, &received);
+    Troupe__Rpc__Drain *d = ask_drain(&t, 1, "drain");
+    assert_true(d->partitions > 0 && d->partitions < 100);
+    troupe__rpc__drain__free_unpacked(d, NULL);
+    assert_true(troop_until(&t, is_empty, 1, 20000));
+    troop_run(&t, 1000);
+    assert_int_equal(taken(&t, 1, &none), before + received);
+    assert_int_equal(owned(&t, 0), 256);
+    for (uint32_t bag = 0; bag < 9000; bag += 90) {
+        struct troop_answer answer;
+        assert_int_equal(list(&t, 1, bag, &answer), 1);
+    }
+    troop_close(&t);
+}
+
 /* A question to a store that is away ends with its deadline; what comes late finds nobody. */
 static void questions_to_the_store_end(void **state)
 {
@@ -563,6 +612,7 @@ int main(void)
         cmocka_unit_test(a_node_without_the_store_is_succeeded),
         cmocka_unit_test(an_operator_drains_a_node),
         cmocka_unit_test(the_last_node_is_not_drained),
+        cmocka_unit_test(a_drained_node_takes_nothing),
         cmocka_unit_test(questions_to_the_store_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
