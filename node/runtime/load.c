@@ -22,9 +22,19 @@ int load__init(struct runtime *rt)
     return 0;
 }
 
+/* Those that were dropped meanwhile are in no table: nobody else knows them. */
+static void free_dropped(struct runtime *rt, const struct load_batch *b)
+{
+    for (size_t i = 0; b->out && i < b->request.u.load.keys_n; i++) {
+        if (b->entities[i]->phase == ENTITY_DROPPED)
+            entity__free(rt, b->entities[i]);
+    }
+}
+
 void load__close(struct runtime *rt)
 {
     for (uint32_t i = 0; rt->loads != NULL && i < rt->config.loads_in_flight_max; i++) {
+        free_dropped(rt, &rt->loads[i]);
         arena_close(&rt->loads[i].arena);
         free(rt->loads[i].keys);
         free(rt->loads[i].entities);

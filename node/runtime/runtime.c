@@ -261,6 +261,8 @@ void runtime_close(struct runtime *rt)
 {
     if (rt == NULL)
         return;
+    save__close(rt); /* while the entities that are in tables are still there to be looked at */
+    load__close(rt);
     for (uint32_t pid = 0; rt->partitions != NULL && pid < rt->config.partitions; pid++) {
         struct table *t = &rt->partitions[pid];
         for (uint32_t i = table_slots(t); i-- > 0;) {
@@ -275,8 +277,6 @@ void runtime_close(struct runtime *rt)
     }
     free_letters(&rt->run);
     free_letters(&rt->parked);
-    save__close(rt);
-    load__close(rt);
     lifecycle__close(rt);
     arena_close(&rt->log.arena);
     peer__close(rt);

@@ -36,9 +36,20 @@ int save__init(struct runtime *rt)
     return 0;
 }
 
+/* Those that were dropped meanwhile are in no table: nobody else knows them. */
+static void free_dropped(struct runtime *rt, const struct save_batch *b)
+{
+    for (uint32_t i = b->done_n; b->used && i < b->rows_n; i++) {
+        struct entity *e = b->rows[i].data;
+        if (e->phase == ENTITY_DROPPED)
+            entity__free(rt, e);
+    }
+}
+
 void save__close(struct runtime *rt)
 {
     for (uint32_t i = 0; rt->saves != NULL && i < rt->config.saves_in_flight_max; i++) {
+        free_dropped(rt, &rt->saves[i]);
         arena_close(&rt->saves[i].arena);
         arena_close(&rt->saves[i].outputs);
         free(rt->saves[i].rows);

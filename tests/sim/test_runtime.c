@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/name.h"
 #include "proto/rpc.h"
 #include "runtime_world.h"
 #include "status.pb-c.h"
@@ -550,6 +551,104 @@ static void the_coldest_go_when_there_are_too_many(void **state)
     assert_int_equal(tokens("0"), 1); /* persisted before it went */
 }
 
+/* ---- a partition is lost ---- */
+
+static void ignore(struct store_request *request)
+{
+    (void)request;
+}
+
+static void ask_store(enum store_op op, struct store_request *request, struct arena *arena)
+{
+    request->op = op;
+    request->arena = arena;
+    request->done = ignore;
+    store_submit(stage.w.store, request);
+    assert_int_equal(store_memory_poll(stage.w.store, SIZE_MAX), 1);
+    assert_int_equal(request->error, 0);
+}
+
+static uint32_t partition_of(const char *bag)
+{
+    return name_partition(name_hash(troupe_bytes_of("bag"), troupe_bytes_of(bag)), 8);
+}
+
+/* Another node has the partition of bag 1, and this one has not been told. */
+static void give_away_the_partition_of_1(void)
+{
+    struct arena arena;
+    struct store_request request = {
+        .u.reg = {.name = "n2", .incarnation = 1, .addr = "sim:2", .ttl_ms = 5000}};
+    struct store_move move = {.pid = partition_of("1"), .epoch = 1};
+    arena_init(&arena, 0, 0);
+    ask_store(STORE_REGISTER, &request, &arena);
+    uint64_t generation = request.u.reg.generation;
+    request.u.transfer = (struct store_transfer){.name = "n1",
+                                                 .generation = stats().generation,
+                                                 .to = "n2",
+                                                 .to_generation = generation,
+                                                 .cause = STORE_CAUSE_JOIN,
+                                                 .moves = &move,
+                                                 .moves_n = 1};
+    ask_store(STORE_TRANSFER, &request, &arena);
+    assert_int_equal(request.u.transfer.moved_n, 1);
+    arena_close(&arena);
+}
+
+/* Another bag of that partition, "100", "101" … */
+static const char *neighbour_of_1(void)
+{
+    static char id[16];
+    uint32_t n = 100;
+    do
+        snprintf(id, sizeof id, "%u", n++);
+    while (partition_of(id) != partition_of("1"));
+    return id;
+}
+
+/* What has left for the store last takes effect, and nobody hears of it. */
+static void lose_the_last_answer(enum store_op op)
+{
+    struct world_flight *f = &stage.w.flights[stage.w.flights_n - 1];
+    assert_true(stage.w.flights_n > 0 && f->request->op == op);
+    f->answer_ns = UINT64_MAX;
+}
+
+/* Entities of a lost partition that the store is still to answer for are in no table; a node that
+ * ends before it does frees them all the same. */
+static void what_is_dropped_while_it_loads_is_freed(void **state)
+{
+    (void)state;
+    call("1", "add", 1);
+    pass_ms(50);
+    give_away_the_partition_of_1();
+    call(neighbour_of_1(), "list", 0);
+    lose_the_last_answer(STORE_LOAD);
+    struct ask *fenced = call("1", "put", 2);
+    pass_ms(50);
+    assert_status(fenced, TROUPE_ABORTED);
+    assert_int_equal(stats().entities_resident, 1); /* dropped, and waited for */
+    assert_int_equal(stats().partitions_owned, 255);
+}
+
+static void what_is_dropped_while_it_is_saved_is_freed(void **state)
+{
+    (void)state;
+    call("1", "add", 1);
+    pass_ms(3000);
+    give_away_the_partition_of_1();
+    struct ask *a = call("1", "put", 2);
+    lose_the_last_answer(STORE_SAVE);
+    stage.w.outage_until_ns = UINT64_MAX; /* until the lease is over, and all is looked at again */
+    pass_ms(12500);
+    stage.w.outage_until_ns = 0;
+    pass_ms(4000);
+    assert_int_equal(stage.w.fx.phase, RUNTIME_SERVING);
+    assert_status(a, TROUPE_UNAVAILABLE);
+    assert_int_equal(stats().partitions_owned, 255);
+    assert_int_equal(stats().entities_resident, 1);
+}
+
 /* ---- the store is away ---- */
 
 static void memory_calls_go_on_without_the_store(void **state)
@@ -646,6 +745,8 @@ int main(void)
         TEST(timers_fire_once),
         TEST(full_mailboxes_refuse),
         cmocka_unit_test_teardown(the_coldest_go_when_there_are_too_many, tear_down),
+        TEST(what_is_dropped_while_it_loads_is_freed),
+        TEST(what_is_dropped_while_it_is_saved_is_freed),
         TEST(memory_calls_go_on_without_the_store),
         TEST(past_the_lease_calls_wait_and_nothing_is_lost),
         TEST(the_lease_is_checked_after_the_handler),
