@@ -10,7 +10,8 @@
 
 enum {
     RPC_FRAME_BYTES_MAX = 32 << 20, /* of one SP message's body */
-    RPC_CALLS_MAX = 4096,           /* in one request */
+    RPC_REQUEST_HEAD_BYTES_MAX = 32,
+    RPC_CALLS_MAX = 4096, /* in one request */
     RPC_TIMEOUT_MS_DEFAULT = 5000,
     RPC_TIMEOUT_MS_MAX = 3600000,
     RPC_SEQUENCE_COUNTER_BITS = 20, /* sequence = ms since 1970 << 20 | counter */
@@ -67,6 +68,9 @@ int rpc_reply_decode(struct arena *arena, struct troupe_bytes frame, struct rpc_
 
 /* Bytes that encode writes. */
 size_t rpc_request_size(const struct rpc_request *request);
+/* How many of them are this call's. What is not any call's is RPC_REQUEST_HEAD_BYTES_MAX at most.
+ */
+size_t rpc_call_size(const struct rpc_call *call);
 size_t rpc_reply_size(const struct rpc_reply *reply);
 /* Writes exactly the size above into out; returns it. No allocation. */
 size_t rpc_request_encode(const struct rpc_request *request, uint8_t *out);

@@ -119,12 +119,17 @@ static uint8_t *put_call(uint8_t *out, const struct rpc_call *call)
     return wire_put_uint(out, 7, call->format);
 }
 
+size_t rpc_call_size(const struct rpc_call *call)
+{
+    return wire_part_size(call_size(call));
+}
+
 size_t rpc_request_size(const struct rpc_request *request)
 {
     size_t size = wire_uint_size(request->timeout_ms) + wire_fixed64_size(request->client) +
                   wire_uint_size(request->hops);
     for (size_t i = 0; i < request->calls_n; i++)
-        size += wire_part_size(call_size(&request->calls[i]));
+        size += rpc_call_size(&request->calls[i]);
     return size;
 }
 

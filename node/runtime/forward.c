@@ -14,6 +14,7 @@
 enum {
     FORWARDS_MAX = 4096,     /* requests to other nodes under way */
     FORWARD_CALLS_MAX = 512, /* of one request */
+    CAST_BYTES = 64,         /* what wrapping a cast adds, at most */
     LETTERS_TIMEOUT_MS = 5000,
     ANSWER_MARGIN_MS = 20, /* the peer's deadline is so much before ours */
     AGAIN_MS = 50,         /* what could not be sent is tried again after that */
@@ -27,6 +28,7 @@ struct forward {
     struct runtime_request *of; /* whose calls these are; NULL: letters */
     struct message **messages;  /* NULL: has been answered otherwise */
     uint32_t n;
+    size_t bytes; /* of the frame, at most */
 };
 
 /* ---- where to ---- */
@@ -75,6 +77,7 @@ static struct forward *forward_new(struct runtime *rt, uint32_t node, struct run
     }
     f->node = node;
     f->of = of;
+    f->bytes = RPC_REQUEST_HEAD_BYTES_MAX;
     f->peer.arena = &f->arena;
     list_init(&f->link);
     list_push(&rt->forwarding, &f->link);
@@ -82,12 +85,17 @@ static struct forward *forward_new(struct runtime *rt, uint32_t node, struct run
     return f;
 }
 
-static struct forward *find_filling(struct runtime *rt, uint32_t node, struct runtime_request *of)
+/* The latest one with room for so many bytes: what has gone into an earlier one goes first. */
+static struct forward *find_filling(struct runtime *rt, uint32_t node, struct runtime_request *of,
+                                    size_t bytes)
 {
     for (struct list *l = rt->forwarding.prev; l != &rt->forwarding; l = l->prev) {
         struct forward *f = LIST_ENTRY(l, struct forward, link);
-        if (f->node == node && f->of == of && f->n < FORWARD_CALLS_MAX)
+        if (f->node != node || f->of != of)
+            continue;
+        if (f->n < FORWARD_CALLS_MAX && f->bytes + bytes <= RPC_FRAME_BYTES_MAX)
             return f;
+        break;
     }
     return forward_new(rt, node, of);
 }
@@ -127,34 +135,53 @@ static bool pack_cast(struct arena *a, struct rpc_call *call)
     return true;
 }
 
-static bool fill_call(struct runtime *rt, struct forward *f, struct message *m,
-                      struct rpc_call *call)
+/* Nothing is copied yet. */
+static struct rpc_call call_of(const struct runtime *rt, const struct message *m)
 {
     const struct kind *k = &rt->kinds[m->kind];
-    *call = (struct rpc_call){
+    struct rpc_call call = {
         .kind = k->name,
         .id = message__id(m),
         .method = method_name(k, m->method),
         .payload = message__payload(m),
         .ack = m->ack,
     };
-    if (f->of != NULL)
-        call->sequence = m->request->rpc->calls[m->index].sequence;
-    return m->type == MESSAGE_CAST ? pack_cast(&f->arena, call) : copy_all(&f->arena, call);
+    if (m->type == MESSAGE_REQUEST)
+        call.sequence = m->request->rpc->calls[m->index].sequence;
+    return call;
+}
+
+/* What the client sent may fit a frame, and not with what forwarding adds. */
+static void refuse_large(struct runtime *rt, struct message *m, uint32_t node)
+{
+    const struct node_info *n = node__at(rt, node);
+    message__refuse(rt, m, TROUPE_RESOURCE_EXHAUSTED,
+                    "not executed: the call is too large to be forwarded to node %s, which owns "
+                    "the entity (32 MiB with all that is around it): send less, or ask it at %s",
+                    n->name, n->address);
 }
 
 void forward__message(struct runtime *rt, struct message *m, uint32_t node)
 {
     INVARIANT(!m->waiting && m->forward == NULL);
     struct runtime_request *of = m->type == MESSAGE_REQUEST ? m->request : NULL;
-    struct forward *f = find_filling(rt, node, of);
-    if (f == NULL || !fill_call(rt, f, m, &f->peer.rpc.calls[f->n])) {
+    struct rpc_call call = call_of(rt, m);
+    size_t bytes = rpc_call_size(&call) + (m->type == MESSAGE_CAST ? CAST_BYTES : 0);
+    if (RPC_REQUEST_HEAD_BYTES_MAX + bytes > RPC_FRAME_BYTES_MAX) {
+        refuse_large(rt, m, node);
+        return;
+    }
+    struct forward *f = find_filling(rt, node, of, bytes);
+    if (f == NULL ||
+        !(m->type == MESSAGE_CAST ? pack_cast(&f->arena, &call) : copy_all(&f->arena, &call))) {
         message__refuse(rt, m, TROUPE_RESOURCE_EXHAUSTED,
                         "too many calls are being forwarded to other nodes: retry later");
         return;
     }
     m->forward = f;
     m->forward_at = f->n;
+    f->bytes += bytes;
+    f->peer.rpc.calls[f->n] = call;
     f->messages[f->n++] = m;
 }
 
@@ -280,11 +307,26 @@ static void unknown(struct runtime *rt, struct message *m, const char *node)
                         node);
 }
 
+/* The peer has executed nothing of it. Trying again helps if it could not be reached or does not
+ * serve; not if the request is more than it takes. */
+static void not_executed(struct runtime *rt, struct message *m, const char *node,
+                         const struct rpc_reply *reply)
+{
+    if (m->type == MESSAGE_REQUEST &&
+        (reply->status == TROUPE_RESOURCE_EXHAUSTED || reply->status == TROUPE_INVALID_ARGUMENT))
+        message__refuse(rt, m, (enum troupe_status)reply->status,
+                        "node %s, which owns the entity, refused it: %.*s", node,
+                        (int)reply->message.len, (const char *)reply->message.data);
+    else
+        again(rt, m);
+}
+
 void forward__done(struct runtime *rt, struct runtime_peer_request *peer)
 {
     struct forward *f = LIST_ENTRY(peer, struct forward, peer);
     const struct rpc_reply *reply = &peer->reply;
     const struct node_info *n = node__at(rt, f->node);
+    const char *name = n == NULL ? "" : n->name;
     bool whole = peer->error == 0 && reply->status == TROUPE_OK && reply->results_n == f->n;
     INVARIANT(rt->forwards_n > 0);
     rt->forwards_n--;
@@ -296,9 +338,9 @@ void forward__done(struct runtime *rt, struct runtime_peer_request *peer)
         if (whole)
             answer(rt, f, m, &reply->results[i]);
         else if (peer->error == TROUPE_EOUTCOME)
-            unknown(rt, m, n == NULL ? "" : n->name);
-        else /* not sent, or refused as a whole: it has not been executed */
-            again(rt, m);
+            unknown(rt, m, name);
+        else /* not sent, or refused as a whole */
+            not_executed(rt, m, name, reply);
     }
     forward_free(f);
 }

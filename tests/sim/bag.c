@@ -44,6 +44,21 @@ static struct troupe_bytes other_id(char buf[24], uint64_t n)
     return troupe_bytes(buf, (size_t)snprintf(buf, 24, "%llu", (unsigned long long)n));
 }
 
+/* What is behind the two words goes along. */
+static int pass(struct troupe_ctx *ctx, uint64_t token, struct troupe_bytes payload)
+{
+    char id[24];
+    size_t rest = payload.len > 16 ? payload.len - 16 : 0;
+    uint8_t *passed = malloc(8 + rest);
+    memcpy(passed, &token, 8);
+    if (rest > 0)
+        memcpy(passed + 8, payload.data + 16, rest);
+    int rc = troupe_cast(ctx, "bag", other_id(id, word(payload, 1)), "add",
+                         troupe_bytes(passed, 8 + rest));
+    free(passed);
+    return rc;
+}
+
 static enum troupe_outcome bag_call(struct troupe_ctx *ctx, void *state, size_t method,
                                     struct troupe_bytes payload)
 {
@@ -71,8 +86,7 @@ static enum troupe_outcome bag_call(struct troupe_ctx *ctx, void *state, size_t 
         return TROUPE_STOP;
     case BAG_PASS:
         add(b, token);
-        TROUPE_ENSURE(ctx, troupe_cast(ctx, "bag", other_id(id, word(payload, 1)), "add",
-                                       troupe_bytes(&passed, 8)) == 0);
+        TROUPE_ENSURE(ctx, pass(ctx, passed, payload) == 0);
         return TROUPE_DURABLE;
     case BAG_ASK:
         TROUPE_ENSURE(ctx, troupe_call(ctx, "bag", other_id(id, word(payload, 1)), "put",

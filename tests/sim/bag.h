@@ -11,7 +11,8 @@ enum bag_method {
     BAG_LIST,  /* all tokens */
     BAG_CRASH, /* puts a wrong token in, then crashes */
     BAG_STOP,  /* stops after persisting */
-    BAG_PASS,  /* token, number of another bag: durable here, and a cast of ADD to the other */
+    BAG_PASS,  /* token, number of another bag: durable here, and a cast of ADD to the other, with
+                  what else is in the payload */
     BAG_ASK,   /* token, number of another bag: PUT there by a call; when it says OK, ADD here */
     BAG_ERASE, /* deletes the bag */
     BAG_TICK,  /* token: ADD by a timer, one second later */

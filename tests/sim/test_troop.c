@@ -573,6 +573,104 @@ static void a_drained_node_takes_nothing(void **state)
     troop_close(&t);
 }
 
+/* ---- what does not fit ---- */
+
+/* A bag of that node, as whoever is asked says; its id is only the number. */
+static uint32_t bag_of(struct troop *t, uint32_t owner)
+{
+    char id[16];
+    for (uint32_t bag = 0;; bag++) {
+        snprintf(id, sizeof id, "%u", bag);
+        struct troop_answer a =
+            troop_call(t, 1 - owner, "bag", id, "list", troupe_bytes(NULL, 0), 0, 5000);
+        assert_int_equal(a.status, TROUPE_OK);
+        if (a.owner[0] != '\0')
+            return bag;
+    }
+}
+
+/* The largest request that a client can send has no room for what forwarding adds. */
+static void too_large_to_be_forwarded(void **state)
+{
+    (void)state;
+    struct troop t;
+    char id[16];
+    uint8_t *payload = calloc(1, RPC_FRAME_BYTES_MAX);
+    open_troop(&t);
+    start(&t, 2);
+    snprintf(id, sizeof id, "%u", bag_of(&t, 1));
+    struct rpc_call call = {.kind = troupe_bytes_of("bag"),
+                            .id = troupe_bytes_of(id),
+                            .method = troupe_bytes_of("add"),
+                            .payload = troupe_bytes(payload, RPC_FRAME_BYTES_MAX - 128),
+                            .sequence = 1};
+    struct rpc_request rpc = {.timeout_ms = 5000, .client = 77, .calls = &call, .calls_n = 1};
+    size_t room = RPC_FRAME_BYTES_MAX - rpc_request_size(&rpc);
+    struct troupe_bytes fits = troupe_bytes(payload, call.payload.len + room);
+    struct troop_answer a = troop_call(&t, 1, "bag", id, "add", fits, 1, 5000);
+    assert_int_equal(a.status, TROUPE_OK); /* by its owner itself */
+    a = troop_call(&t, 0, "bag", id, "add", fits, 2, 5000);
+    assert_int_equal(a.status, TROUPE_RESOURCE_EXHAUSTED);
+    assert_true(a.took_ns < TROOP_MS);
+    fits.len -= RPC_REQUEST_HEAD_BYTES_MAX;
+    a = troop_call(&t, 0, "bag", id, "add", fits, 3, 5000);
+    assert_int_equal(a.status, TROUPE_OK);
+    troop_close(&t);
+    free(payload);
+}
+
+/* The owner has no room for the request: its client hears that at once, and may try later. */
+static void a_refused_request_is_answered_at_once(void **state)
+{
+    (void)state;
+    struct troop t;
+    char id[16];
+    open_troop(&t);
+    start(&t, 2);
+    uint64_t token = 1;
+    snprintf(id, sizeof id, "%u", bag_of(&t, 1));
+    t.nodes[1].refuses = TROUPE_RESOURCE_EXHAUSTED;
+    struct troop_answer a =
+        troop_call(&t, 0, "bag", id, "add", troupe_bytes(&token, sizeof token), 1, 5000);
+    assert_int_equal(a.status, TROUPE_RESOURCE_EXHAUSTED);
+    assert_true(a.took_ns < 5 * TROOP_MS);
+    t.nodes[1].refuses = TROUPE_OK;
+    a = troop_call(&t, 0, "bag", id, "add", troupe_bytes(&token, sizeof token), 1, 5000);
+    assert_int_equal(a.status, TROUPE_OK);
+    troop_close(&t);
+}
+
+/* Casts that have waited for a node leave together; three of them are more than a frame holds. */
+static void large_casts_leave_in_several_frames(void **state)
+{
+    (void)state;
+    enum { CAST_BYTES = 12 << 20 };
+    struct troop t;
+    char id[16];
+    uint64_t *payload = calloc(1, CAST_BYTES);
+    open_troop(&t);
+    start(&t, 2);
+    uint32_t here = bag_of(&t, 0), there = bag_of(&t, 1);
+    t.nodes[1].cut = true;
+    for (uint64_t token = 1; token <= 3; token++) {
+        payload[0] = token;
+        payload[1] = there;
+        snprintf(id, sizeof id, "%u", here);
+        struct troop_answer a =
+            troop_call(&t, 0, "bag", id, "pass", troupe_bytes(payload, CAST_BYTES), token, 5000);
+        assert_int_equal(a.status, TROUPE_OK);
+    }
+    troop_run(&t, 200);
+    t.nodes[1].cut = false;
+    troop_run(&t, 500);
+    snprintf(id, sizeof id, "%u", there);
+    struct troop_answer a = troop_call(&t, 1, "bag", id, "list", troupe_bytes(NULL, 0), 0, 5000);
+    assert_int_equal(a.status, TROUPE_OK);
+    assert_int_equal(a.payload.len, 3 * 8);
+    troop_close(&t);
+    free(payload);
+}
+
 /* A question to a store that is away ends with its deadline; what comes late finds nobody. */
 static void questions_to_the_store_end(void **state)
 {
@@ -613,6 +711,9 @@ int main(void)
         cmocka_unit_test(an_operator_drains_a_node),
         cmocka_unit_test(the_last_node_is_not_drained),
         cmocka_unit_test(a_drained_node_takes_nothing),
+        cmocka_unit_test(too_large_to_be_forwarded),
+        cmocka_unit_test(a_refused_request_is_answered_at_once),
+        cmocka_unit_test(large_casts_leave_in_several_frames),
         cmocka_unit_test(questions_to_the_store_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -250,6 +250,14 @@ static void collect(struct troop *t, uint32_t n)
 
 /* ---- time ---- */
 
+static void refuse(struct troop *t, struct troop_peer *p, enum troupe_status status)
+{
+    p->in = TROOP_NODES_MAX;
+    p->request.reply =
+        (struct rpc_reply){.status = (uint8_t)status, .message = troupe_bytes_of("so it was told")};
+    peer_fails(t, p->from, p, t->now.mono_ns + TROOP_LATENCY_NS, 0);
+}
+
 static void deliver(struct troop *t, struct troop_event *e)
 {
     bool there = t->nodes[e->node].rt != NULL && t->nodes[e->node].run == e->run;
@@ -270,7 +278,9 @@ static void deliver(struct troop *t, struct troop_event *e)
     case TROOP_REQUEST:
         t->forwarded += p->of != NULL;
         p->in = there ? e->node : TROOP_NODES_MAX;
-        if (there)
+        if (there && p->of != NULL && t->nodes[e->node].refuses != TROUPE_OK)
+            refuse(t, p, t->nodes[e->node].refuses);
+        else if (there)
             step(t, e->node,
                  &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = &p->request});
         else if (p->of != NULL)

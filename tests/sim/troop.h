@@ -24,10 +24,11 @@ struct troop_node {
     uint32_t weight;
     uint64_t wake_ns;
     enum runtime_phase phase;
-    uint32_t hasty; /* wakes at once in a row */
-    bool paused;    /* SIGSTOP: what comes in waits */
-    bool cut;       /* from all the others: neither gossip nor requests */
-    bool store_cut; /* from the store */
+    uint32_t hasty;             /* wakes at once in a row */
+    bool paused;                /* SIGSTOP: what comes in waits */
+    bool cut;                   /* from all the others: neither gossip nor requests */
+    bool store_cut;             /* from the store */
+    enum troupe_status refuses; /* with it, requests of other nodes, as a whole; 0 = it does not */
 };
 
 struct troop {

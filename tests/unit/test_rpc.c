@@ -38,6 +38,10 @@ static struct troupe_bytes encode_request(const struct rpc_request *request)
     uint8_t *out = arena_alloc(&arena, size);
     assert_non_null(out);
     assert_int_equal(rpc_request_encode(request, out), size);
+    for (size_t i = 0; i < request->calls_n; i++)
+        size -= rpc_call_size(&request->calls[i]);
+    assert_true(size <= RPC_REQUEST_HEAD_BYTES_MAX);
+    size = rpc_request_size(request);
     return troupe_bytes(out, size);
 }
 
