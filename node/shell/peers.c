@@ -66,8 +66,10 @@ static void turn(struct peers *p)
         peers__tend(peer, now);
     while ((peer = next_dropped(p)) != NULL)
         peers__free(peer);
-    if (n > 0 && !uv_is_active((uv_handle_t *)&p->timer))
+    if (n > 0 && !uv_is_active((uv_handle_t *)&p->timer)) {
+        p->ticked_ns = now;
         uv_timer_start(&p->timer, on_timer, PEERS_TICK_MS, PEERS_TICK_MS);
+    }
     tell_failed(p);
     pthread_mutex_lock(&p->mu);
     peers__unlock(p);
@@ -84,6 +86,7 @@ static void on_async(uv_async_t *async)
 static void tick(struct peer *peer, uint64_t now)
 {
     peers__expire(peer, now);
+    peers__ping_tick(peer, now);
     peers__pump(peer, now); /* what had no room, or no memory */
     if (!list_is_empty(&peer->queue) && peer->down)
         peers__attend(peer);
@@ -97,6 +100,9 @@ static void on_timer(uv_timer_t *timer)
     struct peers *p = timer->data;
     uint64_t now = clock_now().mono_ns;
     pthread_mutex_lock(&p->mu);
+    if (now > p->ticked_ns + PEERS_LATE_MS * PEERS_NS_PER_MS)
+        p->awake_ns = now;
+    p->ticked_ns = now;
     for (struct list *l = p->all.next, *next; l != &p->all; l = next) {
         next = l->next;
         tick(LIST_ENTRY(l, struct peer, link), now);
@@ -121,6 +127,10 @@ static void set_defaults(struct peers_options *o)
         o->peers_max = PEERS_MAX;
     if (o->idle_ms == 0)
         o->idle_ms = PEERS_IDLE_MS;
+    if (o->ping_ms == 0)
+        o->ping_ms = PEERS_PING_MS;
+    if (o->silence_ms == 0)
+        o->silence_ms = PEERS_SILENCE_MS;
 }
 
 int peers_open(struct peers **peers, uv_loop_t *loop, const struct peers_options *options)

@@ -11,10 +11,14 @@
  * part, may have been executed; what has not goes on with the next connection. No reply by the
  * deadline: likewise unknown. A reply that cannot be read, or with another number of results than
  * there were calls: unknown, and counted. Too much waiting: not sent. Too many peers: the one
- * unused longest goes.
+ * unused longest goes. Silence: a peer that owes answers and sends nothing is pinged (a request
+ * without calls, which every node answers at once, however long its calls take), and if not even
+ * that is answered its connection breaks: a link that lost one of its directions, or a process that
+ * stands still, is not waited for until each deadline.
  *
  * Files: peers.c is the loop's side of it, from open to close; peers_peer.c a peer's life;
- * peers_flight.c its requests; peers_send.c their way out and the replies' way back. */
+ * peers_flight.c its requests; peers_ping.c its silence; peers_send.c their way out and the
+ * replies' way back. */
 #ifndef TROUPE_SHELL_PEERS_H
 #define TROUPE_SHELL_PEERS_H
 
@@ -29,8 +33,12 @@ enum {
     PEERS_QUEUE_BYTES_MAX = 64 << 20, /* … and so much */
     PEERS_BACKOFF_MIN_MS = 50,
     PEERS_BACKOFF_MAX_MS = 1000,
-    PEERS_IDLE_MS = 300000, /* then the connection is dropped */
-    PEERS_TICK_MS = 20,     /* how late a deadline may be noticed */
+    PEERS_IDLE_MS = 300000,  /* then the connection is dropped */
+    PEERS_TICK_MS = 20,      /* how late a deadline may be noticed */
+    PEERS_PING_MS = 1000,    /* an answer is owed, and nothing was heard for so long */
+    PEERS_SILENCE_MS = 2000, /* nothing was heard for so long after a ping has left */
+    PEERS_STUCK_MS = 10000,  /* the ping has not left, and nothing else has, for so long */
+    PEERS_LATE_MS = 500,     /* a tick later than that: it is we who stood still */
 };
 
 struct peers;
@@ -42,13 +50,14 @@ struct peers_options {
     /* Of one peer; 0 = the value above. */
     uint32_t in_flight_max, queue_max;
     uint64_t queue_bytes_max;
-    uint32_t peers_max, idle_ms; /* likewise */
+    uint32_t peers_max, idle_ms, ping_ms, silence_ms; /* likewise */
 };
 
 struct peers_stats {
     uint64_t sent, replies;
     uint64_t lost, refused;         /* with TROUPE_EOUTCOME; with TROUPE_EUNAVAILABLE */
     uint64_t malformed, unexpected; /* replies: unreadable; too late, or never asked for */
+    uint64_t pings, silent;         /* sent; connections given up for silence */
 };
 
 /* On the loop's thread. TROUPE_ENOMEM. */

@@ -49,10 +49,19 @@ struct peer {
     uint64_t expire_ns; /* no deadline is before */
     uint64_t redial_ns; /* not before */
     uint32_t failures;  /* since it answered last */
-    bool down;          /* somebody has to dial when there is something to send */
-    bool up;            /* it has been since the dial */
-    bool answered;      /* likewise */
-    bool dropped;       /* out of sight, about to be freed */
+    /* Silence; see peers_ping.c. */
+    uint64_t asked_ns;              /* the first request since a reply came; 0 = none */
+    uint64_t ping_ns;               /* when we wanted to know; 0 = we do not */
+    uint64_t ping_position;         /* in the connection's stream; UINT64_MAX: no room yet */
+    uint64_t ping_left_ns;          /* 0 = it has not */
+    uint64_t moved_ns, moved_bytes; /* when something left last, and how much had by then */
+    uint32_t ping_id;
+    bool ping_out; /* its answer may yet come */
+    bool silent;   /* to be given up by the loop */
+    bool down;     /* somebody has to dial when there is something to send */
+    bool up;       /* it has been since the dial */
+    bool answered; /* likewise */
+    bool dropped;  /* out of sight, about to be freed */
     /* The loop's. */
     struct address_list addresses; /* of a name: IPv4 and IPv6 */
     size_t address_next;           /* of this round of dials */
@@ -71,6 +80,8 @@ struct peers {
     uint32_t all_n;
     struct finished failed; /* to be handed over by the loop */
     struct peers_stats stats;
+    uint64_t ticked_ns; /* the loop's: the last tick */
+    uint64_t awake_ns;  /* since when we have not stood still */
     bool closing;
     void (*closed)(void *data);
     void *closed_data;
@@ -125,6 +136,18 @@ struct flight *peers__flight_find(struct peer *peer, uint32_t id);
 void peers__settle(struct peer *peer);
 /* What is past its deadline fails. */
 void peers__expire(struct peer *peer, uint64_t now);
+
+/* ---- peers_ping.c: with the lock ---- */
+
+uint32_t peers__next_id(struct peer *peer);
+/* A request is about to leave. */
+void peers__ping_asked(struct peer *peer, uint64_t now);
+/* Looks for silence. */
+void peers__ping_tick(struct peer *peer, uint64_t now);
+/* Whether the reply is that to a ping. */
+bool peers__ping_is_answer(struct peer *peer, uint32_t id);
+/* The connection is gone. */
+void peers__ping_reset(struct peer *peer);
 
 /* ---- peers_send.c ---- */
 

@@ -138,6 +138,7 @@ static bool connection_gone(struct peer *peer, uint64_t now)
         leave_alone(peer, now);
     peer->down = true;
     peer->up = peer->answered = false;
+    peers__ping_reset(peer);
     bool begins = failures == 0 && peer->failures > 0;
     pthread_mutex_unlock(&p->mu);
     return begins;
@@ -171,12 +172,15 @@ void peers__tend(struct peer *peer, uint64_t now)
 {
     struct peers *p = peer->owner;
     pthread_mutex_lock(&p->mu);
-    bool connected = peer->up && !peer->up_logged;
+    bool connected = peer->up && !peer->up_logged, silent = peer->silent;
+    peer->silent = false;
     pthread_mutex_unlock(&p->mu);
     if (connected) {
         peer->up_logged = true;
         log_change(peer, "connected to a peer", NULL);
     }
+    if (silent)
+        link_break(peer->connection, "it owes answers, and does not even answer a ping");
     if (link_state(peer->connection) == LINK_BROKEN)
         tend_broken(peer, now);
     pthread_mutex_lock(&p->mu);

@@ -11,9 +11,9 @@ enum { ID_MASK = 0x7fffffff };
 /* ---- into the connection ---- */
 
 /* False: there is no room just now. The connection, or the tick, will tell when to go on. */
-static bool send_one(struct peer *peer, struct flight *f)
+static bool send_one(struct peer *peer, struct flight *f, uint64_t now)
 {
-    uint32_t id = (peer->last_id + 1) & ID_MASK;
+    uint32_t id = peers__next_id(peer);
     if (!peers__flight_reserve(peer))
         return false;
     uint8_t *body = link_frame_begin(peer->connection, id, f->bytes, &f->position);
@@ -23,8 +23,9 @@ static bool send_one(struct peer *peer, struct flight *f)
     INVARIANT(written == f->bytes);
     link_frame_end(peer->connection);
     peers__queue_remove(peer, f);
-    f->id = peer->last_id = id;
+    f->id = id;
     peers__flight_begin(peer, f);
+    peers__ping_asked(peer, now);
     peer->owner->stats.sent++;
     return true;
 }
@@ -39,7 +40,7 @@ void peers__pump(struct peer *peer, uint64_t now)
         if (f->request->deadline_ns <= now) {
             peers__queue_remove(peer, f);
             peers__fail_flight(peer, f, TROUPE_EUNAVAILABLE);
-        } else if (send_one(peer, f)) {
+        } else if (send_one(peer, f, now)) {
             any = true;
         } else {
             break;
@@ -118,7 +119,7 @@ static struct runtime_peer_request *take(struct peer *peer, uint32_t id)
         peer->answered = true;
         peer->failures = 0;
     }
-    p->stats.unexpected += f == NULL;
+    p->stats.unexpected += f == NULL && !peers__ping_is_answer(peer, id & ID_MASK);
     pthread_mutex_unlock(&p->mu);
     return r;
 }
@@ -149,6 +150,7 @@ static void on_burst(void *data)
     uint64_t now = clock_now().mono_ns;
     peers__finished_init(&peer->burst);
     pthread_mutex_lock(&p->mu);
+    peer->asked_ns = 0;
     for (struct runtime_peer_request *r = finished; r != NULL; r = r->next) {
         p->stats.replies += r->error == 0;
         p->stats.malformed += r->error != 0;

@@ -162,6 +162,10 @@ enum fake_action seen_handle(void *data, const struct rpc_request *request, stru
 {
     struct seen *s = data;
     char id[16] = "";
+    if (request->calls_n == 0) {
+        atomic_fetch_add(&s->pings, 1);
+        return atomic_load(&s->deaf) ? FAKE_SILENCE : FAKE_REPLY;
+    }
     struct troupe_bytes text = request->calls[0].id;
     memcpy(id, text.data, text.len < sizeof id ? text.len : sizeof id - 1);
     unsigned number = (unsigned)strtoul(id, NULL, 10), n = atomic_load(&s->n);

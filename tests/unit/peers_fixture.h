@@ -51,7 +51,8 @@ bool ask_is_answered(const struct ask *ask);
 struct seen {
     enum fake_action (*decide)(void *data, unsigned number); /* NULL: always reply */
     void *data;
-    atomic_uint n;
+    atomic_bool deaf; /* to pings */
+    atomic_uint n, pings;
     unsigned order[PEERS_ASKS_MAX]; /* numbers, as they came */
     atomic_uchar times[PEERS_ASKS_MAX];
 };

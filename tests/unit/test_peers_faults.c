@@ -81,6 +81,58 @@ static void silence_ends_at_the_deadline(void **state)
     free(seen);
 }
 
+/* It keeps a call for long, and answers pings meanwhile: that is no silence. */
+static void a_slow_answer_is_waited_for(void **state)
+{
+    (void)state;
+    struct peers_fixture f;
+    struct peers_stats stats;
+    struct seen *seen = calloc(1, sizeof *seen);
+    seen->decide = seen_silence;
+    struct fake_node *node = fake_node_start(0, NULL, seen_handle, seen);
+    peers_start(&f, (struct peers_options){.ping_ms = 50, .silence_ms = 500});
+    assert_int_equal(ask_once(&f, 0, fake_node_address(node), 2000), TROUPE_EOUTCOME);
+    assert_int_equal(fake_node_connections(node), 1);
+    assert_true(atomic_load(&seen->pings) > 2);
+    peers_stats(f.peers, &stats);
+    assert_int_equal(stats.silent, 0);
+    assert_int_equal(stats.unexpected, 0);
+    peers_stop(&f);
+    fake_node_stop(node);
+    free(seen);
+}
+
+static enum fake_action second_one_never(void *data, unsigned number)
+{
+    return number == 1 ? FAKE_SILENCE : FAKE_REPLY;
+}
+
+/* Requests go in and nothing comes back, as on a link that has lost one direction: what is out
+ * fails long before its deadline, and what comes next finds a new connection. */
+static void a_deaf_connection_is_given_up(void **state)
+{
+    (void)state;
+    struct peers_fixture f;
+    struct peers_stats stats;
+    struct seen *seen = calloc(1, sizeof *seen);
+    seen->decide = second_one_never;
+    struct fake_node *node = fake_node_start(0, NULL, seen_handle, seen);
+    const char *address = fake_node_address(node);
+    peers_start(&f, (struct peers_options){.ping_ms = 50, .silence_ms = 200});
+    assert_int_equal(ask_once(&f, 0, address, PEERS_NO_DEADLINE_MS), 0);
+    atomic_store(&seen->deaf, true);
+    assert_int_equal(ask_once(&f, 1, address, PEERS_NO_DEADLINE_MS), TROUPE_EOUTCOME);
+    atomic_store(&seen->deaf, false);
+    assert_int_equal(ask_once(&f, 2, address, PEERS_NO_DEADLINE_MS), 0);
+    assert_int_equal(fake_node_connections(node), 2);
+    assert_int_equal(atomic_load(&seen->n), 3); /* nothing was sent again */
+    peers_stats(f.peers, &stats);
+    assert_int_equal(stats.silent, 1);
+    peers_stop(&f);
+    fake_node_stop(node);
+    free(seen);
+}
+
 static bool is_set(void *data)
 {
     return atomic_load((atomic_bool *)data);
@@ -527,6 +579,8 @@ int main(void)
         cmocka_unit_test(a_refusal_fails_at_once),
         cmocka_unit_test(a_peer_without_a_hello),
         cmocka_unit_test(silence_ends_at_the_deadline),
+        cmocka_unit_test(a_slow_answer_is_waited_for),
+        cmocka_unit_test(a_deaf_connection_is_given_up),
         cmocka_unit_test(a_reply_after_the_deadline_is_counted),
         cmocka_unit_test(a_peer_that_does_not_read),
         cmocka_unit_test(an_idle_connection_is_dropped),
