@@ -98,6 +98,15 @@ static enum troupe_outcome bag_call(struct troupe_ctx *ctx, void *state, size_t 
         after_ms = word(payload, 1) != 0 ? word(payload, 1) : 1000;
         TROUPE_ENSURE(ctx, troupe_timer_set(ctx, token, (uint32_t)after_ms) == 0);
         return TROUPE_UNCHANGED;
+    case BAG_SWAP:
+    case BAG_SWAP_KEPT:
+        if (b->n != word(payload, 1)) {
+            enum troupe_outcome refused =
+                troupe_fail(ctx, TROUPE_FAILED_PRECONDITION, "there are %u tokens", b->n);
+            return method == BAG_SWAP ? refused : TROUPE_DURABLE;
+        }
+        add(b, token);
+        return TROUPE_DURABLE;
     default:
         return troupe_crash(ctx, "method %zu", method);
     }
@@ -144,6 +153,8 @@ static const struct troupe_method methods[] = {
     [BAG_ASK] = {.name = "ask"},
     [BAG_ERASE] = {.name = "erase", .flags = TROUPE_METHOD_DURABLE},
     [BAG_TICK] = {.name = "tick"},
+    [BAG_SWAP] = {.name = "swap", .flags = TROUPE_METHOD_DURABLE},
+    [BAG_SWAP_KEPT] = {.name = "swap_kept", .flags = TROUPE_METHOD_DURABLE},
 };
 
 const struct troupe_kind bag_kind = {

@@ -16,6 +16,8 @@ enum bag_method {
     BAG_ASK,   /* token, number of another bag: PUT there by a call; when it says OK, ADD here */
     BAG_ERASE, /* deletes the bag */
     BAG_TICK,  /* token: ADD by a timer, one second later */
+    BAG_SWAP,  /* token, number: PUT if so many tokens are in it, otherwise FAILED_PRECONDITION */
+    BAG_SWAP_KEPT, /* the same, and the refusal is a durable change: it is remembered */
 };
 
 enum { BAG_TOKENS_MAX = 4096 };

@@ -388,6 +388,34 @@ static void a_retry_gets_the_first_reply(void **state)
     assert_int_equal(tokens("1"), 1);
 }
 
+static struct ask *swap(const char *method, uint64_t sequence, uint64_t tokens_expected)
+{
+    struct ask *a = prepare("bag", "1", method, 7);
+    a->payload[1] = tokens_expected;
+    a->rpc.client = 5;
+    a->call.sequence = sequence;
+    send_off(a);
+    pass_ms(50);
+    return a;
+}
+
+/* A refusal that changes nothing is not remembered, so its id may be executed yet; the handler that
+ * wants it remembered makes it a change. See docs/protocol.md. */
+static void a_refusal_is_remembered_if_it_is_a_change(void **state)
+{
+    (void)state;
+    assert_status(swap("swap", 100, 1), TROUPE_FAILED_PRECONDITION);
+    assert_status(swap("swap_kept", 101, 1), TROUPE_FAILED_PRECONDITION);
+    call("1", "put", 1);
+    pass_ms(50);
+    struct ask *again = swap("swap_kept", 101, 1);
+    assert_status(again, TROUPE_FAILED_PRECONDITION);
+    assert_true(says(again, "there are 0 tokens"));
+    assert_status(swap("swap", 100, 1), TROUPE_OK);
+    assert_status(swap("swap", 100, 1), TROUPE_OK);
+    assert_int_equal(tokens("1"), 2);
+}
+
 /* ---- crashes ---- */
 
 static void a_crash_goes_back_to_what_is_persisted(void **state)
@@ -736,6 +764,7 @@ int main(void)
         TEST(idle_entities_stop_persisted_and_come_back),
         TEST(stop_and_delete_persist_first),
         TEST(a_retry_gets_the_first_reply),
+        TEST(a_refusal_is_remembered_if_it_is_a_change),
         TEST(a_crash_goes_back_to_what_is_persisted),
         TEST(a_crash_aborts_what_was_not_yet_sent_to_the_store),
         TEST(crashing_too_often_is_quarantined),
