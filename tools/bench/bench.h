@@ -32,6 +32,7 @@ int bench_memory(struct bench *b);
 int bench_durable(struct bench *b);
 int bench_cold(struct bench *b);
 int bench_runtime(struct bench *b);
+int bench_forward(struct bench *b);
 int bench_ring(struct bench *b);
 
 /* What troupe-bench does when it is started by itself: as the echo server, and as the process that

@@ -107,6 +107,8 @@ static bool read_status(struct troupe_bytes payload, struct node_figures *figure
         .saves_in_flight = s->saves_in_flight,
         .rows_saved = s->rows_saved,
         .memory_bytes = s->memory_bytes,
+        .calls = s->calls,
+        .partitions_owned = s->partitions_owned,
         .serving = strcmp(s->state, "serving") == 0,
     };
     troupe__rpc__node_status__free_unpacked(s, NULL);

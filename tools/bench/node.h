@@ -18,6 +18,7 @@ struct node {
 
 struct node_figures {
     uint64_t resident, dirty, loading, saves_in_flight, rows_saved, memory_bytes;
+    uint64_t calls, partitions_owned;
     bool serving;
 };
 

@@ -16,6 +16,7 @@ const struct benchmark BENCHMARKS[BENCHMARKS_N] = {
     {"durable", bench_durable, "committed calls, against the bare database"},
     {"cold", bench_cold, "real places as venues, into an empty node"},
     {"runtime", bench_runtime, "the runtime alone, in this process"},
+    {"forward", bench_forward, "calls through another node, against calls to the owner"},
     {"ring", bench_ring, "building the ring of 100 and 1,000 members"},
 };
 
