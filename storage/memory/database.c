@@ -65,10 +65,67 @@ struct database *database_open(const char *name)
 
 static void cluster_free(struct cluster *c)
 {
+    if (c == NULL)
+        return;
+    cluster_free(c->kept);
     rows_close(&c->rows);
     free(c->partitions);
     free(c->nodes);
     free(c);
+}
+
+/* ---- failover ---- */
+
+/* malloc(0) may be NULL, and that is no error here. */
+static void *copy_array(const void *from, size_t n, size_t size, bool *good)
+{
+    void *to = calloc(n + 1, size);
+    *good &= to != NULL;
+    if (to != NULL && n > 0)
+        memcpy(to, from, n * size);
+    return to;
+}
+
+bool database_keep(struct database *db, struct cluster *c)
+{
+    bool good = true;
+    pthread_mutex_lock(&db->lock);
+    struct cluster *kept = calloc(1, sizeof *kept);
+    if (kept == NULL) {
+        pthread_mutex_unlock(&db->lock);
+        return false;
+    }
+    *kept = *c;
+    kept->kept = NULL;
+    kept->nodes_max = c->nodes_n + 1;
+    kept->partitions = copy_array(c->partitions, c->partitions_n, sizeof *c->partitions, &good);
+    kept->nodes = copy_array(c->nodes, c->nodes_n, sizeof *c->nodes, &good);
+    good &= rows_clone(&c->rows, &kept->rows) == 0;
+    if (good) {
+        cluster_free(c->kept);
+        c->kept = kept;
+    } else {
+        cluster_free(kept);
+    }
+    pthread_mutex_unlock(&db->lock);
+    return good;
+}
+
+void database_fail_over(struct database *db, struct cluster *c)
+{
+    pthread_mutex_lock(&db->lock);
+    INVARIANT(c->kept != NULL);
+    struct cluster *kept = c->kept, *next = c->next;
+    uint64_t timeline = (c->timeline == 0 ? 1 : c->timeline) + 1; /* the first one is 1 */
+    free(c->partitions);
+    free(c->nodes);
+    rows_close(&c->rows);
+    *c = *kept; /* handles point to c: it stays where it is */
+    c->next = next;
+    c->kept = NULL;
+    c->timeline = timeline;
+    free(kept);
+    pthread_mutex_unlock(&db->lock);
 }
 
 void database_close(struct database *db)
@@ -299,7 +356,7 @@ static int run_renew(struct database *db, struct cluster *c, struct store_reques
     own->renewed_at_ms = now_ms(db);
     own->ttl_ms = renew->ttl_ms;
     renew->renew_seq = own->renew_seq;
-    renew->timeline = 0;
+    renew->timeline = c->timeline;
     return 0;
 }
 

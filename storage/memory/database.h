@@ -40,6 +40,8 @@ struct cluster {
     struct cluster_node *nodes;
     uint32_t nodes_n, nodes_max;
     struct rows rows;
+    uint64_t timeline;    /* 0 until the first failover */
+    struct cluster *kept; /* what a failover brings back; NULL = nothing */
 };
 
 struct database;
@@ -68,6 +70,10 @@ int partitions_claim(struct cluster *c, uint64_t now_ms, struct store_request *r
 int partitions_transfer(struct cluster *c, uint64_t now_ms, struct store_request *r);
 int partitions_history(const struct cluster *c, struct store_request *r);
 
+/* Keeps a copy of the cluster's data, in the place of an earlier one. False: out of memory. */
+bool database_keep(struct database *db, struct cluster *cluster);
+/* Puts that copy in the place of the data, on the next timeline. */
+void database_fail_over(struct database *db, struct cluster *cluster);
 bool database_evict(struct database *db, struct cluster *cluster, const char *name);
 
 #endif

@@ -183,3 +183,15 @@ bool store_memory_evict(struct store *store, const char *name)
     struct memory_store *m = memory_of(store);
     return database_evict(m->database, m->cluster, name);
 }
+
+bool store_memory_keep(struct store *store)
+{
+    struct memory_store *m = memory_of(store);
+    return database_keep(m->database, m->cluster);
+}
+
+void store_memory_fail_over(struct store *store)
+{
+    struct memory_store *m = memory_of(store);
+    database_fail_over(m->database, m->cluster);
+}

@@ -28,6 +28,13 @@ typedef struct store_memory_fault (*store_memory_fault_cb)(void *data,
                                                            const struct store_request *request);
 void store_memory_set_fault(struct store *store, store_memory_fault_cb fault, void *data);
 
+/* A copy of the cluster's data as they are now, kept until fail_over or the next keep; false: out
+ * of memory. It is a standby that has come so far. */
+bool store_memory_keep(struct store *store);
+/* The standby takes over: what was committed since the last keep, which there must have been, is
+ * lost, and the timeline grows: to 2 the first time, as the first one is 1 (and reported as 0). */
+void store_memory_fail_over(struct store *store);
+
 /* Marks a node of the handle's cluster as dead, as the eviction by another node would. False when
  * there is no such active node. */
 bool store_memory_evict(struct store *store, const char *name);

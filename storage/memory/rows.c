@@ -106,6 +106,30 @@ void rows_put(struct rows *rows, const struct store_key *key, struct stored_row 
     *slot = (struct rows_slot){.hash = hash, .row = copy};
 }
 
+int rows_clone(const struct rows *from, struct rows *to)
+{
+    *to = (struct rows){0};
+    if (from->slots_n == 0)
+        return 0;
+    to->slots = calloc(from->slots_n, sizeof *to->slots);
+    if (to->slots == NULL)
+        return TROUPE_ENOMEM;
+    to->slots_n = from->slots_n;
+    to->used_n = from->used_n;
+    for (size_t i = 0; i < from->slots_n; i++) {
+        const struct stored_row *row = from->slots[i].row;
+        if (row == NULL)
+            continue;
+        size_t bytes = sizeof *row + row->kind_len + row->id_len + row->state_len + row->dedup_len;
+        to->slots[i].hash = from->slots[i].hash;
+        to->slots[i].row = malloc(bytes);
+        if (to->slots[i].row == NULL)
+            return TROUPE_ENOMEM;
+        memcpy(to->slots[i].row, row, bytes);
+    }
+    return 0;
+}
+
 void rows_close(struct rows *rows)
 {
     for (size_t i = 0; i < rows->slots_n; i++)

@@ -35,6 +35,8 @@ const struct stored_row *rows_find(const struct rows *rows, const struct store_k
 int rows_reserve(struct rows *rows, size_t n);
 struct stored_row *rows_copy(const struct store_row *row);
 void rows_put(struct rows *rows, const struct store_key *key, struct stored_row *copy);
+/* A copy of all of them. TROUPE_ENOMEM: *to can be closed. */
+int rows_clone(const struct rows *from, struct rows *to);
 void rows_close(struct rows *rows);
 
 /* Where the parts of a row are. */
