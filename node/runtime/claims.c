@@ -77,6 +77,16 @@ void claims__lost(struct runtime *rt, uint32_t pid)
     review(rt, pid, true);
 }
 
+void claims__went_back(struct runtime *rt, uint32_t pid)
+{
+    struct table *t = &rt->partitions[pid];
+    for (uint32_t i = 0; i < table_slots(t); i++) {
+        if (t->slots[i] != NULL)
+            save__not_again(rt, t->slots[i]); /* it is written when it is ours again */
+    }
+    claims__lost(rt, pid);
+}
+
 /* ---- claims ---- */
 
 static void send_claim(struct runtime *rt)
@@ -119,7 +129,7 @@ static void won(struct runtime *rt, const struct store_claimed *claimed)
     uint32_t pid = claimed->pid;
     /* It was ours already: moved to us by one that could not tell us so. What it sent is right. */
     bool found = claimed->epoch == claimed->epoch_prev && handoff__has_orphan(rt, pid);
-    if (!found && claimed->epoch_prev != rt->ownership.entries[pid].kept)
+    if (!found && claimed->epoch_prev > rt->ownership.entries[pid].kept)
         entity__drop_partition(rt, pid, false); /* somebody else may have written */
     claims__won_one(rt);
     ownership_win(&rt->ownership, pid, claimed->epoch);
@@ -152,7 +162,9 @@ static void claim_applied(struct runtime *rt)
 void claims__done(struct runtime *rt)
 {
     const struct store_request *request = &rt->claim.request;
-    if (request->error == 0 && rt->lease.held) {
+    /* What was won before a failover of the store may be lost. */
+    bool stale = rt->timeline_ns != 0 && rt->claim.sent_ns <= rt->timeline_ns;
+    if (request->error == 0 && rt->lease.held && !stale) {
         lifecycle__slot_worked(&rt->claim);
         claim_applied(rt);
         rt->unpark_ns = rt->now.mono_ns;
@@ -234,6 +246,9 @@ static void apply_map(struct runtime *rt, const struct store_owners *map, bool r
         if (!ownership_is_held(&rt->ownership, pid)) {
             if (claims__learn(rt, pid, map->owners[pid].epoch, owner_of(map, numbers, pid)))
                 owners__told(rt, pid);
+        } else if (recheck && map->owners[pid].epoch < rt->ownership.entries[pid].epoch &&
+                   rt->phase != RUNTIME_STOPPING) {
+            claims__went_back(rt, pid);
         } else if (recheck && !is_confirmed(rt, map, pid)) {
             lifecycle__fenced(rt, pid, false);
         } else if (recheck) {

@@ -81,7 +81,9 @@ static void forget_state(struct runtime *rt, struct entity *e, enum troupe_stop_
         INVARIANT(rt->dirty_n > 0);
         rt->dirty_n--;
     }
+    save__not_again(rt, e);
     e->version = e->saved = e->durable = 0;
+    e->dirty_ns = 0;
     e->tombstone = e->stop_idle = false;
     dedup_free(e->dedup);
     e->dedup = NULL;
@@ -265,6 +267,10 @@ bool entity__build(struct runtime *rt, uint8_t kind, uint64_t hash,
     e->saved = e->durable = from->saved;
     e->used_ns = used_ns;
     e->dirty_ns = dirty_ns;
+    if (entity__is_clean(e) && e->version > 0 && save__may_be_lost(rt, dirty_ns)) {
+        e->saved = e->version - 1; /* its giver may not know of the failover yet */
+        e->durable = e->version;
+    }
     rt->dirty_n += !entity__is_clean(e);
     handler__ctx_init(&ctx, rt, e, NULL);
     ctx.callable = false;

@@ -312,8 +312,7 @@ static Troupe__Peer__Entity *capture(struct runtime *rt, struct arena *a, struct
     out->state = peer__binary(state);
     out->dedup = peer__binary(dedup_bytes(e->dedup));
     out->idle_ms = (rt->now.mono_ns - e->used_ns) / NS_PER_MS;
-    if (!entity__is_clean(e))
-        out->dirty_ms = (rt->now.mono_ns - e->dirty_ns) / NS_PER_MS;
+    out->dirty_ms = (rt->now.mono_ns - e->dirty_ns) / NS_PER_MS;
     return capture_timers(rt, a, e, out) ? out : NULL;
 }
 

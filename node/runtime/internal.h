@@ -164,11 +164,14 @@ struct entity {
     struct list gate;    /* replies and letters that wait for a commit, by gate_version */
     struct list ready;   /* in the load, due, durable or stop queue, or in its kind's dirty list */
     uint64_t saving;     /* version of the row on its way to the store; 0 = none is */
-    uint64_t dirty_ns;   /* when version first went past what is saved or being saved */
+    /* When version first went past what is saved or being saved. Of one that is clean: when it was
+     * last committed, 0 = not since it was loaded. */
+    uint64_t dirty_ns;
 
     struct timer wake; /* the earliest of: idle, its own timers */
     struct entity_extra *extra;
     uint32_t bytes; /* estimated memory of state and dedup */
+    bool again;     /* was committed before a failover of the store, and is being written again */
     uint8_t id[];
 };
 
@@ -248,6 +251,7 @@ struct runtime {
     struct lease lease;
     struct ownership ownership;
     uint64_t generation, timeline;
+    uint64_t timeline_ns; /* when the store was seen to have failed over; 0 = never */
     char cluster_uid[STORE_UID_BYTES + 1];
     struct store_slot reg, renew, claim, owners, leave, evict;
     store_pid claim_pids[CLAIM_PIDS_MAX];
@@ -259,6 +263,9 @@ struct runtime {
     uint32_t holder_moves;
     uint32_t evict_node;       /* whom the eviction under way is about */
     bool recheck;              /* the owner map must be read before serving again */
+    bool timeline_known;       /* the store has told its timeline */
+    bool failed_over;          /* … and then another one; the map has not been read since */
+    bool writing_again;        /* only what is written again is waited for before serving */
     bool want_map;             /* … and to tell callers who owns what we do not */
     bool map_known;            /* it has been read since we registered */
     bool claims_begun;         /* it is known what to claim */
@@ -314,6 +321,7 @@ struct runtime {
     char name[NAME_KIND_BYTES_MAX + 2 + NAME_ID_BYTES_MAX]; /* see entity__name */
 
     /* figures */
+    uint64_t again_n; /* entities that are being written again */
     uint64_t entities_n, dirty_n, loading_n, quarantined_n, entity_bytes;
     uint64_t calls_n, calls_failed_n, waiting_n, gated_n, crashes_n, rows_saved_n, rows_loaded_n;
     uint64_t rate_s, rate_calls,
@@ -366,6 +374,9 @@ void claims__ring_changed(struct runtime *rt);
 void claims__owner_gone(struct runtime *rt, uint32_t node);
 /* The store has said that it is not ours. */
 void claims__lost(struct runtime *rt, uint32_t pid);
+/* A failover of the store has lost that it is ours: asked for again, and what we have of it kept
+ * until the answer. */
+void claims__went_back(struct runtime *rt, uint32_t pid);
 /* A partition has become ours. */
 void claims__won_one(struct runtime *rt);
 void claims__resume(struct runtime *rt, uint32_t pid);
@@ -591,6 +602,13 @@ void save__flush(struct runtime *rt);
 uint64_t save__next_ns(const struct runtime *rt);
 bool save__done(struct runtime *rt, struct store_request *request);
 /* Everything dirty is due now. */
+/* The store has failed over to a copy that may lack the last commits: what was committed lately and
+ * is resident is written again, and again_n tells how much of it is still to come. */
+void save__again(struct runtime *rt);
+/* Whether what was committed then is of the time shortly before the last failover. */
+bool save__may_be_lost(const struct runtime *rt, uint64_t committed_ns);
+/* It need not be waited for any more. */
+void save__not_again(struct runtime *rt, struct entity *e);
 void save__all(struct runtime *rt);
 uint64_t save__lag_ms(const struct runtime *rt);
 

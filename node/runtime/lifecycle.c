@@ -148,7 +148,7 @@ void lifecycle__suspend(struct runtime *rt, const char *why)
     INVARIANT(rt->phase == RUNTIME_SERVING);
     handoff__abort_all(rt);
     rt->phase = RUNTIME_SUSPENDED;
-    rt->recheck = false; /* after the next renewal, not before */
+    rt->recheck = rt->writing_again = false; /* after the next renewal, not before */
     log__add(rt, RUNTIME_WARN, "suspended: calls wait until the store confirms the lease", "why",
              why, "store_error", rt->store_ok ? "" : rt->store_error, NULL);
 }
@@ -181,6 +181,10 @@ void lifecycle__fenced(struct runtime *rt, uint32_t pid, bool uncertain)
     char text[24];
     log__add(rt, RUNTIME_WARN, "partition lost: the store has another owner or epoch", "partition",
              number(text, pid), NULL);
+    if (rt->failed_over && rt->phase != RUNTIME_STOPPING) {
+        claims__went_back(rt, pid);
+        return;
+    }
     claims__lost(rt, pid);
     entity__drop_partition(rt, pid, uncertain);
     ownership_forget(&rt->ownership, pid);
@@ -299,9 +303,17 @@ static void send_renewal(struct runtime *rt)
 /* The database has failed over to another copy, which may lack the last commits. */
 static void check_timeline(struct runtime *rt, uint64_t timeline)
 {
-    if (timeline > rt->timeline && rt->timeline != 0 && rt->phase == RUNTIME_SERVING)
-        lifecycle__suspend(rt, "the store has failed over to another copy of the data");
+    bool other = rt->timeline_known && timeline > rt->timeline;
     rt->timeline = timeline;
+    rt->timeline_known = true;
+    if (!other)
+        return;
+    if (rt->phase == RUNTIME_SERVING)
+        lifecycle__suspend(rt, "the store has failed over to another copy of the data");
+    rt->failed_over = true;
+    rt->timeline_ns = rt->recheck_ns = rt->now.mono_ns;
+    rt->rows_ns = 0; /* renewals of the others may be lost: they are watched for a TTL anew */
+    save__again(rt);
 }
 
 static void renew_done(struct runtime *rt)
@@ -315,9 +327,9 @@ static void renew_done(struct runtime *rt)
         lease_failed(&rt->lease, rt->now.mono_ns);
     } else {
         lease_renewed(&rt->lease, rt->now.mono_ns, (uint32_t)request->u.renew.others_n);
+        check_timeline(rt, request->u.renew.timeline);
         members__rows(rt, request->u.renew.others, request->u.renew.others_n);
         rt->rows_fresh = true;
-        check_timeline(rt, request->u.renew.timeline);
         rt->recheck |= rt->phase == RUNTIME_SUSPENDED;
     }
 }
@@ -332,11 +344,13 @@ void lifecycle__recheck(struct runtime *rt)
 
 void lifecycle__rechecked(struct runtime *rt)
 {
-    rt->recheck = false;
-    if (rt->phase == RUNTIME_SUSPENDED &&
-        lease_is_valid(&rt->lease, rt->now.mono_ns, rt->now.wall_ms))
+    rt->recheck = rt->failed_over = false;
+    rt->writing_again = rt->phase == RUNTIME_SUSPENDED && rt->again_n > 0;
+    if (rt->phase != RUNTIME_SUSPENDED || rt->writing_again)
+        return;
+    if (lease_is_valid(&rt->lease, rt->now.mono_ns, rt->now.wall_ms))
         serve(rt);
-    else if (rt->phase == RUNTIME_SUSPENDED)
+    else
         rt->recheck = true;
 }
 
@@ -496,6 +510,8 @@ void lifecycle__tick(struct runtime *rt)
     }
     if (rt->phase == RUNTIME_SUSPENDED)
         request__expire_held(rt);
+    if (rt->phase == RUNTIME_SUSPENDED && rt->writing_again && rt->again_n == 0)
+        lifecycle__rechecked(rt);
     if (!rt->lease.held) {
         if (lifecycle__is_free(rt, &rt->reg) && !rt->renew.out && !rt->claim.out)
             send_register(rt);

@@ -19,6 +19,8 @@
 
 #include "node/runtime/internal.h"
 
+enum { AGAIN_S = 60 }; /* what was committed so lately may be missing after a failover */
+
 int save__init(struct runtime *rt)
 {
     uint32_t n = rt->config.saves_in_flight_max;
@@ -116,6 +118,50 @@ void save__all(struct runtime *rt)
 {
     for (size_t i = 0; i < rt->kinds_n; i++)
         list_splice(&rt->due_queue, &rt->kinds[i].dirty);
+}
+
+/* ---- after a failover of the store ---- */
+
+/* Its row may be gone back in time. To write the same version twice does no harm. */
+static void write_again(struct runtime *rt, struct entity *e)
+{
+    uint64_t now = rt->now.mono_ns;
+    if (entity__is_clean(e)) {
+        if (e->version == 0 || e->dirty_ns == 0 || now - e->dirty_ns > AGAIN_S * NS_PER_S)
+            return;
+        e->saved = e->version - 1;
+        e->dirty_ns = now;
+        rt->dirty_n++;
+    }
+    rt->again_n += !e->again;
+    e->again = true;
+    e->durable = e->version; /* who sees it now waits until it is safe again */
+    save__enqueue(rt, e);
+}
+
+bool save__may_be_lost(const struct runtime *rt, uint64_t committed_ns)
+{
+    return rt->timeline_ns != 0 && committed_ns <= rt->timeline_ns &&
+           rt->timeline_ns - committed_ns <= AGAIN_S * NS_PER_S;
+}
+
+void save__again(struct runtime *rt)
+{
+    for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
+        const struct table *t = &rt->partitions[pid];
+        for (uint32_t i = 0; i < table_slots(t); i++) {
+            struct entity *e = t->slots[i];
+            if (e != NULL && (e->phase == ENTITY_ACTIVE || e->phase == ENTITY_STOPPING))
+                write_again(rt, e);
+        }
+    }
+}
+
+void save__not_again(struct runtime *rt, struct entity *e)
+{
+    INVARIANT(rt->again_n >= e->again);
+    rt->again_n -= e->again;
+    e->again = false;
 }
 
 /* How long before its interval is over a change becomes due: the time the backlog takes, twice
@@ -435,7 +481,9 @@ static void row_applied(struct runtime *rt, struct store_row *row)
         if (entity__is_clean(e)) {
             INVARIANT(rt->dirty_n > 0);
             rt->dirty_n--;
+            e->dirty_ns = rt->now.mono_ns;
         }
+        save__not_again(rt, e);
         open_gate(rt, e);
     } else if (e->phase == ENTITY_CRASHED) { /* this much of it survived the crash */
         e->saved = row->version;
@@ -550,7 +598,10 @@ bool save__done(struct runtime *rt, struct store_request *request)
     struct save_batch *b = LIST_ENTRY(request, struct save_batch, request);
     INVARIANT(b->used && b->out);
     b->out = false;
-    if (request->error == 0) {
+    if (request->error == 0 && rt->timeline_ns != 0 && b->sent_ns <= rt->timeline_ns) {
+        b->uncertain = true; /* the copy of the data that took it may be gone: once more */
+        b->retry_ns = rt->now.mono_ns;
+    } else if (request->error == 0) {
         window_applied(rt, b);
     } else if (request->error == TROUPE_EREJECTED || request->error == TROUPE_EINVAL) {
         window_rejected(rt, b);

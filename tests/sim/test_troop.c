@@ -565,6 +565,11 @@ static void the_last_node_is_not_drained(void **state)
     troop_close(&t);
 }
 
+static bool has_all(struct troop *t, uint32_t n)
+{
+    return owned(t, n) == 256;
+}
+
 static bool has_some(struct troop *t, uint32_t n)
 {
     return owned(t, n) > 0;
@@ -712,6 +717,44 @@ static void large_casts_leave_in_several_frames(void **state)
     free(payload);
 }
 
+static enum troupe_status put(struct troop *t, uint32_t bag, uint64_t token)
+{
+    char id[16];
+    snprintf(id, sizeof id, "b%u", bag);
+    struct troop_answer a =
+        troop_call(t, 0, "bag", id, "put", troupe_bytes(&token, sizeof token), token + 1, 5000);
+    assert_true(a.status != TROUPE_OK || a.ack == TROUPE_ACK_DURABLE);
+    return a.status;
+}
+
+/* The store fails over to a standby that lacks the last commits. Those who made them have them in
+ * memory, and write them again before they answer: then their machines may die. */
+static void lost_commits_are_written_again(void **state)
+{
+    (void)state;
+    struct troop t;
+    struct troop_answer answer;
+    open_troop(&t);
+    start(&t, 3);
+    troop_run(&t, 3000);
+    for (uint32_t bag = 0; bag < 100; bag++)
+        assert_int_equal(put(&t, bag, token_of(bag, 1)), TROUPE_OK);
+    assert_true(store_memory_keep(t.store));
+    for (uint32_t bag = 0; bag < 200; bag++)
+        assert_int_equal(put(&t, bag, token_of(bag, 2)), TROUPE_OK);
+    store_memory_fail_over(t.store);
+    troop_run(&t, 1500); /* longer than from one renewal to the next */
+    assert_true(serves(&t, 0) && serves(&t, 1) && serves(&t, 2));
+    for (uint32_t bag = 0; bag < 200; bag++)
+        assert_int_equal(list(&t, 0, bag, &answer), bag < 100 ? 2 : 1);
+    troop_crash(&t, 0);
+    troop_crash(&t, 1);
+    assert_true(troop_until(&t, has_all, 2, 60000));
+    for (uint32_t bag = 0; bag < 200; bag++)
+        assert_int_equal(list(&t, 2, bag, &answer), bag < 100 ? 2 : 1);
+    troop_close(&t);
+}
+
 /* A question to a store that is away ends with its deadline; what comes late finds nobody. */
 static void questions_to_the_store_end(void **state)
 {
@@ -756,6 +799,7 @@ int main(void)
         cmocka_unit_test(too_large_to_be_forwarded),
         cmocka_unit_test(a_refused_request_is_answered_at_once),
         cmocka_unit_test(large_casts_leave_in_several_frames),
+        cmocka_unit_test(lost_commits_are_written_again),
         cmocka_unit_test(questions_to_the_store_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
