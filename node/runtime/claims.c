@@ -275,6 +275,7 @@ void claims__map_done(struct runtime *rt)
     /* A claim that was under way when the map was read may be ahead of it: those are not judged. */
     bool recheck = rt->recheck && rt->owners.sent_ns >= rt->lease.renewed_ns &&
                    rt->owners.sent_ns > rt->recheck_ns;
+    rt->failed_over &= !recheck; /* the map tells what a failover has lost, and what others own */
     apply_map(rt, map, recheck);
     if (recheck)
         lifecycle__rechecked(rt);

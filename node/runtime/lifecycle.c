@@ -344,7 +344,7 @@ void lifecycle__recheck(struct runtime *rt)
 
 void lifecycle__rechecked(struct runtime *rt)
 {
-    rt->recheck = rt->failed_over = false;
+    rt->recheck = false;
     rt->writing_again = rt->phase == RUNTIME_SUSPENDED && rt->again_n > 0;
     if (rt->phase != RUNTIME_SUSPENDED || rt->writing_again)
         return;

@@ -755,6 +755,45 @@ static void lost_commits_are_written_again(void **state)
     troop_close(&t);
 }
 
+static bool is_registered(struct troop *t, uint32_t n)
+{
+    struct runtime_stats stats;
+    troop_stats(t, n, &stats);
+    return stats.generation != 0;
+}
+
+/* The standby does not even know that the partitions were claimed. They are claimed again, at
+ * epochs that were never used, and what is in memory is what counts. */
+static void lost_claims_are_made_again(void **state)
+{
+    (void)state;
+    struct troop t;
+    struct troop_answer answer;
+    open_troop(&t);
+    troop_start(&t, 0);
+    assert_true(troop_until(&t, is_registered, 0, 1000));
+    assert_int_equal(owned(&t, 0), 0);
+    assert_true(store_memory_keep(t.store));
+    assert_true(troop_until(&t, has_all, 0, 10000));
+    assert_true(troop_until(&t, serves, 0, 10000));
+    for (uint32_t bag = 0; bag < 100; bag++)
+        assert_int_equal(put(&t, bag, token_of(bag, 1)), TROUPE_OK);
+    store_memory_fail_over(t.store);
+    troop_run(&t, 2000);
+    assert_true(serves(&t, 0) && has_all(&t, 0));
+    for (uint32_t bag = 0; bag < 100; bag++) {
+        assert_int_equal(list(&t, 0, bag, &answer), 1);
+        assert_int_equal(put(&t, bag, token_of(bag, 2)), TROUPE_OK);
+    }
+    troop_stop(&t, 0);
+    assert_true(troop_until(&t, is_down, 0, 10000));
+    troop_start(&t, 0);
+    assert_true(troop_until(&t, serves, 0, 20000));
+    for (uint32_t bag = 0; bag < 100; bag++)
+        assert_int_equal(list(&t, 0, bag, &answer), 2);
+    troop_close(&t);
+}
+
 /* A question to a store that is away ends with its deadline; what comes late finds nobody. */
 static void questions_to_the_store_end(void **state)
 {
@@ -800,6 +839,7 @@ int main(void)
         cmocka_unit_test(a_refused_request_is_answered_at_once),
         cmocka_unit_test(large_casts_leave_in_several_frames),
         cmocka_unit_test(lost_commits_are_written_again),
+        cmocka_unit_test(lost_claims_are_made_again),
         cmocka_unit_test(questions_to_the_store_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
