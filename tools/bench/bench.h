@@ -15,6 +15,7 @@ struct bench {
     const struct options *options;
     struct sandbox sandbox;
     struct report report;
+    char cluster[32]; /* that nodes belong to which are started; empty: "bench" */
     char errmsg[BENCH_ERRMSG_BYTES];
 };
 
@@ -31,6 +32,7 @@ int bench_batch(struct bench *b);
 int bench_memory(struct bench *b);
 int bench_durable(struct bench *b);
 int bench_cold(struct bench *b);
+int bench_join(struct bench *b);
 int bench_runtime(struct bench *b);
 int bench_forward(struct bench *b);
 int bench_ring(struct bench *b);

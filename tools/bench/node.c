@@ -62,7 +62,7 @@ static int await_serving(struct bench *b, struct node *n)
 int node_start(struct bench *b, struct node *n, const char *store_url, const char *kinds)
 {
     static unsigned number;
-    char store[PATH_MAX + 16], plugin[PATH_MAX + 32], listen[96], name[64];
+    char store[PATH_MAX + 16], plugin[PATH_MAX + 32], listen[96], name[64], cluster[64];
     *n = (struct node){0};
     if (access(b->options->node, X_OK) != 0)
         return bench_fail(b, "%s: %s; build it, or give --node", b->options->node, strerror(errno));
@@ -72,7 +72,17 @@ int node_start(struct bench *b, struct node *n, const char *store_url, const cha
     snprintf(plugin, sizeof plugin, "--kinds=%s/%s.so", b->options->kinds_dir, kinds);
     snprintf(listen, sizeof listen, "--listen=%s", n->address);
     snprintf(name, sizeof name, "--name=bench-%d-%u", (int)getpid(), number);
-    const char *argv[] = {b->options->node, store, plugin, listen, name, NULL};
+    snprintf(cluster, sizeof cluster, "--cluster=%s", b->cluster[0] == '\0' ? "bench" : b->cluster);
+    const char *argv[] = {b->options->node,
+                          store,
+                          plugin,
+                          listen,
+                          name,
+                          cluster,
+                          "--peer-listen=127.0.0.1:0",
+                          "--gossip-listen=127.0.0.1:0",
+                          "--guardian=off", /* it is the node whose memory and time count */
+                          NULL};
     n->pid = sandbox_spawn(
         &b->sandbox, &(struct sandbox_child){
                          .argv = argv, .output = n->log, .stdout_fd = -1, .end_signal = SIGKILL});
@@ -108,6 +118,10 @@ static bool read_status(struct troupe_bytes payload, struct node_figures *figure
         .rows_saved = s->rows_saved,
         .memory_bytes = s->memory_bytes,
         .calls = s->calls,
+        .partitions = s->partitions,
+        .partitions_proposed = s->partitions_proposed,
+        .members = s->members_live,
+        .rows_loaded = s->rows_loaded,
         .partitions_owned = s->partitions_owned,
         .serving = strcmp(s->state, "serving") == 0,
     };

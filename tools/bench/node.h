@@ -18,7 +18,7 @@ struct node {
 
 struct node_figures {
     uint64_t resident, dirty, loading, saves_in_flight, rows_saved, memory_bytes;
-    uint64_t calls, partitions_owned;
+    uint64_t calls, partitions, partitions_owned, partitions_proposed, members, rows_loaded;
     bool serving;
 };
 

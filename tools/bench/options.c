@@ -15,6 +15,7 @@ const struct benchmark BENCHMARKS[BENCHMARKS_N] = {
     {"memory", bench_memory, "bytes of an idle resident entity"},
     {"durable", bench_durable, "committed calls, against the bare database"},
     {"cold", bench_cold, "real places as venues, into an empty node"},
+    {"join", bench_join, "a third node joins two under load"},
     {"runtime", bench_runtime, "the runtime alone, in this process"},
     {"forward", bench_forward, "calls through another node, against calls to the owner"},
     {"ring", bench_ring, "building the ring of 100 and 1,000 members"},
@@ -33,7 +34,7 @@ static void print_help(void)
            "  --rounds N       take every figure N times, 1 to %d (default: 5)\n"
            "  --seconds S      length of one measurement (default: 2)\n"
            "  --entities N     entities that calls are spread over (default: 100000)\n"
-           "  --resident N     entities of the benchmark `memory` (default: 1000000)\n"
+           "  --resident N     entities of `memory` and `join` (default: 1000000)\n"
            "  --places FILE    TSV of places for `cold`, .gz or not (default: gigbook's sample)\n"
            "  --store URL      the node's store (default: a new SQLite file; `durable` also takes\n"
            "                   a private Postgres). It is left with the benchmark's data in it\n"

@@ -14,7 +14,7 @@ struct benchmark {
     const char *what;
 };
 
-enum { BENCHMARKS_N = 8 };
+enum { BENCHMARKS_N = 9 };
 extern const struct benchmark BENCHMARKS[BENCHMARKS_N];
 
 struct options {
