@@ -84,7 +84,7 @@ static void forget_state(struct runtime *rt, struct entity *e, enum troupe_stop_
     save__not_again(rt, e);
     e->version = e->saved = e->durable = 0;
     e->dirty_ns = 0;
-    e->tombstone = e->stop_idle = false;
+    e->tombstone = e->stop_idle = e->unsure = false;
     dedup_free(e->dedup);
     e->dedup = NULL;
     entity__set_bytes(rt, e, 0);
@@ -330,10 +330,7 @@ void entity__crash(struct runtime *rt, struct entity *e, const char *why)
              restart ? "entity crashed; it starts again on its next call"
                      : "entity crashed too often; quarantined",
              "entity", entity__name(rt, e), "why", why, NULL);
-    /* What is on its way to the store may still be kept; what is newer is lost. */
-    save__abort_gate(
-        rt, e, e->saving, TROUPE_ABORTED,
-        "the entity crashed before this was persisted: retry with the same request id");
+    save__abort_crashed(rt, e);
     forget_state(rt, e, TROUPE_STOP_CRASH);
     set_phase(rt, e, ENTITY_CRASHED);
     if (e->saving == 0)
@@ -411,7 +408,7 @@ void entity__end(struct runtime *rt, struct entity *e)
 
 void entity__drop(struct runtime *rt, struct entity *e, bool uncertain)
 {
-    uncertain |= e->saving != 0; /* that save may be applied yet */
+    uncertain |= e->saving != 0 || e->unsure; /* that save may be applied yet, or have been */
     save__abort_gate(
         rt, e, 0, uncertain ? TROUPE_UNKNOWN : TROUPE_ABORTED,
         uncertain ? "this node lost the entity while the commit's outcome was unknown: retry with "

@@ -554,6 +554,13 @@ void handoff__peer_done(struct runtime *rt, struct runtime_peer_request *peer)
 
 /* ---- driving ---- */
 
+/* A node that stops does not wait for one that may be gone: that we have left makes it look. */
+static bool is_told_enough(const struct runtime *rt, const struct handoff *h)
+{
+    return rt->phase == RUNTIME_STOPPING &&
+           (!rt->lease.held || rt->now.mono_ns - h->begun_ns > STREAM_MS_MAX * NS_PER_MS);
+}
+
 static void advance(struct runtime *rt, struct handoff *h)
 {
     uint64_t now = rt->now.mono_ns;
@@ -582,7 +589,7 @@ static void advance(struct runtime *rt, struct handoff *h)
             send_commit(rt, h);
         break;
     case HANDOFF_TELLING:
-        if (!there) /* the store's row will tell its next run */
+        if (!there || is_told_enough(rt, h)) /* the store's row will tell it, or its next run */
             h->phase = HANDOFF_IDLE;
         else if (now >= h->retry_ns)
             send_given(rt, h);

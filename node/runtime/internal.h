@@ -172,6 +172,7 @@ struct entity {
     struct entity_extra *extra;
     uint32_t bytes; /* estimated memory of state and dedup */
     bool again;     /* was committed before a failover of the store, and is being written again */
+    bool unsure;    /* a save of it was fenced that an earlier attempt may have applied */
     uint8_t id[];
 };
 
@@ -594,6 +595,8 @@ int save__capture(struct runtime *rt, struct entity *e, struct arena *arena,
 /* Gated messages beyond `version` can no longer be kept: they are answered. */
 void save__abort_gate(struct runtime *rt, struct entity *e, uint64_t version,
                       enum troupe_status status, const char *why);
+/* The same, of an entity that has crashed: what is newer than the save on its way. */
+void save__abort_crashed(struct runtime *rt, struct entity *e);
 /* Puts a dirty entity back into the queue it belongs in. */
 void save__enqueue(struct runtime *rt, struct entity *e);
 /* Moves what is due into the due queue. */

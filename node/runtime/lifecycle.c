@@ -452,6 +452,8 @@ static void stop_entities(struct runtime *rt)
 /* Everything is persisted and quiet: the entities end, then the lease is given back. */
 static void stop_tick(struct runtime *rt)
 {
+    if (rt->dirty_n > 0 && rt->saves_used == 0 && !rt->claim.out)
+        drop_lost(rt); /* a claim under way at the stop has come to nothing */
     if (rt->dirty_n > 0 || rt->saves_used > 0 || load__is_out(rt) || !list_is_empty(&rt->run) ||
         handoff__is_out(rt) || rt->peers_out > 0)
         return;

@@ -272,6 +272,16 @@ void save__abort_gate(struct runtime *rt, struct entity *e, uint64_t version,
     list_splice(&e->gate, &kept);
 }
 
+/* What is on its way to the store may still be kept; what is newer is lost. */
+void save__abort_crashed(struct runtime *rt, struct entity *e)
+{
+    save__abort_gate(rt, e, e->saving, e->unsure ? TROUPE_UNKNOWN : TROUPE_ABORTED,
+                     e->unsure ? "the entity crashed while the commit's outcome was unknown: retry "
+                                 "with the same request id"
+                               : "the entity crashed before this was persisted: retry with the "
+                                 "same request id");
+}
+
 /* ---- capturing ---- */
 
 int save__capture(struct runtime *rt, struct entity *e, struct arena *arena,
@@ -448,9 +458,8 @@ static void settle(struct runtime *rt, struct entity *e)
         entity__free(rt, e);
         return;
     case ENTITY_CRASHED:
-        save__abort_gate(
-            rt, e, 0, TROUPE_ABORTED,
-            "the entity crashed before this was persisted: retry with the same request id");
+        save__abort_crashed(rt, e);
+        e->unsure = false;
         entity__crash_settle(rt, e);
         return;
     case ENTITY_ACTIVE:
@@ -484,6 +493,7 @@ static void row_applied(struct runtime *rt, struct store_row *row)
             e->dirty_ns = rt->now.mono_ns;
         }
         save__not_again(rt, e);
+        e->unsure = false;
         open_gate(rt, e);
     } else if (e->phase == ENTITY_CRASHED) { /* this much of it survived the crash */
         e->saved = row->version;
@@ -510,8 +520,11 @@ static void rows_fenced(struct runtime *rt, struct save_batch *b, struct store_r
 {
     const struct store_save *save = &b->request.u.save;
     for (uint32_t i = 0; i < n; i++) {
-        if (is_fenced(save, rows[i].key.pid))
-            settle(rt, rows[i].data);
+        struct entity *e = rows[i].data;
+        if (!is_fenced(save, rows[i].key.pid))
+            continue;
+        e->unsure |= b->uncertain;
+        settle(rt, e);
     }
     for (size_t i = 0; i < save->fenced_n; i++) {
         uint32_t pid = save->fenced[i];
