@@ -55,7 +55,6 @@ void claims__ring_changed(struct runtime *rt)
 void claims__owner_gone(struct runtime *rt, uint32_t node)
 {
     handoff__giver_gone(rt, node);
-    forward__node_gone(rt, node);
     rt->unpark_ns = rt->now.mono_ns;
     for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
         if (rt->ownership.entries[pid].node == node && is_proposed(rt, pid))

@@ -5,9 +5,7 @@
  * What cannot go on now waits, up to its deadline: while nobody owns the partition, while the node
  * that owns it cannot be reached, and while the partition moves. A call that may have been executed
  * (the connection broke, no answer came) is sent again only when it bears a request id, which makes
- * that safe; otherwise its caller is told that the outcome is unknown. Casts are at most once. A
- * node that is called dead, or has lost its lease, is not waited for: what it has under way may
- * have been executed. */
+ * that safe; otherwise its caller is told that the outcome is unknown. Casts are at most once. */
 #include <stdlib.h>
 
 #include "node/runtime/internal.h"
@@ -24,7 +22,7 @@ enum {
 
 struct forward {
     struct runtime_peer_request peer;
-    struct list link; /* in rt->forwarding while it is filled, then in rt->forwarded */
+    struct list link; /* in rt->forwarding while it is filled */
     struct arena arena;
     uint32_t node;
     struct runtime_request *of; /* whose calls these are; NULL: letters */
@@ -59,7 +57,6 @@ uint32_t forward__target(const struct runtime *rt, uint32_t pid)
 
 static void forward_free(struct forward *f)
 {
-    list_remove(&f->link);
     arena_close(&f->arena);
     free(f);
 }
@@ -71,7 +68,6 @@ static struct forward *forward_new(struct runtime *rt, uint32_t node, struct run
     struct forward *f = calloc(1, sizeof *f);
     if (f == NULL)
         return NULL;
-    list_init(&f->link);
     arena_init(&f->arena, 0, 0);
     f->messages = arena_alloc(&f->arena, FORWARD_CALLS_MAX * sizeof(struct message *));
     f->peer.rpc.calls = arena_alloc(&f->arena, FORWARD_CALLS_MAX * sizeof *f->peer.rpc.calls);
@@ -83,6 +79,7 @@ static struct forward *forward_new(struct runtime *rt, uint32_t node, struct run
     f->of = of;
     f->bytes = RPC_REQUEST_HEAD_BYTES_MAX;
     f->peer.arena = &f->arena;
+    list_init(&f->link);
     list_push(&rt->forwarding, &f->link);
     rt->forwards_n++;
     return f;
@@ -223,7 +220,6 @@ void forward__flush(struct runtime *rt)
         f->peer.deadline_ns =
             rt->now.mono_ns + (f->peer.rpc.timeout_ms + ANSWER_MARGIN_MS / 2) * NS_PER_MS;
         rt->forwarded_n += f->n;
-        list_push(&rt->forwarded, &f->link);
         peer__send(rt, &f->peer, PEER_FORWARD);
     }
 }
@@ -347,30 +343,6 @@ void forward__done(struct runtime *rt, struct runtime_peer_request *peer)
             not_executed(rt, m, name, reply);
     }
     forward_free(f);
-}
-
-/* A node that leaves still answers. */
-static bool answers_yet(const struct node_info *n)
-{
-    return n->state == GOSSIP_DRAINING || n->state == GOSSIP_LEFT;
-}
-
-/* What it has under way is not waited for; should it answer after all, nobody listens. */
-void forward__node_gone(struct runtime *rt, uint32_t node)
-{
-    const struct node_info *n = node__at(rt, node);
-    if (n == NULL || answers_yet(n))
-        return;
-    for (struct list *l = rt->forwarded.next; l != &rt->forwarded; l = l->next) {
-        const struct forward *f = LIST_ENTRY(l, struct forward, link);
-        for (uint32_t i = 0; f->node == node && i < f->n; i++) {
-            struct message *m = f->messages[i];
-            if (m == NULL)
-                continue;
-            forward__forget(m);
-            unknown(rt, m, n->name);
-        }
-    }
 }
 
 void forward__free(struct runtime_peer_request *peer)

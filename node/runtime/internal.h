@@ -285,7 +285,6 @@ struct runtime {
     struct owner_map owner_map;
     uint64_t owners_hash_told, owners_news_ns, owners_compare_ns, owners_malformed_n;
     struct list forwarding; /* being filled */
-    struct list forwarded;  /* with the driver */
     uint64_t forwarded_n;
     uint32_t forwards_n;
     uint32_t peers_out; /* requests at other nodes */
@@ -405,8 +404,6 @@ void forward__message(struct runtime *rt, struct message *m, uint32_t node);
 void forward__forget(struct message *m);
 void forward__flush(struct runtime *rt);
 void forward__done(struct runtime *rt, struct runtime_peer_request *peer);
-/* It is dead, runs anew, or has lost its lease. */
-void forward__node_gone(struct runtime *rt, uint32_t node);
 void forward__free(struct runtime_peer_request *peer);
 void forward__close(struct runtime *rt);
 

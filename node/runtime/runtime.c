@@ -217,7 +217,6 @@ int runtime_open(struct runtime **out, const struct runtime_config *config,
     list_init(&rt->run);
     list_init(&rt->parked);
     list_init(&rt->forwarding);
-    list_init(&rt->forwarded);
     rt->unpark_ns = UINT64_MAX;
     rt->peers_tail = &rt->peers;
     list_init(&rt->load_queue);

@@ -299,47 +299,6 @@ static void a_long_pause_costs_the_lease(void **state)
     troop_close(&t);
 }
 
-/* A call that is with a node when it stops to answer does not wait for its own deadline: once the
- * node is called dead it goes to the one that takes over if it bears a request id; if not, its
- * caller is told that nobody knows. */
-static void calls_do_not_wait_for_the_dead(void **state)
-{
-    (void)state;
-    struct troop t;
-    char id[16];
-    uint64_t token = 1;
-    open_troop(&t);
-    start(&t, 3);
-    troop_run(&t, 3000);
-    uint32_t bag = 0;
-    struct troop_answer a;
-    do { /* one of n1 */
-        snprintf(id, sizeof id, "%u", ++bag);
-        a = troop_call(&t, 0, "bag", id, "list", troupe_bytes(NULL, 0), 0, 5000);
-    } while (strcmp(a.owner, "n1") != 0);
-    t.nodes[1].paused = true;
-    a = troop_call(&t, 0, "bag", id, "add", troupe_bytes(&token, 8), 0, 60000);
-    assert_int_equal(a.status, TROUPE_UNKNOWN);
-    assert_true(a.took_ns < 8000 * TROOP_MS);
-    t.nodes[1].paused = false;
-    assert_true(troop_until(&t, is_balanced, 3, 30000));
-    troop_run(&t, 3000);
-    do {
-        snprintf(id, sizeof id, "%u", ++bag);
-        a = troop_call(&t, 0, "bag", id, "list", troupe_bytes(NULL, 0), 0, 5000);
-    } while (strcmp(a.owner, "n1") != 0);
-    t.nodes[1].paused = true;
-    a = troop_call(&t, 0, "bag", id, "add", troupe_bytes(&token, 8), 1, 60000);
-    assert_int_equal(a.status, TROUPE_OK);
-    assert_true(a.took_ns < 12000 * TROOP_MS);
-    print_message("answered by the next owner after %u ms\n", (unsigned)(a.took_ns / TROOP_MS));
-    t.nodes[1].paused = false;
-    assert_true(troop_until(&t, is_balanced, 3, 30000));
-    a = troop_call(&t, 1, "bag", id, "list", troupe_bytes(NULL, 0), 0, 5000);
-    assert_int_equal(a.payload.len, 8);
-    troop_close(&t);
-}
-
 static struct troop_answer ask_node(struct troop *t, uint32_t n, const char *method)
 {
     struct troop_answer a =
@@ -828,7 +787,6 @@ int main(void)
         cmocka_unit_test(a_dead_node_is_succeeded),
         cmocka_unit_test(a_restart_takes_its_place),
         cmocka_unit_test(a_long_pause_costs_the_lease),
-        cmocka_unit_test(calls_do_not_wait_for_the_dead),
         cmocka_unit_test(all_nodes_know_the_same),
         cmocka_unit_test(an_outage_stops_nobody),
         cmocka_unit_test(a_node_without_the_store_is_succeeded),
