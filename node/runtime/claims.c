@@ -30,9 +30,17 @@ static bool may_be_free(const struct runtime *rt, uint32_t pid)
     return n == NULL || owner == rt->members.self || !(node__is_live(n) || n->row_active);
 }
 
+/* The store has it as ours, and we do not hold it: the answer to a claim got lost. Nobody else can
+ * have it, so that we ask even if it is not our part any more. */
+static bool is_left_over(const struct runtime *rt, uint32_t pid)
+{
+    const struct ownership_entry *e = &rt->ownership.entries[pid];
+    return members__is_on(&rt->members) && e->node == rt->members.self && !e->coming;
+}
+
 static void review(struct runtime *rt, uint32_t pid, bool whatever)
 {
-    if (is_proposed(rt, pid) && (whatever || may_be_free(rt, pid)))
+    if (is_left_over(rt, pid) || (is_proposed(rt, pid) && (whatever || may_be_free(rt, pid))))
         ownership_want(&rt->ownership, pid);
     else
         ownership_unwant(&rt->ownership, pid);
@@ -171,6 +179,7 @@ void claims__done(struct runtime *rt)
     }
     for (size_t i = 0; i < request->u.claim.pids_n; i++)
         ownership_retry(&rt->ownership, request->u.claim.pids[i]);
+    rt->want_map |= members__is_on(&rt->members); /* it may have been executed */
     lifecycle__slot_failed(rt, &rt->claim);
     if (request->error == TROUPE_EFENCED && rt->lease.held)
         lifecycle__evicted(rt);
@@ -197,6 +206,8 @@ bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t no
         entity__drop_partition(rt, pid, false);
         ownership_forget(&rt->ownership, pid);
     }
+    if (is_left_over(rt, pid) && !ownership_is_held(&rt->ownership, pid))
+        ownership_want(&rt->ownership, pid);
     return true;
 }
 

@@ -260,7 +260,8 @@ struct runtime {
     uint64_t ask_all_ns;
     uint64_t rows_ns;        /* when the rows of the others were last read */
     uint64_t drain_until_ns; /* a drain at the stop ends then at the latest */
-    uint64_t holder_generation, holder_seq, holder_seen_ns; /* of a name that is taken */
+    uint64_t holder_generation, holder_seq, holder_seen_ns,
+        holder_heard_ns; /* of a name that is taken */
     uint32_t holder_moves;
     uint32_t evict_node;       /* whom the eviction under way is about */
     bool recheck;              /* the owner map must be read before serving again */

@@ -18,6 +18,7 @@
 
 enum {
     HOLDER_POLL_MS = 500, /* a name that is taken: look again */
+    HOLDER_GAP_MS = 1500, /* … and two of these looks in a row have failed */
     HOLDER_MOVES_MAX = 2, /* renewals seen that prove that its holder lives */
     LEAVE_ATTEMPTS_MAX = 3,
     HELD_POLL_MS = 50,
@@ -237,6 +238,11 @@ static void watch_holder(struct runtime *rt, const struct store_register *reg)
         fail(rt, TROUPE_EBUSY, text);
         return;
     }
+    /* While the store could not be reached it could not renew either, and the others may have
+     * promised it time (promise.c): only what is seen without a gap counts (DESIGN §6.3). */
+    if (now - rt->holder_heard_ns > HOLDER_GAP_MS * NS_PER_MS)
+        rt->holder_seen_ns = now;
+    rt->holder_heard_ns = now;
     bool silent = holder->expired && now - rt->holder_seen_ns >= holder->ttl_ms * NS_PER_MS;
     rt->supersede = reg->holder_gone || silent;
     rt->reg.retry_ns = rt->supersede ? 0 : now + HOLDER_POLL_MS * NS_PER_MS;
