@@ -21,7 +21,7 @@ uint8_t *troupe_buffer_add(struct troupe_buffer *b, size_t len)
             b->full = true;
             return NULL;
         }
-        if (b->len != 0)
+        if (b->data != NULL)
             memcpy(grown, b->data, b->len);
         b->data = grown;
         b->cap = cap;
