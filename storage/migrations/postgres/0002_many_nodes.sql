@@ -74,7 +74,7 @@ BEGIN
             h_renew_seq := l.renew_seq;
             h_ttl_ms := l.ttl_ms;
             h_age_ms := greatest(0, extract(epoch FROM clock_timestamp() - l.renewed_at) * 1000)::bigint;
-            h_expired := h_age_ms > l.ttl_ms;
+            h_expired := clock_timestamp() > l.renewed_at + l.ttl_ms * interval '1 ms';
             h_gossip := l.gossip;
             RETURN;
         END IF;
