@@ -60,7 +60,9 @@ struct troupe_call_result {
     uint64_t version;
     struct troupe_bytes payload; /* valid until the callback returns / the batch is freed */
     struct troupe_bytes message; /* with a status other than OK */
-    struct troupe_bytes owner_node, owner_address; /* with UNAVAILABLE from the wrong node */
+    /* The node that owns the entity, when another one was asked and forwarded the call, or with
+     * UNAVAILABLE refused it. Empty otherwise. */
+    struct troupe_bytes owner_node, owner_address;
 };
 
 /* A batch: made, filled, sent, answered, freed (or reset and used again). Not thread safe before it
