@@ -52,7 +52,16 @@ void lease_renewed(struct lease *l, uint64_t now_ns, uint32_t others)
     l->alone = others == 0;
     /* With company at last: whatever the row says, stop at the short TTL. */
     uint64_t ttl_ns = l->alone ? l->sent_ttl_ns : l->config.ttl_ns;
+    bool row_is_long = l->sent_ttl_ns > l->config.ttl_ns;
     extend(l, l->sent_ns, ttl_ns);
+    if (!l->alone && row_is_long) /* nobody could evict us before that is over: say so at once */
+        l->next_ns = now_ns;
+}
+
+void lease_company(struct lease *l, uint64_t now_ns)
+{
+    if (l->alone && l->next_ns > now_ns)
+        l->next_ns = now_ns;
 }
 
 void lease_failed(struct lease *l, uint64_t now_ns)

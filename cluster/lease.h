@@ -53,6 +53,9 @@ void lease_grant(struct lease *l, uint64_t sent_ns, uint64_t now_ns);
 uint64_t lease_send(struct lease *l, uint64_t now_ns);
 /* It came back well. others: active nodes besides us that the store knows. */
 void lease_renewed(struct lease *l, uint64_t now_ns, uint32_t others);
+/* Another node is said to be there: a lease that is long because we are alone ends soon, not with
+ * the next renewal, or a crash of ours would keep everybody out for as long. */
+void lease_company(struct lease *l, uint64_t now_ns);
 /* The renewal failed: the store cannot be reached, or the outcome is unknown. */
 void lease_failed(struct lease *l, uint64_t now_ns);
 /* Everybody who could evict us has promised not to for config.ttl_ns, when asked at asked_ns or

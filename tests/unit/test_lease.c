@@ -73,9 +73,31 @@ static void alone_it_outlives_the_store(void **state)
     assert_true(valid(&l, 600000));
     assert_false(valid(&l, 605100));
     assert_true(lease_send(&l, 605200 * MS) == 600000 * MS);
-    lease_renewed(&l, 605200 * MS, 1); /* company: back to the short time at once */
+    lease_renewed(&l, 605201 * MS, 1); /* company: back to the short time at once */
     assert_false(valid(&l, 609700));
+    assert_true(lease_renewal_is_due(&l, 605201 * MS)); /* and the store is told */
     assert_true(lease_send(&l, 609800 * MS) == 5000 * MS);
+}
+
+/* Who hears of another node does not wait for the next renewal to give up the long lease. */
+static void company_ends_the_long_lease(void **state)
+{
+    (void)state;
+    struct lease l = lease_new(false);
+    lease_grant(&l, 0, 0);
+    lease_send(&l, 0);
+    lease_renewed(&l, 0, 0);
+    assert_false(lease_renewal_is_due(&l, 100 * MS));
+    lease_company(&l, 100 * MS);
+    assert_true(lease_renewal_is_due(&l, 100 * MS));
+    assert_true(lease_send(&l, 100 * MS) == 600000 * MS); /* whether it is there, the store tells */
+    lease_renewed(&l, 101 * MS, 1);
+    assert_true(lease_renewal_is_due(&l, 101 * MS));
+    assert_true(lease_send(&l, 101 * MS) == 5000 * MS);
+    lease_renewed(&l, 102 * MS, 1);
+    assert_false(lease_renewal_is_due(&l, 102 * MS));
+    lease_company(&l, 103 * MS); /* it has company already */
+    assert_false(lease_renewal_is_due(&l, 103 * MS));
 }
 
 static void fence_never_asks_for_long(void **state)
@@ -223,6 +245,7 @@ int main(void)
         cmocka_unit_test(counts_from_before_the_sending),
         cmocka_unit_test(a_failed_renewal_is_tried_again_soon),
         cmocka_unit_test(alone_it_outlives_the_store),
+        cmocka_unit_test(company_ends_the_long_lease),
         cmocka_unit_test(fence_never_asks_for_long),
         cmocka_unit_test(a_clock_jump_is_a_loss_until_renewed),
         cmocka_unit_test(lost_is_lost),
