@@ -5,12 +5,17 @@
  * every renewal of ours brings the rows of the others.
  *
  * A node that cannot reach the store may go on serving while every node that it knew of by its last
- * renewal has promised not to evict it. We are one of those if it has renewed since we registered,
- * which shows in its row; of one that has not, we know nothing, and wait for outage_grace. */
+ * renewal has promised not to evict it. We are one of those if it has renewed since we registered
+ * (twice), which shows in its row; of one that has not, we know nothing, and wait for outage_grace.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "node/runtime/internal.h"
+
+/* Renewals of a node after which it is taken to know us. More than one, for the answer to the last
+ * one before an outage may be lost. */
+enum { RENEWS = 2 };
 
 /* ---- watching ---- */
 
@@ -21,7 +26,10 @@ static void see(struct runtime *rt, const struct store_node *row, bool gap)
         return;
     bool other = !n->row_active || n->row_generation != row->generation;
     bool moved = other || n->row_seq != row->renew_seq;
-    n->row_renews = other ? false : n->row_renews || moved;
+    if (other)
+        n->row_renews = 0;
+    else if (moved && n->row_renews < RENEWS)
+        n->row_renews++;
     if (moved || gap)
         n->row_since_ns = rt->now.mono_ns;
     n->row_active = n->row_listed = true;
@@ -54,13 +62,22 @@ void failover__rows(struct runtime *rt, const struct store_node *others, size_t 
     }
 }
 
+void failover__registered(struct runtime *rt)
+{
+    struct members *m = &rt->members;
+    for (uint32_t i = 0; members__is_on(m) && i < m->nodes.n; i++) {
+        m->nodes.all[i]->row_renews = 0;
+        m->nodes.all[i]->row_since_ns = rt->now.mono_ns;
+    }
+}
+
 /* ---- evicting ---- */
 
 static bool may_evict(const struct runtime *rt, const struct node_info *n)
 {
     uint64_t silent_ns = rt->now.mono_ns - n->row_since_ns;
     uint64_t wait_ms = n->row_ttl_ms;
-    if (!n->row_renews && rt->config.outage_grace_ms > wait_ms && !rt->config.outage_fence)
+    if (n->row_renews < RENEWS && rt->config.outage_grace_ms > wait_ms && !rt->config.outage_fence)
         wait_ms = rt->config.outage_grace_ms;
     return n->row_active && n->row_expired && silent_ns >= wait_ms * NS_PER_MS &&
            rt->now.mono_ns >= n->promised_until_ns;

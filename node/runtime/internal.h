@@ -393,6 +393,8 @@ void claims__done(struct runtime *rt);
 void claims__map_done(struct runtime *rt);
 
 /* ---- failover.c ---- */
+/* As a new run, which the others may not know: what was seen of them before does not count. */
+void failover__registered(struct runtime *rt);
 void failover__rows(struct runtime *rt, const struct store_node *others, size_t n);
 void failover__tick(struct runtime *rt);
 void failover__done(struct runtime *rt);

@@ -261,6 +261,7 @@ static void registered(struct runtime *rt)
         fail(rt, TROUPE_ENOMEM, "out of memory for the table of members");
         return;
     }
+    failover__registered(rt);
     if (members__is_on(&rt->members))
         rt->lease.next_ns = rt->now.mono_ns; /* a renewal tells who else there is */
     claims__begin(rt);

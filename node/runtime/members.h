@@ -37,7 +37,7 @@ struct node_info {
     uint64_t row_generation, row_seq, row_since_ns;
     uint32_t row_ttl_ms;
     bool row_active, row_expired, row_listed;
-    bool row_renews; /* seen since we watch it */
+    uint8_t row_renews; /* how often it was seen to renew since we watch it, up to RENEWS */
 };
 
 struct nodes {
