@@ -21,6 +21,7 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -66,25 +67,48 @@ def load_module(name, path):
 
 # ---- the node and its clients ----
 
-def free_port():
-    """Of those that the system gives away by itself, so that the same one can be had again."""
+def first_lent_port():
+    """From here on the system lends ports to connections that go out."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as limits:
+            return int(limits.read().split()[0])
+    except (OSError, ValueError):
+        return 32768
+
+
+def free_port(taken):
+    """Of those that no outgoing connection is given: a node that is down finds its own again."""
+    last = first_lent_port() - 1
+    if last < 2048:  # nothing to choose from
+        return bind_to(0)
+    for _ in range(1000):
+        port = random.randint(max(1024, last - 20000), last)
+        if port not in taken and bind_to(port):
+            return port
+    raise Broken("no free port between %d and %d on 127.0.0.1" % (last - 20000, last))
+
+
+def bind_to(port):
+    """The port when it is free, else None; 0 takes any."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return None
         return probe.getsockname()[1]
 
 
 class Node:
     """A troupe-node, started and stopped by its process id, which is that of its guardian."""
 
-    def __init__(self, name, build, data, store, cluster):
+    def __init__(self, name, port, build, data, store, cluster):
         self.name = name
         self.binary = os.path.join(build, "bin", "troupe-node")
         self.kinds = os.path.join(build, "lib", "gigbook.so")
         self.log = os.path.join(data, name + ".log")
         self.ready = os.path.join(data, name + ".ready")
         self.store, self.cluster = store, cluster
-        self.address = "127.0.0.1:%d" % free_port()
+        self.address = "127.0.0.1:%d" % port
         self.process = None
 
     def start(self):
@@ -204,8 +228,11 @@ class Story:
         places = calls.read_places(os.path.join(HERE, "data", "places.tsv"), None)
         self.places = list(places)
         self.data = args.data
-        self.nodes = [Node("node-%d" % (i + 1), args.build, self.data, args.store, args.cluster)
-                      for i in range(NODES)]
+        ports = []
+        while len(ports) < NODES:
+            ports.append(free_port(ports))
+        self.nodes = [Node("node-%d" % (i + 1), port, args.build, self.data, args.store,
+                           args.cluster) for i, port in enumerate(ports)]
         self.loads = []
 
     def load(self, name, lines, *options):
@@ -449,8 +476,13 @@ class Story:
     def close(self):
         for load in self.loads:
             load.close()
+        broken = None
         for node in self.nodes:
-            node.stop()
+            try:
+                node.stop()
+            except Broken as why:
+                broken = broken or why
+        return broken
 
 
 def mask(url):
@@ -498,6 +530,7 @@ def main():
     story = Story(args, calls)
     code = 0
     told = False
+    late = None
     try:
         try:
             say()
@@ -514,10 +547,15 @@ def main():
         finally:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
-            story.close()
-            say("The nodes have stopped; everything is persisted.")
+            late = story.close()
+            if late is None:
+                say("The nodes have stopped; everything is persisted.")
+        if late is not None:
+            raise late
     except Broken as broken:
         code = 1
+        if late not in (None, broken):
+            broken = Broken("%s\nand then, at the end: %s" % (broken, late))
         print("quickstart: not as promised: %s" % broken, file=sys.stderr)
         print("quickstart: what happened is in %s" % args.data, file=sys.stderr)
     if code == 0:

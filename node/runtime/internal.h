@@ -258,8 +258,9 @@ struct runtime {
     store_pid claim_pids[CLAIM_PIDS_MAX];
     uint64_t recheck_ns; /* a map that was read before does not count */
     uint64_t ask_all_ns;
-    uint64_t rows_ns;        /* when the rows of the others were last read */
-    uint64_t drain_until_ns; /* a drain at the stop ends then at the latest */
+    uint64_t rows_ns;          /* when the rows of the others were last read */
+    uint64_t drain_until_ns;   /* a drain at the stop ends then at the latest */
+    uint64_t answers_until_ns; /* while stopping: other nodes' answers are waited for until then */
     uint64_t holder_generation, holder_seq, holder_seen_ns,
         holder_heard_ns; /* of a name that is taken */
     uint32_t holder_moves;

@@ -21,6 +21,7 @@ enum {
     HOLDER_GAP_MS = 1500, /* … and two of these looks in a row have failed */
     HOLDER_MOVES_MAX = 2, /* renewals seen that prove that its holder lives */
     LEAVE_ATTEMPTS_MAX = 3,
+    STOP_ANSWERS_MS = 5000, /* a node that stops waits so long for answers of others */
     HELD_POLL_MS = 50,
 };
 
@@ -401,6 +402,7 @@ static void stop_now(struct runtime *rt)
     handoff__abort_all(rt);
     handoff__forget_incoming(rt);
     rt->phase = RUNTIME_STOPPING;
+    rt->answers_until_ns = rt->now.mono_ns + STOP_ANSWERS_MS * NS_PER_MS;
     drop_lost(rt);
     if (unsure)
         request__revoke_all(rt);
@@ -456,13 +458,20 @@ static void stop_entities(struct runtime *rt)
     }
 }
 
+/* What was forwarded may wait over there for as long as its caller lets it, even for us to be gone.
+ * Its caller then loses the connection, as it would with a node that dies, and asks another. */
+static bool awaits_answers(const struct runtime *rt)
+{
+    return rt->peers_out > 0 && rt->now.mono_ns < rt->answers_until_ns;
+}
+
 /* Everything is persisted and quiet: the entities end, then the lease is given back. */
 static void stop_tick(struct runtime *rt)
 {
     if (rt->dirty_n > 0 && rt->saves_used == 0 && !rt->claim.out)
         drop_lost(rt); /* a claim under way at the stop has come to nothing */
     if (rt->dirty_n > 0 || rt->saves_used > 0 || load__is_out(rt) || !list_is_empty(&rt->run) ||
-        handoff__is_out(rt) || rt->peers_out > 0)
+        handoff__is_out(rt) || awaits_answers(rt))
         return;
     if (rt->entities_n > 0)
         stop_entities(rt);
@@ -553,6 +562,7 @@ uint64_t lifecycle__next_ns(const struct runtime *rt)
         stopping && l->held ? lifecycle__slot_next(rt, &rt->owners, rt->recheck) : UINT64_MAX,
         members__next_ns(rt),
         rt->draining && !stopping ? rt->drain_until_ns : UINT64_MAX,
+        stopping && awaits_answers(rt) ? rt->answers_until_ns : UINT64_MAX,
         stopping && rt->leave.failures > 0 ? lifecycle__slot_next(rt, &rt->leave, true)
                                            : UINT64_MAX,
         l->held && !rt->renew.out && !rt->leave.out ? l->next_ns : UINT64_MAX,
