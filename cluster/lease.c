@@ -12,6 +12,12 @@ void lease_init(struct lease *l, const struct lease_config *config)
     *l = (struct lease){.config = *config};
 }
 
+static uint64_t renewal_interval(const struct lease *l, uint64_t now_ns)
+{
+    uint64_t soon_ns = (uint64_t)LEASE_ACQUAINT_RENEW_MS * NS_PER_MS;
+    return now_ns < l->soon_until_ns && soon_ns < l->config.renew_ns ? soon_ns : l->config.renew_ns;
+}
+
 /* What a statement sent at sent_ns and asking for ttl_ns gives, once it is known to have been
  * applied. */
 static void extend(struct lease *l, uint64_t sent_ns, uint64_t ttl_ns)
@@ -19,7 +25,7 @@ static void extend(struct lease *l, uint64_t sent_ns, uint64_t ttl_ns)
     l->renewed_ns = sent_ns;
     l->deadline_ns = sent_ns + ttl_ns - (uint64_t)LEASE_MARGIN_MS * NS_PER_MS;
     l->promised_ns = 0;
-    l->next_ns = sent_ns + l->config.renew_ns;
+    l->next_ns = sent_ns + renewal_interval(l, sent_ns);
     l->failures = 0;
     l->in_flight = false;
     l->held = true;
@@ -60,8 +66,10 @@ void lease_renewed(struct lease *l, uint64_t now_ns, uint32_t others)
 
 void lease_company(struct lease *l, uint64_t now_ns)
 {
-    if (l->alone && l->next_ns > now_ns)
-        l->next_ns = now_ns;
+    l->soon_until_ns = now_ns + (uint64_t)LEASE_ACQUAINT_MS * NS_PER_MS;
+    uint64_t soon_ns = l->alone ? now_ns : now_ns + renewal_interval(l, now_ns);
+    if (l->failures == 0 && l->next_ns > soon_ns)
+        l->next_ns = soon_ns;
 }
 
 void lease_failed(struct lease *l, uint64_t now_ns)

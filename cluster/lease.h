@@ -22,6 +22,8 @@
 enum {
     LEASE_MARGIN_MS = 500,
     LEASE_CLOCK_JUMP_MS = 1000,
+    LEASE_ACQUAINT_MS = 1500,      /* after news of another node, renewals are so frequent … */
+    LEASE_ACQUAINT_RENEW_MS = 200, /* … for so long */
 };
 
 struct lease_config {
@@ -32,17 +34,18 @@ struct lease_config {
 
 struct lease {
     struct lease_config config;
-    bool held;            /* granted, and not known to be lost */
-    bool alone;           /* the last renewal saw no other active node */
-    bool in_flight;       /* a renewal is on its way */
-    uint64_t sent_ns;     /* of the renewal on its way */
-    uint64_t sent_ttl_ns; /* the TTL that it asks for */
-    uint64_t renewed_ns;  /* when the last successful renewal was sent */
-    uint64_t next_ns;     /* send the next renewal then */
-    uint64_t deadline_ns; /* may serve until then … */
-    uint64_t promised_ns; /* … or then, as nobody will evict us before; 0 = no promise */
-    uint32_t failures;    /* renewals in a row that did not come back well */
-    int64_t clocks_ms;    /* wall - mono, to see jumps */
+    bool held;              /* granted, and not known to be lost */
+    bool alone;             /* the last renewal saw no other active node */
+    bool in_flight;         /* a renewal is on its way */
+    uint64_t sent_ns;       /* of the renewal on its way */
+    uint64_t sent_ttl_ns;   /* the TTL that it asks for */
+    uint64_t renewed_ns;    /* when the last successful renewal was sent */
+    uint64_t next_ns;       /* send the next renewal then */
+    uint64_t soon_until_ns; /* until then the renewals follow each other sooner */
+    uint64_t deadline_ns;   /* may serve until then … */
+    uint64_t promised_ns;   /* … or then, as nobody will evict us before; 0 = no promise */
+    uint32_t failures;      /* renewals in a row that did not come back well */
+    int64_t clocks_ms;      /* wall - mono, to see jumps */
     bool clocks_known;
 };
 
@@ -53,8 +56,10 @@ void lease_grant(struct lease *l, uint64_t sent_ns, uint64_t now_ns);
 uint64_t lease_send(struct lease *l, uint64_t now_ns);
 /* It came back well. others: active nodes besides us that the store knows. */
 void lease_renewed(struct lease *l, uint64_t now_ns, uint32_t others);
-/* Another node is said to be there: a lease that is long because we are alone ends soon, not with
- * the next renewal, or a crash of ours would keep everybody out for as long. */
+/* Another run of a node is said to be there, or this one is the new one: some renewals follow soon.
+ * They tell both of each other, and whether one knows the other decides how soon it may be evicted.
+ * And a lease that is long because we are alone ends with them: a crash of ours would keep
+ * everybody out for as long. */
 void lease_company(struct lease *l, uint64_t now_ns);
 /* The renewal failed: the store cannot be reached, or the outcome is unknown. */
 void lease_failed(struct lease *l, uint64_t now_ns);

@@ -26,10 +26,12 @@ static void see(struct runtime *rt, const struct store_node *row, bool gap)
         return;
     bool other = !n->row_active || n->row_generation != row->generation;
     bool moved = other || n->row_seq != row->renew_seq;
+    uint64_t renews = row->renew_seq > n->row_seq ? row->renew_seq - n->row_seq : 0;
     if (other)
-        n->row_renews = 0;
-    else if (moved && n->row_renews < RENEWS)
-        n->row_renews++;
+        lease_company(&rt->lease, rt->now.mono_ns);
+    renews = other || !n->row_counted ? 0 : renews + n->row_renews;
+    n->row_renews = (uint8_t)(renews < RENEWS ? renews : RENEWS);
+    n->row_counted = true;
     if (moved || gap)
         n->row_since_ns = rt->now.mono_ns;
     n->row_active = n->row_listed = true;
@@ -66,6 +68,7 @@ void failover__registered(struct runtime *rt)
 {
     struct members *m = &rt->members;
     for (uint32_t i = 0; members__is_on(m) && i < m->nodes.n; i++) {
+        m->nodes.all[i]->row_counted = false;
         m->nodes.all[i]->row_renews = 0;
         m->nodes.all[i]->row_since_ns = rt->now.mono_ns;
     }

@@ -263,8 +263,10 @@ static void registered(struct runtime *rt)
         return;
     }
     failover__registered(rt);
-    if (members__is_on(&rt->members))
-        rt->lease.next_ns = rt->now.mono_ns; /* a renewal tells who else there is */
+    if (members__is_on(&rt->members)) { /* a renewal tells who else there is */
+        lease_company(&rt->lease, rt->now.mono_ns);
+        rt->lease.next_ns = rt->now.mono_ns;
+    }
     claims__begin(rt);
     log__add(rt, RUNTIME_INFO, "registered", "name", rt->config.name, "generation",
              number(generation, rt->generation), "cluster", rt->config.cluster, "uid",

@@ -247,7 +247,7 @@ static void changed(struct runtime *rt, swim_id id, const struct swim_info *info
         node__read_meta(rt, n, info->meta);
     if (!info->self)
         log_change(rt, n, was);
-    if (!info->self && was != n->state && node__is_live(n))
+    if (!info->self && (was != n->state || restarted) && node__is_in_ring(n))
         lease_company(&rt->lease, rt->now.mono_ns);
     if (info->suspect && !suspect) /* its silence may be that of a dead connection */
         push_frame(rt, n->gossip, troupe_bytes(NULL, 0), 0, true);

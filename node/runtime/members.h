@@ -38,6 +38,7 @@ struct node_info {
     uint32_t row_ttl_ms;
     bool row_active, row_expired, row_listed;
     uint8_t row_renews; /* how often it was seen to renew since we watch it, up to RENEWS */
+    bool row_counted;   /* … since we registered */
 };
 
 struct nodes {

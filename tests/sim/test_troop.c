@@ -236,6 +236,11 @@ static void a_node_drains(void **state)
     troop_close(&t);
 }
 
+static bool is_alone(struct troop *t, uint32_t n)
+{
+    return owned(t, n) == 256;
+}
+
 /* kill -9: the others evict it when its lease is over, and take its partitions. */
 static void a_dead_node_is_succeeded(void **state)
 {
@@ -261,6 +266,27 @@ static void a_dead_node_is_succeeded(void **state)
         struct troop_answer answer;
         assert_int_equal(list(&t, 1 + bag % 2, bag, &answer), 1);
     }
+    troop_close(&t);
+}
+
+/* Nodes that have just begun are evicted as soon as others: they renew often at first, which shows
+ * that they know each other, and cannot be serving on promises of others only. */
+static void a_young_node_is_succeeded(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 3);
+    troop_run(&t, 1000);
+    troop_crash(&t, 1);
+    troop_start(&t, 1); /* it has seen nothing of the others' earlier renewals */
+    assert_true(troop_until(&t, serves, 1, 20000));
+    troop_run(&t, 1000);
+    uint64_t killed_ns = t.now.mono_ns;
+    troop_crash(&t, 0);
+    troop_crash(&t, 2);
+    assert_true(troop_until(&t, is_alone, 1, 200000));
+    print_message("taken over after %u ms\n", (unsigned)((t.now.mono_ns - killed_ns) / TROOP_MS));
     troop_close(&t);
 }
 
@@ -645,6 +671,28 @@ static void a_refused_request_is_answered_at_once(void **state)
     troop_close(&t);
 }
 
+/* A forwarded call may wait for as long as its caller does: a node that stops does not. */
+static void a_stop_does_not_wait_for_others(void **state)
+{
+    (void)state;
+    struct troop t;
+    char id[16];
+    open_troop(&t);
+    start(&t, 2);
+    troop_run(&t, 2000);
+    snprintf(id, sizeof id, "%u", bag_of(&t, 1));
+    t.nodes[1].paused = true;
+    troop_send(&t, 0, "bag", id, "list", 1, 120000);
+    troop_run(&t, 100);
+    troop_stop(&t, 0);
+    uint64_t began_ns = t.now.mono_ns;
+    assert_true(troop_until(&t, is_down, 0, 60000));
+    print_message("stopped after %u ms\n", (unsigned)((t.now.mono_ns - began_ns) / TROOP_MS));
+    assert_true(t.now.mono_ns - began_ns < 45000 * TROOP_MS);
+    t.nodes[1].paused = false;
+    troop_close(&t);
+}
+
 /* Casts that have waited for a node leave together; three of them are more than a frame holds. */
 static void large_casts_leave_in_several_frames(void **state)
 {
@@ -785,6 +833,8 @@ int main(void)
         cmocka_unit_test(moves_keep_their_rate),
         cmocka_unit_test(a_node_drains),
         cmocka_unit_test(a_dead_node_is_succeeded),
+        cmocka_unit_test(a_young_node_is_succeeded),
+        cmocka_unit_test(a_stop_does_not_wait_for_others),
         cmocka_unit_test(a_restart_takes_its_place),
         cmocka_unit_test(a_long_pause_costs_the_lease),
         cmocka_unit_test(all_nodes_know_the_same),

@@ -470,6 +470,27 @@ void troop_stats(struct troop *t, uint32_t n, struct runtime_stats *stats)
 
 /* ---- calls ---- */
 
+static struct troop_peer *send_call(struct troop *t, uint32_t n, struct rpc_call *call,
+                                    uint32_t timeout_ms)
+{
+    struct rpc_request rpc = {.timeout_ms = timeout_ms, .client = 77, .calls = call, .calls_n = 1};
+    struct troop_peer *p = peer_new(t, &rpc);
+    p->is_client = true;
+    p->in = n;
+    step(t, n, &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = &p->request});
+    return p;
+}
+
+void troop_send(struct troop *t, uint32_t n, const char *kind, const char *id, const char *method,
+                uint64_t sequence, uint32_t timeout_ms)
+{
+    struct rpc_call call = {.kind = troupe_bytes_of(kind),
+                            .id = troupe_bytes_of(id),
+                            .method = troupe_bytes_of(method),
+                            .sequence = sequence};
+    send_call(t, n, &call, timeout_ms);
+}
+
 struct troop_answer troop_call(struct troop *t, uint32_t n, const char *kind, const char *id,
                                const char *method, struct troupe_bytes payload, uint64_t sequence,
                                uint32_t timeout_ms)
@@ -480,12 +501,8 @@ struct troop_answer troop_call(struct troop *t, uint32_t n, const char *kind, co
                             .method = troupe_bytes_of(method),
                             .payload = payload,
                             .sequence = sequence};
-    struct rpc_request rpc = {.timeout_ms = timeout_ms, .client = 77, .calls = &call, .calls_n = 1};
-    struct troop_peer *p = peer_new(t, &rpc);
     uint64_t begun_ns = t->now.mono_ns;
-    p->is_client = true;
-    p->in = n;
-    step(t, n, &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = &p->request});
+    struct troop_peer *p = send_call(t, n, &call, timeout_ms);
     while (p->done_ns == 0) {
         bool more = once(t, t->now.mono_ns + 3600000 * TROOP_MS);
         INVARIANT(more);

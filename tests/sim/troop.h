@@ -72,6 +72,9 @@ struct troop_answer {
 struct troop_answer troop_call(struct troop *t, uint32_t n, const char *kind, const char *id,
                                const char *method, struct troupe_bytes payload, uint64_t sequence,
                                uint32_t timeout_ms);
+/* A call without a payload whose answer nobody waits for. */
+void troop_send(struct troop *t, uint32_t n, const char *kind, const char *id, const char *method,
+                uint64_t sequence, uint32_t timeout_ms);
 void troop_stats(struct troop *t, uint32_t n, struct runtime_stats *stats);
 
 #endif

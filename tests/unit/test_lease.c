@@ -96,8 +96,20 @@ static void company_ends_the_long_lease(void **state)
     assert_true(lease_send(&l, 101 * MS) == 5000 * MS);
     lease_renewed(&l, 102 * MS, 1);
     assert_false(lease_renewal_is_due(&l, 102 * MS));
-    lease_company(&l, 103 * MS); /* it has company already */
-    assert_false(lease_renewal_is_due(&l, 103 * MS));
+    assert_true(lease_renewal_is_due(&l, 301 * MS)); /* they get to know each other */
+    lease_send(&l, 310 * MS);
+    lease_renewed(&l, 311 * MS, 1);
+    assert_true(lease_renewal_is_due(&l, 510 * MS));
+    lease_send(&l, 1700 * MS);
+    lease_renewed(&l, 1701 * MS, 1);
+    assert_false(lease_renewal_is_due(&l, 2699 * MS)); /* … and go on as ever */
+    lease_company(&l, 2000 * MS);                      /* somebody else */
+    assert_false(lease_renewal_is_due(&l, 2199 * MS));
+    assert_true(lease_renewal_is_due(&l, 2200 * MS));
+    lease_send(&l, 2200 * MS);
+    lease_failed(&l, 2201 * MS);
+    lease_company(&l, 2202 * MS); /* a store that fails is not asked more often */
+    assert_false(lease_renewal_is_due(&l, 2300 * MS));
 }
 
 static void fence_never_asks_for_long(void **state)
