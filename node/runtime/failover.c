@@ -19,6 +19,14 @@ enum { RENEWS = 2 };
 
 /* ---- watching ---- */
 
+/* Its row is no longer active: it can own nothing. */
+static void gone(struct runtime *rt, struct node_info *n)
+{
+    rt->members.ring_stale |= node__is_in_ring(n);
+    n->row_active = false;
+    n->gone_generation = n->row_generation;
+}
+
 static void see(struct runtime *rt, const struct store_node *row, bool gap)
 {
     struct node_info *n = node__at(rt, nodes__take(rt, troupe_bytes_of(row->name)));
@@ -37,6 +45,10 @@ static void see(struct runtime *rt, const struct store_node *row, bool gap)
     n->row_active = n->row_listed = true;
     n->row_expired = row->expired;
     n->row_generation = row->generation;
+    if (n->gone_generation >= row->generation) { /* the store has gone back to an older copy */
+        n->gone_generation = 0;
+        rt->members.ring_stale = true;
+    }
     n->row_seq = row->renew_seq;
     n->row_ttl_ms = row->ttl_ms;
     if (n->member == SWIM_NOBODY) { /* membership knows better */
@@ -59,7 +71,7 @@ void failover__rows(struct runtime *rt, const struct store_node *others, size_t 
         struct node_info *n = m->nodes.all[i];
         if (!n->row_active || n->row_listed)
             continue;
-        n->row_active = false;
+        gone(rt, n);
         claims__owner_gone(rt, i);
     }
 }
@@ -141,6 +153,6 @@ void failover__done(struct runtime *rt)
     snprintf(ttl, sizeof ttl, "%" PRIu32, n->row_ttl_ms);
     log__add(rt, RUNTIME_WARN, "evicted a node: its lease ran out and it did not renew it", "node",
              n->name, "address", n->address, "ttl_ms", ttl, NULL);
-    n->row_active = false;
+    gone(rt, n);
     claims__owner_gone(rt, rt->evict_node);
 }

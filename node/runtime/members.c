@@ -178,10 +178,12 @@ static struct node_info *node_of_member(const struct runtime *rt, swim_id id)
 /* ---- what membership has found out ---- */
 
 /* One that joins is given nothing yet, but what is free waits for it: a node that is back a moment
- * after it crashed finds its part as it left it. */
+ * after it crashed finds its part as it left it. A run whose lease the store says is over can own
+ * nothing, whatever membership still thinks of it. */
 bool node__is_in_ring(const struct node_info *n)
 {
-    return n->state == GOSSIP_JOINING || n->state == GOSSIP_ACTIVE;
+    bool over = n->gone_generation != 0 && n->generation <= n->gone_generation;
+    return (n->state == GOSSIP_JOINING || n->state == GOSSIP_ACTIVE) && !over;
 }
 
 static void log_change(struct runtime *rt, const struct node_info *n, uint8_t was)

@@ -37,8 +37,9 @@ struct node_info {
     uint64_t row_generation, row_seq, row_since_ns;
     uint32_t row_ttl_ms;
     bool row_active, row_expired, row_listed;
-    uint8_t row_renews; /* how often it was seen to renew since we watch it, up to RENEWS */
-    bool row_counted;   /* … since we registered */
+    uint8_t row_renews;       /* how often it was seen to renew since we watch it, up to RENEWS */
+    bool row_counted;         /* … since we registered */
+    uint64_t gone_generation; /* of its last run whose lease is over, as the store says */
 };
 
 struct nodes {
