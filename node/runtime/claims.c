@@ -27,7 +27,7 @@ static bool may_be_free(const struct runtime *rt, uint32_t pid)
 {
     uint32_t owner = rt->ownership.entries[pid].node;
     const struct node_info *n = node__at(rt, owner);
-    return n == NULL || owner == rt->members.self || !(node__is_live(n) || n->row_active);
+    return n == NULL || owner == rt->members.self || !(node__may_own(n) || n->row_active);
 }
 
 /* The store has it as ours, and we do not hold it: the answer to a claim got lost. Nobody else can

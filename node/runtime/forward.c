@@ -36,7 +36,7 @@ struct forward {
 static bool can_take(const struct runtime *rt, uint32_t node)
 {
     const struct node_info *n = node__at(rt, node);
-    return n != NULL && node != rt->members.self && node__is_live(n) && n->peer[0] != '\0';
+    return n != NULL && node != rt->members.self && node__may_own(n) && n->peer[0] != '\0';
 }
 
 uint32_t forward__target(const struct runtime *rt, uint32_t pid)
@@ -49,7 +49,7 @@ uint32_t forward__target(const struct runtime *rt, uint32_t pid)
     /* Nobody's, or of one that is gone: a good guess is who should have it. */
     const struct node_info *owner = node__at(rt, e->node);
     uint32_t proposed = ring__owner(rt, pid);
-    bool guess = owner == NULL || !node__is_live(owner);
+    bool guess = owner == NULL || !node__may_own(owner);
     return guess && can_take(rt, proposed) ? proposed : NODE_NONE;
 }
 

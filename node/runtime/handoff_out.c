@@ -565,7 +565,7 @@ static void advance(struct runtime *rt, struct handoff *h)
 {
     uint64_t now = rt->now.mono_ns;
     const struct node_info *n = node__at(rt, h->node);
-    bool there = n != NULL && node__is_live(n) && n->generation == h->to_generation;
+    bool there = n != NULL && node__may_own(n) && n->generation == h->to_generation;
     switch (h->phase) {
     case HANDOFF_IDLE:
         break;

@@ -178,12 +178,10 @@ static struct node_info *node_of_member(const struct runtime *rt, swim_id id)
 /* ---- what membership has found out ---- */
 
 /* One that joins is given nothing yet, but what is free waits for it: a node that is back a moment
- * after it crashed finds its part as it left it. A run whose lease the store says is over can own
- * nothing, whatever membership still thinks of it. */
+ * after it crashed finds its part as it left it. */
 bool node__is_in_ring(const struct node_info *n)
 {
-    bool over = n->gone_generation != 0 && n->generation <= n->gone_generation;
-    return (n->state == GOSSIP_JOINING || n->state == GOSSIP_ACTIVE) && !over;
+    return (n->state == GOSSIP_JOINING || n->state == GOSSIP_ACTIVE) && node__may_own(n);
 }
 
 static void log_change(struct runtime *rt, const struct node_info *n, uint8_t was)

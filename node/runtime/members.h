@@ -83,6 +83,13 @@ static inline bool node__is_live(const struct node_info *n)
     return n->state >= GOSSIP_JOINING && n->state <= GOSSIP_DRAINING;
 }
 
+/* A run whose lease the store says is over owns nothing, whatever membership still thinks of it. */
+static inline bool node__may_own(const struct node_info *n)
+{
+    bool over = n->gone_generation != 0 && n->generation <= n->gone_generation;
+    return node__is_live(n) && !over;
+}
+
 /* ---- nodes.c ---- */
 int nodes__init(struct nodes *nodes, uint32_t max);
 void nodes__close(struct nodes *nodes);

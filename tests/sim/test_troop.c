@@ -285,7 +285,7 @@ static void a_young_node_is_succeeded(void **state)
     uint64_t killed_ns = t.now.mono_ns;
     troop_crash(&t, 0);
     troop_crash(&t, 2);
-    assert_true(troop_until(&t, is_alone, 1, 20000));
+    assert_true(troop_until(&t, is_alone, 1, 7500));
     print_message("taken over after %u ms\n", (unsigned)((t.now.mono_ns - killed_ns) / TROOP_MS));
     troop_close(&t);
 }
