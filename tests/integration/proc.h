@@ -47,7 +47,8 @@ void proc_close(struct proc *p);
 void proc_temp_dir(char path[64]);
 /* Removes it with all that is in it. */
 void proc_remove_dir(const char *path);
-/* A port of the loopback interface that nobody listens on just now. */
+/* A port of the loopback interface that is free just now, with the two after it: a node takes them
+ * for other nodes. The system lends none of them to outgoing connections. */
 int proc_free_port(void);
 /* CLOCK_MONOTONIC. For deadlines of tests. */
 long proc_now_ms(void);
