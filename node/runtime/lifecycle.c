@@ -211,9 +211,19 @@ static void send_register(struct runtime *rt)
     lifecycle__submit(rt, &rt->reg, STORE_REGISTER);
 }
 
+/* For how long a holder of our name must be seen not to renew. Its lease is over after its TTL, but
+ * it may serve on the promises of others, who do not know of us (promise.c): for outage_grace, like
+ * any other node that we have not seen to know us (failover.c). Others that reach the store evict
+ * it sooner, and then the name is free. */
+static uint64_t holder_wait_ms(const struct runtime *rt, const struct store_node *holder)
+{
+    const struct runtime_config *c = &rt->config;
+    return c->outage_fence || holder->ttl_ms > c->outage_grace_ms ? holder->ttl_ms
+                                                                  : c->outage_grace_ms;
+}
+
 /* The name is taken. By a run that is provably gone: take over. By one that renews: give up.
- * Otherwise watch it for a whole TTL of its own: no renewal in that time, and it has lost its lease
- * by every clock (DESIGN §6.3). */
+ * Otherwise watch it until it cannot be serving by any clock (DESIGN §6.3). */
 static void watch_holder(struct runtime *rt, const struct store_register *reg)
 {
     const struct store_node *holder = &reg->holder;
@@ -227,8 +237,8 @@ static void watch_holder(struct runtime *rt, const struct store_register *reg)
         char wait[24];
         log__add(rt, RUNTIME_WARN,
                  "the name is held by another run; watching whether it still lives", "name",
-                 rt->config.name, "address", holder->addr, "ttl_ms", number(wait, holder->ttl_ms),
-                 NULL);
+                 rt->config.name, "address", holder->addr, "for_at_most_ms",
+                 number(wait, holder_wait_ms(rt, holder)), NULL);
     }
     if (rt->holder_moves >= HOLDER_MOVES_MAX) {
         char text[STORE_ERRMSG_BYTES + 128];
@@ -244,7 +254,8 @@ static void watch_holder(struct runtime *rt, const struct store_register *reg)
     if (now - rt->holder_heard_ns > HOLDER_GAP_MS * NS_PER_MS)
         rt->holder_seen_ns = now;
     rt->holder_heard_ns = now;
-    bool silent = holder->expired && now - rt->holder_seen_ns >= holder->ttl_ms * NS_PER_MS;
+    bool silent =
+        holder->expired && now - rt->holder_seen_ns >= holder_wait_ms(rt, holder) * NS_PER_MS;
     rt->supersede = reg->holder_gone || silent;
     rt->reg.retry_ns = rt->supersede ? 0 : now + HOLDER_POLL_MS * NS_PER_MS;
 }

@@ -1,4 +1,5 @@
-/* See proof.h. The text: "boot=UUID ns=INODE pid=N start=TICKS pod=UID". */
+/* See proof.h. The text: "boot=UUID ns=INODE pid=N start=TICKS", and behind it "pod=UID", or
+ * outside of containers "machine=HASH". */
 #include "node/shell/proof.h"
 
 #include <errno.h>
@@ -10,8 +11,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/name.h"
+
+/* The inode of the first process-id namespace of every boot: PROC_PID_INIT_INO in Linux'
+ * include/linux/proc_ns.h. */
+#define NS_OF_INIT UINT64_C(0xEFFFFFFC)
+
+enum { MACHINE_ID_BYTES = 32 };
+
 struct identity {
-    char boot[40], pod[40];
+    char boot[40], pod[40], machine[40];
     uint64_t ns, start;
     long pid;
 };
@@ -42,6 +51,23 @@ static bool process_started(long pid, uint64_t *start, char *state)
     return true;
 }
 
+/* The machine, whatever its boot: a hash of machine-id(5), which is not to be shown, and of the
+ * host's name, by which most copies of a disk differ. Not in a container: its file is the image's.
+ */
+static void identify_machine(struct identity *me)
+{
+    char id[MACHINE_ID_BYTES + 1] = "", host[256] = "";
+    FILE *f = me->ns == NS_OF_INIT && me->pod[0] == '\0' ? fopen("/etc/machine-id", "re") : NULL;
+    if (f == NULL)
+        return;
+    size_t len = fread(id, 1, MACHINE_ID_BYTES, f);
+    fclose(f);
+    if (len == MACHINE_ID_BYTES && strspn(id, "0123456789abcdef") == len &&
+        gethostname(host, sizeof host - 1) == 0)
+        snprintf(me->machine, sizeof me->machine, "%016" PRIx64,
+                 name_hash(troupe_bytes_of(id), troupe_bytes_of(host)));
+}
+
 static void identify(struct identity *me)
 {
     *me = (struct identity){.pid = (long)getpid()};
@@ -59,6 +85,7 @@ static void identify(struct identity *me)
     process_started(me->pid, &me->start, &state);
     if (pod != NULL && strlen(pod) < sizeof me->pod && strpbrk(pod, " =") == NULL)
         memcpy(me->pod, pod, strlen(pod) + 1);
+    identify_machine(me);
 }
 
 void proof_make(char text[STORE_PROOF_BYTES_MAX + 1])
@@ -66,8 +93,9 @@ void proof_make(char text[STORE_PROOF_BYTES_MAX + 1])
     struct identity me;
     identify(&me);
     snprintf(text, STORE_PROOF_BYTES_MAX + 1,
-             "boot=%s ns=%" PRIu64 " pid=%ld start=%" PRIu64 "%s%s", me.boot, me.ns, me.pid,
-             me.start, me.pod[0] == '\0' ? "" : " pod=", me.pod);
+             "boot=%s ns=%" PRIu64 " pid=%ld start=%" PRIu64 "%s%s%s%.16s", me.boot, me.ns, me.pid,
+             me.start, me.pod[0] == '\0' ? "" : " pod=", me.pod,
+             me.machine[0] == '\0' ? "" : " machine=", me.machine);
 }
 
 /* The text behind name in a proof, up to the next space; "" when it is not there. */
@@ -88,20 +116,30 @@ static uint64_t number_of(const char *proof, const char *name)
     return strtoull(value, NULL, 10);
 }
 
+/* Another container of the same pod, which ended before this one began, or another boot of the same
+ * machine. */
+static bool came_before(const struct identity *me, const struct identity *other)
+{
+    bool pod = me->pod[0] != '\0' && strcmp(other->pod, me->pod) == 0;
+    bool machine = me->machine[0] != '\0' && strcmp(other->machine, me->machine) == 0;
+    return pod || (machine && other->ns == NS_OF_INIT && strcmp(other->boot, me->boot) != 0);
+}
+
 bool proof_is_gone(const char *text)
 {
     struct identity me, other = {0};
     identify(&me);
     value_of(text, "boot=", other.boot);
     value_of(text, " pod=", other.pod);
+    value_of(text, " machine=", other.machine);
     other.ns = number_of(text, " ns=");
     other.pid = (long)number_of(text, " pid=");
     other.start = number_of(text, " start=");
     if (other.boot[0] == '\0' || other.ns == 0 || other.pid <= 0 || other.start == 0 || me.ns == 0)
         return false;
     bool here = strcmp(other.boot, me.boot) == 0 && other.ns == me.ns;
-    if (!here) /* the same pod, another container: that one has ended before this one began */
-        return me.pod[0] != '\0' && strcmp(other.pod, me.pod) == 0;
+    if (!here)
+        return came_before(&me, &other);
     uint64_t start;
     char state;
     if (!process_started(other.pid, &start, &state)) /* it may be hidden: /proc with hidepid */

@@ -1,9 +1,9 @@
 /* Proof that a run of a node is gone, so that its successor of the same name need not wait for the
  * lease to run out (DESIGN §6.3). A run tells in its lease row who it is: the boot of the machine,
- * the process-id namespace, the pid and when that process started; and the pod, where there is one.
- * Another process in the same namespace of the same boot can see whether that very process exists.
- * A container that is restarted within the same pod comes after its predecessor's end by
- * construction. */
+ * the process-id namespace, the pid and when that process started; and the pod, where there is one,
+ * or outside of containers the machine. Another process in the same namespace of the same boot can
+ * see whether that very process exists. A container that is restarted within the same pod comes
+ * after its predecessor's end by construction, and so does another boot of the same machine. */
 #ifndef TROUPE_SHELL_PROOF_H
 #define TROUPE_SHELL_PROOF_H
 

@@ -417,6 +417,31 @@ static void a_node_without_the_store_is_succeeded(void **state)
     troop_close(&t);
 }
 
+/* All serve on each other's promises, and a second run of a name, on a machine that reaches the
+ * store, has promised nothing: it waits until the promises have ended. */
+static void a_twin_waits_for_promises_to_end(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 3);
+    troop_run(&t, 2000);
+    for (uint32_t i = 0; i < 3; i++)
+        t.nodes[i].store_cut = true;
+    memcpy(t.nodes[3].name, t.nodes[0].name, sizeof t.nodes[3].name);
+    t.nodes[3].cut = true;
+    troop_start(&t, 3);
+    for (uint32_t s = 0; s < 500; s++) {
+        troop_run(&t, 1000);
+        assert_int_equal(t.nodes[3].phase, RUNTIME_STARTING);
+        assert_true(serves(&t, 0) && serves(&t, 1) && serves(&t, 2));
+    }
+    assert_true(troop_until(&t, serves, 3, 120000));
+    for (uint32_t i = 0; i < 3; i++)
+        assert_true(is_suspended(&t, i));
+    troop_close(&t);
+}
+
 /* ---- what operators ask for ---- */
 
 static Troupe__Rpc__Drain *ask_drain(struct troop *t, uint32_t n, const char *method)
@@ -839,6 +864,7 @@ int main(void)
         cmocka_unit_test(a_long_pause_costs_the_lease),
         cmocka_unit_test(all_nodes_know_the_same),
         cmocka_unit_test(an_outage_stops_nobody),
+        cmocka_unit_test(a_twin_waits_for_promises_to_end),
         cmocka_unit_test(a_node_without_the_store_is_succeeded),
         cmocka_unit_test(an_operator_drains_a_node),
         cmocka_unit_test(the_last_node_is_not_drained),
