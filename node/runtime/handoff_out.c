@@ -15,6 +15,13 @@ enum {
     PEER_TIMEOUT_MS = 5000,
 };
 
+/* The part is sent when it has reached its size, so that the last entity may be of any; beside it
+ * there are the list of partitions and what wraps them all. */
+_Static_assert(HANDOFF_PART_BYTES + (int)STORE_STATE_BYTES_MAX + (int)DEDUP_BLOCK_BYTES_MAX +
+                       (1 << 20) <
+                   (int)RPC_FRAME_BYTES_MAX,
+               "a part of a batch fits a frame");
+
 /* A request to a peer about a batch. */
 struct handoff_message {
     struct runtime_peer_request peer;

@@ -7,7 +7,7 @@ target_link_libraries(test_cluster_fixture PUBLIC test_proc troupe_client troupe
 target_compile_definitions(test_cluster_fixture PRIVATE TROUPE_NODE_BIN="$<TARGET_FILE:troupe-node>"
   TROUPE_COUNTER="$<TARGET_FILE:counter>")
 add_dependencies(test_cluster_fixture troupe-node counter)
-foreach(name test_cluster test_cluster_crash test_cluster_net)
+foreach(name test_cluster test_cluster_crash test_cluster_net test_cluster_outage)
   troupe_test(${name} LABELS integration TIMEOUT 300
     SOURCES ${cluster_dir}/${name}.c LIBS test_cluster_fixture)
   set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)

@@ -68,6 +68,8 @@ static void take_result(struct load *l, size_t counter, const struct troupe_call
         k->unknown++;
         if (r->status == TROUPE_UNKNOWN)
             atomic_fetch_add(&l->unknowns, 1);
+        if (r->status == TROUPE_UNAVAILABLE)
+            atomic_fetch_add(&l->refusals, 1);
         note(l, l->first_failure, &l->failures, counter, troupe_status_name(r->status), r->message,
              0);
         return;
@@ -200,6 +202,12 @@ void load_assert_no_failure(const struct load *l)
 void load_assert_only_unknown(const struct load *l)
 {
     if (atomic_load(&l->failures) > atomic_load(&l->unknowns))
+        load_assert_no_failure(l);
+}
+
+void load_assert_only_unavailable(const struct load *l)
+{
+    if (atomic_load(&l->failures) > atomic_load(&l->refusals))
         load_assert_no_failure(l);
 }
 

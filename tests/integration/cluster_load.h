@@ -46,6 +46,7 @@ struct load {
     atomic_bool stop;
     atomic_ulong acks, failures, disorders;
     atomic_ulong unknowns;   /* of the failures: a node that lost its lease could not tell */
+    atomic_ulong refusals;   /* of the failures: UNAVAILABLE */
     atomic_ulong longest_ms; /* that a batch has taken */
     pthread_mutex_t lock;
     char first_failure[LOAD_TEXT_BYTES], first_disorder[LOAD_TEXT_BYTES];
@@ -64,6 +65,8 @@ void load_assert_no_failure(const struct load *l);
 /* The same, but for calls to a node that went on after its lease had ended: they may have the
  * status UNKNOWN. */
 void load_assert_only_unknown(const struct load *l);
+/* The same, but for calls while the store was away: they may have the status UNAVAILABLE. */
+void load_assert_only_unavailable(const struct load *l);
 /* Reads every counter, asking each node for a part, and holds it against the history. */
 void load_verify(struct load *l);
 /* Stops it, if need be, and frees. */

@@ -384,6 +384,7 @@ int main(int argc, char **argv)
         ON("sqlite", others_take_over_from_a_silent_machine, set_up_guarded),
         ON("postgres", others_take_over_from_a_silent_machine, set_up_plain),
         ON("postgres", a_short_pause_is_no_death, set_up_plain),
+        ON("sqlite", a_long_pause_costs_the_lease, set_up_plain),
         ON("postgres", a_long_pause_costs_the_lease, set_up_plain),
         ON("sqlite", all_learn_of_a_death_and_a_return, set_up_many),
     };
