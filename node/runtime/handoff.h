@@ -10,7 +10,8 @@
  *   tell      the other node is told the epochs and serves; the calls that waited are forwarded.
  *
  * If anything fails before the commit, the batch stays where it is. If either node dies, the
- * store's row says whose it is. handoff_out.c gives, handoff_in.c takes. */
+ * store's row says whose it is. handoff_out.c gives, handoff_stream.c
+ * packs, handoff_commit.c hands over, handoff_in.c takes. */
 #ifndef TROUPE_RUNTIME_HANDOFF_H
 #define TROUPE_RUNTIME_HANDOFF_H
 
@@ -23,7 +24,8 @@ enum {
     HANDOFF_ENTITIES = 2000, /* … which is closed when it has so many entities … */
     HANDOFF_BYTES = 1 << 20, /* … or so many bytes of them, by estimate */
     HANDOFF_PART_BYTES = 64 << 10,
-    HANDOFF_PARTS_MAX = 4096,
+    HANDOFF_RETRY_NODE_MS = 1000, /* a node that did not take something is left alone */
+    HANDOFF_TELL_AGAIN_MS = 100,
     INCOMING_MAX = 64,
 };
 
@@ -83,15 +85,34 @@ void handoff__free(struct runtime_peer_request *peer);
 void handoff__review(struct runtime *rt);
 void handoff__tick(struct runtime *rt);
 uint64_t handoff__next_ns(const struct runtime *rt);
-bool handoff__commit_done(struct runtime *rt, struct store_request *request);
 void handoff__peer_done(struct runtime *rt, struct runtime_peer_request *peer);
 /* Our ownership is in doubt: batches that are not committing stay here. */
 void handoff__abort_all(struct runtime *rt);
+bool handoff__is_out(const struct runtime *rt);
+uint32_t handoff__pending(const struct runtime *rt);
+
+/* Who gives to whom, and which batch: points into rt and h. */
+void handoff__name(const struct runtime *rt, const struct handoff *h, Troupe__Peer__Transfer *t);
+/* Sends the other node a message about the batch; its answer comes to handoff__peer_done. False:
+ * out of memory. */
+bool handoff__tell(struct runtime *rt, struct handoff *h, const char *method,
+                   const ProtobufCMessage *payload);
+/* The batch, of which nothing can have been moved, stays here. */
+void handoff__abort(struct runtime *rt, struct handoff *h, const char *why);
+
+/* ---- handoff_stream.c ---- */
+/* FREEZING to STREAMING: all that the batch holds is on its way, or it has been aborted. */
+void handoff__stream(struct runtime *rt, struct handoff *h);
+
+/* ---- handoff_commit.c ---- */
+/* COMMITTING, also once more after an unknown outcome. */
+void handoff__send_commit(struct runtime *rt, struct handoff *h);
+bool handoff__commit_done(struct runtime *rt, struct store_request *request);
+/* TELLING, likewise. */
+void handoff__send_given(struct runtime *rt, struct handoff *h);
 /* The map says that it is still ours: if it was left frozen after a commit that did not move it, it
  * runs again. */
 void handoff__confirmed(struct runtime *rt, uint32_t pid);
-bool handoff__is_out(const struct runtime *rt);
-uint32_t handoff__pending(const struct runtime *rt);
 
 /* ---- handoff_in.c ---- */
 struct handoff_answer handoff__take(struct runtime *rt, const Troupe__Peer__Take *take);

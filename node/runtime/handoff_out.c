@@ -1,4 +1,5 @@
-/* Giving partitions away: see handoff.h. */
+/* Giving partitions away: see handoff.h. What a batch holds is sent by handoff_stream.c,
+ * and handed over by handoff_commit.c. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,17 +11,8 @@ enum {
     OUTCALLS_MS = 200,     /* frozen entities that wait for answers get none after that */
     FREEZE_MS_MAX = 2000,  /* then it is given up for now */
     STREAM_MS_MAX = 10000, /* for the other node to take all parts */
-    RETRY_NODE_MS = 1000,  /* a node that did not take something is left alone */
-    TELL_AGAIN_MS = 100,
     PEER_TIMEOUT_MS = 5000,
 };
-
-/* The part is sent when it has reached its size, so that the last entity may be of any; beside it
- * there are the list of partitions and what wraps them all. */
-_Static_assert(HANDOFF_PART_BYTES + (int)STORE_STATE_BYTES_MAX + (int)DEDUP_BLOCK_BYTES_MAX +
-                       (1 << 20) <
-                   (int)RPC_FRAME_BYTES_MAX,
-               "a part of a batch fits a frame");
 
 /* A request to a peer about a batch. */
 struct handoff_message {
@@ -63,8 +55,7 @@ void handoff__free(struct runtime_peer_request *peer)
     message_free(LIST_ENTRY(peer, struct handoff_message, peer));
 }
 
-static void name_transfer(const struct runtime *rt, const struct handoff *h,
-                          Troupe__Peer__Transfer *t)
+void handoff__name(const struct runtime *rt, const struct handoff *h, Troupe__Peer__Transfer *t)
 {
     troupe__peer__transfer__init(t);
     t->from = peer__binary(troupe_bytes_of(rt->config.name));
@@ -73,9 +64,8 @@ static void name_transfer(const struct runtime *rt, const struct handoff *h,
     t->to_generation = h->to_generation;
 }
 
-/* False: out of memory. */
-static bool tell(struct runtime *rt, struct handoff *h, const char *method,
-                 const ProtobufCMessage *payload)
+bool handoff__tell(struct runtime *rt, struct handoff *h, const char *method,
+                   const ProtobufCMessage *payload)
 {
     const struct node_info *n = node__at(rt, h->node);
     struct handoff_message *hm = calloc(1, sizeof *hm);
@@ -190,7 +180,7 @@ static void thaw(struct runtime *rt, const struct handoff *h)
     rt->unpark_ns = rt->now.mono_ns;
 }
 
-static void abort_batch(struct runtime *rt, struct handoff *h, const char *why)
+void handoff__abort(struct runtime *rt, struct handoff *h, const char *why)
 {
     struct node_info *n = node__at(rt, h->node);
     Troupe__Peer__Transfer transfer;
@@ -202,12 +192,12 @@ static void abort_batch(struct runtime *rt, struct handoff *h, const char *why)
     log__add(rt, RUNTIME_INFO, "partitions stay here for now", "node", n == NULL ? "" : n->name,
              "partitions", text, "why", why, NULL);
     if (h->parts_n > 0) {
-        name_transfer(rt, h, &transfer);
+        handoff__name(rt, h, &transfer);
         keep.transfer = &transfer;
-        tell(rt, h, "keep", &keep.base);
+        handoff__tell(rt, h, "keep", &keep.base);
     }
     if (n != NULL)
-        n->handoff_retry_ns = rt->now.mono_ns + RETRY_NODE_MS * NS_PER_MS;
+        n->handoff_retry_ns = rt->now.mono_ns + HANDOFF_RETRY_NODE_MS * NS_PER_MS;
     h->phase = HANDOFF_IDLE;
     thaw(rt, h);
     rt->handoff_totals.aborted++;
@@ -219,7 +209,7 @@ void handoff__abort_all(struct runtime *rt)
     for (uint32_t i = 0; i < HANDOFFS_MAX; i++) {
         struct handoff *h = &rt->handoffs[i];
         if (h->phase == HANDOFF_FREEZING || h->phase == HANDOFF_STREAMING)
-            abort_batch(rt, h, "the lease is in doubt, or lost");
+            handoff__abort(rt, h, "the lease is in doubt, or lost");
     }
 }
 
@@ -259,277 +249,6 @@ static bool is_batch_quiet(struct runtime *rt, const struct handoff *h)
     return quiet;
 }
 
-/* ---- streaming ---- */
-
-/* The part that is being filled. */
-struct part {
-    Troupe__Peer__Take take;
-    Troupe__Peer__Transfer transfer;
-    Troupe__Peer__Entity **entities;
-    size_t bytes;
-    bool failed;
-};
-
-static void part_send(struct runtime *rt, struct handoff *h, struct part *p)
-{
-    p->take.part = h->parts_n++;
-    h->parts_out++;
-    if (!tell(rt, h, "take", &p->take.base)) {
-        h->parts_out--;
-        p->failed = true;
-    }
-    p->take.n_entities = p->take.n_partitions = 0;
-    p->bytes = 0;
-}
-
-/* False: out of memory. */
-static bool capture_timers(struct runtime *rt, struct arena *a, const struct entity *e,
-                           Troupe__Peer__Entity *out)
-{
-    const struct entity_extra *x = e->extra;
-    if (x == NULL || x->timers_n == 0)
-        return true;
-    out->timers = arena_alloc(a, x->timers_n * sizeof(Troupe__Peer__Timer *));
-    Troupe__Peer__Timer *all = arena_alloc(a, x->timers_n * sizeof *all);
-    if (out->timers == NULL || all == NULL)
-        return false;
-    for (uint32_t i = 0; i < x->timers_n; i++) {
-        uint64_t due = x->timers[i].due_ns, now = rt->now.mono_ns;
-        troupe__peer__timer__init(&all[i]);
-        all[i].tag = x->timers[i].tag;
-        all[i].due_in_ms = due > now ? (due - now) / NS_PER_MS : 0;
-        out->timers[out->n_timers++] = &all[i];
-    }
-    return true;
-}
-
-/* NULL: out of memory, or its state cannot be taken. */
-static Troupe__Peer__Entity *capture(struct runtime *rt, struct arena *a, struct entity *e)
-{
-    char why[160];
-    struct troupe_bytes state;
-    Troupe__Peer__Entity *out = arena_alloc(a, sizeof *out);
-    if (out == NULL || save__capture(rt, e, a, &state, why, sizeof why) != 0)
-        return NULL;
-    troupe__peer__entity__init(out);
-    out->kind = peer__binary(rt->kinds[e->kind].name);
-    out->id = peer__binary(troupe_bytes(e->id, e->id_len));
-    out->version = e->version;
-    out->saved = e->saved;
-    out->state = peer__binary(state);
-    out->dedup = peer__binary(dedup_bytes(e->dedup));
-    out->idle_ms = (rt->now.mono_ns - e->used_ns) / NS_PER_MS;
-    out->dirty_ms = (rt->now.mono_ns - e->dirty_ns) / NS_PER_MS;
-    return capture_timers(rt, a, e, out) ? out : NULL;
-}
-
-static void add(struct runtime *rt, struct handoff *h, struct part *p, struct arena *a,
-                struct entity *e)
-{
-    Troupe__Peer__Entity *out = capture(rt, a, e);
-    if (out == NULL) {
-        p->failed |= !entity__is_clean(e) || (e->extra != NULL && e->extra->timers_n > 0);
-        return; /* it is read from the store over there */
-    }
-    p->entities[p->take.n_entities++] = out;
-    p->bytes += out->state.len + out->dedup.len + out->id.len + 64 + 16 * out->n_timers;
-    h->entities++;
-    if (p->bytes >= HANDOFF_PART_BYTES || p->take.n_entities == HANDOFF_ENTITIES)
-        part_send(rt, h, p);
-}
-
-static bool list_partitions(struct arena *a, const struct handoff *h, struct part *p)
-{
-    p->take.partitions = arena_alloc(a, h->moves_n * sizeof(Troupe__Peer__Partition *));
-    Troupe__Peer__Partition *all = arena_alloc(a, h->moves_n * sizeof *all);
-    if (p->take.partitions == NULL || all == NULL)
-        return false;
-    for (uint32_t i = 0; i < h->moves_n; i++) {
-        troupe__peer__partition__init(&all[i]);
-        all[i].pid = h->moves[i].pid;
-        all[i].epoch = h->moves[i].epoch;
-        p->take.partitions[p->take.n_partitions++] = &all[i];
-    }
-    return true;
-}
-
-/* The next batch begins when this one has had its time at the rate that is allowed. What freezes is
- * small enough to be sent in one go; the pauses are between the batches, when nothing waits. */
-static void pace(struct runtime *rt, uint64_t bytes)
-{
-    uint64_t rate = rt->config.handoff_bytes_per_s, now = rt->now.mono_ns;
-    if (rate == 0)
-        return;
-    rt->handoff_paced_ns = rt->handoff_paced_ns > now ? rt->handoff_paced_ns : now;
-    rt->handoff_paced_ns += bytes * NS_PER_S / rate;
-}
-
-/* All of it, at once: the batch is small. The last part tells how many there were. */
-static void stream(struct runtime *rt, struct handoff *h)
-{
-    struct arena a;
-    struct part p = {.take = TROUPE__PEER__TAKE__INIT};
-    arena_init(&a, 256 << 10, 0);
-    h->phase = HANDOFF_STREAMING;
-    h->check_ns = rt->now.mono_ns;
-    name_transfer(rt, h, &p.transfer);
-    p.take.transfer = &p.transfer;
-    p.entities = p.take.entities =
-        arena_alloc(&a, HANDOFF_ENTITIES * sizeof(Troupe__Peer__Entity *));
-    p.failed = p.entities == NULL || !list_partitions(&a, h, &p);
-    for (uint32_t i = 0; i < h->moves_n && !p.failed; i++) {
-        const struct table *t = &rt->partitions[h->moves[i].pid];
-        rt->ownership.entries[h->moves[i].pid].going = true;
-        for (uint32_t s = 0; s < table_slots(t) && !p.failed; s++) {
-            if (t->slots[s] != NULL)
-                add(rt, h, &p, &a, t->slots[s]);
-        }
-    }
-    if (!p.failed) {
-        p.take.parts = h->parts_n + 1;
-        part_send(rt, h, &p);
-    }
-    arena_close(&a);
-    pace(rt, h->bytes);
-    if (p.failed)
-        abort_batch(rt, h, "not everything could be captured: out of memory, or a bad state");
-}
-
-/* ---- the commit ---- */
-
-static void send_commit(struct runtime *rt, struct handoff *h)
-{
-    struct store_slot *slot = &rt->commits[h - rt->handoffs];
-    arena_reset(&slot->arena);
-    slot->request.u.transfer = (struct store_transfer){
-        .name = rt->config.name,
-        .generation = rt->generation,
-        .to = node__at(rt, h->node)->name,
-        .to_generation = h->to_generation,
-        .cause = rt->draining || rt->drain_asked ? STORE_CAUSE_DRAIN : STORE_CAUSE_JOIN,
-        .moves = h->moves,
-        .moves_n = h->moves_n,
-    };
-    h->phase = HANDOFF_COMMITTING;
-    lifecycle__submit(rt, slot, STORE_TRANSFER);
-}
-
-static void send_given(struct runtime *rt, struct handoff *h)
-{
-    Troupe__Peer__Transfer transfer;
-    Troupe__Peer__Given given = TROUPE__PEER__GIVEN__INIT;
-    Troupe__Peer__Partition all[HANDOFF_PIDS_MAX], *pointers[HANDOFF_PIDS_MAX];
-    name_transfer(rt, h, &transfer);
-    given.transfer = &transfer;
-    given.partitions = pointers;
-    for (uint32_t i = 0; i < h->moves_n; i++) {
-        troupe__peer__partition__init(&all[i]);
-        all[i].pid = h->moves[i].pid;
-        all[i].epoch = h->moves[i].epoch;
-        pointers[given.n_partitions++] = &all[i];
-    }
-    h->retry_ns = UINT64_MAX; /* until its answer */
-    if (!tell(rt, h, "given", &given.base))
-        h->retry_ns = rt->now.mono_ns + TELL_AGAIN_MS * NS_PER_MS;
-}
-
-/* The batch's moves become those that were made, at their new epochs. The others may be anybody's:
- * an earlier try may have moved them, and their new owner have passed them on. They stay frozen
- * until the map has been read again. */
-static void settle_moves(struct runtime *rt, struct handoff *h, const struct store_transfer *done)
-{
-    size_t at = 0;
-    uint32_t moved = 0;
-    for (uint32_t i = 0; i < h->moves_n; i++) {
-        uint32_t pid = h->moves[i].pid;
-        const struct ownership_entry *e = &rt->ownership.entries[pid];
-        bool ours = e->state == OWNERSHIP_FROZEN && e->epoch == h->moves[i].epoch;
-        while (at < done->moved_n && done->moved[at].pid < pid)
-            at++;
-        if (at == done->moved_n || done->moved[at].pid != pid)
-            continue;
-        if (ours) {
-            rt->ownership.entries[pid].going = false;
-            ownership_give(&rt->ownership, pid, done->moved[at].epoch, h->node);
-            entity__drop_partition(rt, pid, false);
-            owners__told(rt, pid);
-        }
-        h->moves[moved++] = done->moved[at];
-    }
-    if (moved < h->moves_n)
-        lifecycle__recheck(rt);
-    h->moves_n = moved;
-}
-
-static void committed(struct runtime *rt, struct handoff *h, const struct store_transfer *done)
-{
-    uint64_t froze_us = (rt->now.mono_ns - h->begun_ns) / 1000;
-    settle_moves(rt, h, done);
-    if (h->moves_n == 0) {
-        struct node_info *n = node__at(rt, h->node);
-        n->handoff_retry_ns = rt->now.mono_ns + RETRY_NODE_MS * NS_PER_MS;
-        h->phase = HANDOFF_IDLE;
-        rt->handoff_totals.aborted++;
-        return;
-    }
-    struct handoff_totals *t = &rt->handoff_totals;
-    t->freeze_max_us = froze_us > t->freeze_max_us ? froze_us : t->freeze_max_us;
-    t->partitions_out += h->moves_n;
-    t->entities_out += h->entities;
-    t->bytes_out += h->bytes;
-    t->batches_out++;
-    h->phase = HANDOFF_TELLING;
-    send_given(rt, h); /* before the calls that wait: they go the same way */
-    rt->unpark_ns = rt->now.mono_ns;
-}
-
-bool handoff__commit_done(struct runtime *rt, struct store_request *request)
-{
-    if (request->op != STORE_TRANSFER)
-        return false;
-    struct store_slot *slot = LIST_ENTRY(request, struct store_slot, request);
-    struct handoff *h = &rt->handoffs[slot - rt->commits];
-    slot->out = false;
-    INVARIANT(h->phase == HANDOFF_COMMITTING);
-    if (request->error == 0) {
-        committed(rt, h, &request->u.transfer);
-    } else if (request->error == TROUPE_EFENCED) { /* evicted: nothing is ours */
-        h->phase = HANDOFF_IDLE;
-        if (rt->lease.held)
-            lifecycle__evicted(rt);
-    } else {
-        h->uncertain |= request->error == TROUPE_EOUTCOME;
-        if (!h->uncertain) { /* nothing has changed */
-            abort_batch(rt, h, "the store cannot be reached");
-            return true;
-        }
-        h->retry_ns = rt->now.mono_ns + runtime__backoff(rt, h->commit_failures++);
-    }
-    return true;
-}
-
-static bool is_in_batch(const struct runtime *rt, uint32_t pid)
-{
-    for (uint32_t i = 0; i < HANDOFFS_MAX; i++) {
-        const struct handoff *h = &rt->handoffs[i];
-        for (uint32_t k = 0; h->phase != HANDOFF_IDLE && k < h->moves_n; k++) {
-            if (h->moves[k].pid == pid)
-                return true;
-        }
-    }
-    return false;
-}
-
-void handoff__confirmed(struct runtime *rt, uint32_t pid)
-{
-    if (rt->ownership.entries[pid].state != OWNERSHIP_FROZEN || is_in_batch(rt, pid))
-        return;
-    ownership_thaw(&rt->ownership, pid);
-    claims__resume(rt, pid);
-    rt->unpark_ns = rt->now.mono_ns;
-    rt->handoff_wanted = true;
-}
-
 /* ---- answers of the other node ---- */
 
 static struct handoff *find_batch(struct runtime *rt, uint64_t number)
@@ -554,7 +273,7 @@ void handoff__peer_done(struct runtime *rt, struct runtime_peer_request *peer)
         if (taken)
             h->phase = HANDOFF_IDLE;
         else
-            h->retry_ns = rt->now.mono_ns + TELL_AGAIN_MS * NS_PER_MS;
+            h->retry_ns = rt->now.mono_ns + HANDOFF_TELL_AGAIN_MS * NS_PER_MS;
     }
     message_free(hm);
 }
@@ -581,25 +300,26 @@ static void advance(struct runtime *rt, struct handoff *h)
             break;
         h->check_ns = now + CHECK_US * UINT64_C(1000);
         if (!there || now - h->begun_ns > FREEZE_MS_MAX * NS_PER_MS)
-            abort_batch(rt, h, there ? "their entities did not come to rest" : "the node is gone");
+            handoff__abort(rt, h,
+                           there ? "their entities did not come to rest" : "the node is gone");
         else if (is_batch_quiet(rt, h))
-            stream(rt, h);
+            handoff__stream(rt, h);
         break;
     case HANDOFF_STREAMING:
         if (h->failed || !there || now - h->check_ns > STREAM_MS_MAX * NS_PER_MS)
-            abort_batch(rt, h, there ? "the node did not take them" : "the node is gone");
+            handoff__abort(rt, h, there ? "the node did not take them" : "the node is gone");
         else if (h->parts_out == 0)
-            send_commit(rt, h);
+            handoff__send_commit(rt, h);
         break;
     case HANDOFF_COMMITTING:
         if (!rt->commits[h - rt->handoffs].out && now >= h->retry_ns)
-            send_commit(rt, h);
+            handoff__send_commit(rt, h);
         break;
     case HANDOFF_TELLING:
         if (!there || is_told_enough(rt, h)) /* the store's row will tell it, or its next run */
             h->phase = HANDOFF_IDLE;
         else if (now >= h->retry_ns)
-            send_given(rt, h);
+            handoff__send_given(rt, h);
         break;
     }
 }
@@ -623,7 +343,7 @@ void handoff__tick(struct runtime *rt)
         return;
     if (rt->now.mono_ns >=
         rt->handoff_review_ns) { /* what was put off: a node that could not take */
-        rt->handoff_review_ns = rt->now.mono_ns + RETRY_NODE_MS * NS_PER_MS;
+        rt->handoff_review_ns = rt->now.mono_ns + HANDOFF_RETRY_NODE_MS * NS_PER_MS;
         rt->handoff_wanted = true;
     }
     handoff__tick_orphans(rt);
