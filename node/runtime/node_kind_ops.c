@@ -130,6 +130,7 @@ static bool list_pending(const struct runtime *rt, struct arena *arena, Troupe__
         all[i].node = node_kind__text(nodes->all[i]->name);
         all[i].partitions = partitions;
         all[i].entities = entities;
+        all[i].bytes = rt->entities_n == 0 ? 0 : entities * (rt->entity_bytes / rt->entities_n);
         if (partitions > 0)
             t->pending[t->n_pending++] = &all[i];
     }

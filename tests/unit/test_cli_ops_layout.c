@@ -95,6 +95,7 @@ struct moving {
     Troupe__Rpc__TransferPending pending, *pendings[1];
     const Troupe__Rpc__Transfers *all[2];
     const char *silent[1];
+    double per_s_of[2];
     struct transfers_view view;
 };
 
@@ -122,6 +123,7 @@ static void make_moving(struct moving *m)
     m->pending.node = cluster.names[2];
     m->pending.partitions = 340;
     m->pending.entities = 15020;
+    m->pending.bytes = 4 << 20;
     m->pendings[0] = &m->pending;
     m->node[0].batches = m->batches;
     m->node[0].n_batches = 2;
@@ -138,7 +140,9 @@ static void make_moving(struct moving *m)
                                       .all_n = 2,
                                       .silent = m->silent,
                                       .silent_n = 1,
-                                      .per_s = 170};
+                                      .per_s = 170,
+                                      .per_s_of = m->per_s_of};
+    m->per_s_of[0] = 170;
 }
 
 static void transfers_are_told_by_pairs(void **state)
@@ -148,11 +152,13 @@ static void transfers_are_told_by_pairs(void **state)
     char *text = NULL;
     make_moving(&m);
     CLI_TEXT(text, transfers_layout(out, &m.view));
-    assert_has(text, "340 partitions with 15,020 entities in memory are to move: at 170 a second, "
-                     "for 2.0 s\n");
-    assert_has(text, "FROM    TO      LEFT  ENTITIES  UNDER WAY  PHASE         BYTES   AGE\n"
-                     "node-1  node-3   340    15,020         10  streaming  64.0 KiB  15ms\n"
-                     "node-1  node-2     0         0         10  telling    64.0 KiB  15ms\n\n");
+    assert_has(text,
+               "340 partitions with 15,020 entities in memory (4.0 MiB) are to move: at 170 a "
+               "second, for 2.0 s\n");
+    assert_has(text,
+               "FROM    TO      LEFT  ENTITIES    BYTES   ETA  UNDER WAY  PHASE       AGE\n"
+               "node-1  node-3   340    15,020  4.0 MiB  2.0s         10  streaming  15ms\n"
+               "node-1  node-2     0         0      0 B   0ms         10  telling    15ms\n\n");
     assert_has(text, "moved so far 100 partitions, 0 entities, 0 B; calls waited 12.3 ms at most\n"
                      "             2 batches could not move at once");
     assert_has(text, "note         node-3 did not tell what it gives\n");
@@ -161,7 +167,13 @@ static void transfers_are_told_by_pairs(void **state)
     assert_int_equal(json_integer_value(json_object_get(json, "pending")), 340);
     assert_true(json_real_value(json_object_get(json, "seconds_left")) == 2.0);
     assert_int_equal(json_array_size(json_object_get(json, "nodes")), 2);
+    json_t *giver = json_array_get(json_object_get(json, "nodes"), 0);
+    assert_true(json_real_value(json_object_get(giver, "seconds_left")) == 2.0);
     json_decref(json);
+    m.view.per_s_of = NULL;
+    CLI_TEXT(text, transfers_layout(out, &m.view));
+    assert_has(text, "  4.0 MiB    -  ");
+    free(text);
     m.view.all_n = 0;
     CLI_TEXT(text, transfers_layout(out, &m.view));
     assert_has(text, "nothing moves, and nothing is to move\n");

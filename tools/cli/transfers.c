@@ -1,24 +1,33 @@
 /* troupe transfers, and troupe rebalance --plan: what moves between the nodes, by the word of each
  * of those that give. */
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "tools/cli/survey.h"
 #include "tools/cli/transfers_layout.h"
 #include "tools/cli/watch.h"
 
-enum { DEFAULT_TIMEOUT_MS = 2000, WATCH_MS = 1000, RATE_MS = 500 };
+enum { DEFAULT_TIMEOUT_MS = 2000, WATCH_MS = 1000, RATE_MS = 500, NODE_NAME_BYTES = 64 };
 
 struct collected {
     struct survey survey;
     const Troupe__Rpc__Transfers **all;
     const char **silent;
+    double *per_s_of;
     struct transfers_view view;
 };
 
-/* Between two looks: how fast it goes. */
+/* Between two looks: how fast it goes, of each node that gives. */
+struct pace_of {
+    char name[NODE_NAME_BYTES];
+    uint64_t moved;
+};
+
 struct pace {
-    uint64_t at_ms, moved;
+    uint64_t at_ms;
+    struct pace_of *nodes;
+    size_t n;
 };
 
 static uint64_t now_ms(void)
@@ -33,6 +42,7 @@ static void release(struct collected *c)
     survey_close(&c->survey);
     free(c->all);
     free(c->silent);
+    free(c->per_s_of);
 }
 
 /* False: the first node did not answer, or not with what we need. */
@@ -47,7 +57,8 @@ static bool collect(struct collected *c, struct watch *w, struct troupe_client *
     size_t n = c->survey.view.nodes_n;
     c->all = calloc(n + 1, sizeof *c->all);
     c->silent = calloc(n + 1, sizeof *c->silent);
-    if (c->all == NULL || c->silent == NULL) {
+    c->per_s_of = calloc(n + 1, sizeof *c->per_s_of);
+    if (c->all == NULL || c->silent == NULL || c->per_s_of == NULL) {
         c->survey.first.code = TROUPE_RESOURCE_EXHAUSTED;
         snprintf(c->survey.first.message, sizeof c->survey.first.message, "out of memory");
         return false;
@@ -76,13 +87,41 @@ static int refuse(const struct collected *c, bool json, FILE *out, FILE *errors)
 
 /* ---- transfers ---- */
 
+/* How much it has moved since then; 0 for one that was not there. */
+static uint64_t moved_since(const struct pace *pace, const Troupe__Rpc__Transfers *t)
+{
+    for (size_t i = 0; i < pace->n; i++) {
+        const struct pace_of *p = &pace->nodes[i];
+        if (strcmp(p->name, t->node) == 0 && t->partitions_out > p->moved)
+            return t->partitions_out - p->moved;
+    }
+    return 0;
+}
+
+/* Out of memory: the next look knows no pace. */
+static void remember(struct pace *pace, const struct collected *c, uint64_t now)
+{
+    free(pace->nodes);
+    *pace = (struct pace){.at_ms = now, .nodes = calloc(c->view.all_n + 1, sizeof(struct pace_of))};
+    for (size_t i = 0; pace->nodes != NULL && i < c->view.all_n; i++) {
+        struct pace_of *p = &pace->nodes[pace->n++];
+        snprintf(p->name, sizeof p->name, "%s", c->all[i]->node);
+        p->moved = c->all[i]->partitions_out;
+    }
+}
+
 static void measure(struct collected *c, struct pace *pace)
 {
-    struct transfers_sum sum = transfers_sum(c->all, c->view.all_n);
     uint64_t now = now_ms();
-    if (pace->at_ms != 0 && now > pace->at_ms && sum.moved > pace->moved)
-        c->view.per_s = 1000 * (double)(sum.moved - pace->moved) / (double)(now - pace->at_ms);
-    *pace = (struct pace){.at_ms = now, .moved = sum.moved};
+    if (pace->at_ms != 0 && now > pace->at_ms) {
+        for (size_t i = 0; i < c->view.all_n; i++) {
+            c->per_s_of[i] =
+                1000 * (double)moved_since(pace, c->all[i]) / (double)(now - pace->at_ms);
+            c->view.per_s += c->per_s_of[i];
+        }
+        c->view.per_s_of = c->per_s_of;
+    }
+    remember(pace, c, now);
 }
 
 static int look_transfers(struct watch *watch, struct troupe_client *client, FILE *out,
@@ -117,7 +156,9 @@ int command_transfers(int argc, char **argv)
     static const char about[] =
         "Shows the partitions that move from node to node: what is left (LEFT, with their entities "
         "in\n"
-        "memory), what is under way just now and in which phase, and how long the rest will take.\n"
+        "memory and their estimated size), for how long at the pace of the node that gives (ETA), "
+        "and\n"
+        "what is under way just now, in which phase.\n"
         "Asks every live member; --timeout is for each.";
     static const char epilogue[] =
         "Exit codes: 0 OK, and when Ctrl-C ends --watch; 1 the answer was an error, or the node is "
@@ -139,7 +180,10 @@ int command_transfers(int argc, char **argv)
                                 .options = options,
                                 .options_n = sizeof options / sizeof options[0]};
     int rc = options_parse(&usage, argc, argv, arguments, &n);
-    return rc != OPTIONS_GO_ON ? rc : watch_run(&watch);
+    if (rc == OPTIONS_GO_ON)
+        rc = watch_run(&watch);
+    free(pace.nodes);
+    return rc;
 }
 
 /* ---- rebalance ---- */

@@ -18,6 +18,7 @@ struct transfers_sum transfers_sum(const Troupe__Rpc__Transfers *const *all, siz
         for (size_t k = 0; k < t->n_pending; k++) {
             sum.pending += t->pending[k]->partitions;
             sum.entities += t->pending[k]->entities;
+            sum.bytes += t->pending[k]->bytes;
         }
         sum.moved += t->partitions_out;
         sum.moved_entities += t->entities_out;
@@ -68,36 +69,52 @@ static bool is_pending(const Troupe__Rpc__Transfers *t, const char *node)
     return false;
 }
 
+/* A node gives to its heirs by turns, so that all of them have theirs when it has given all.
+ * Negative: not known. */
+static double seconds_left(const struct transfers_view *v, size_t node)
+{
+    uint64_t pending = transfers_sum(&v->all[node], 1).pending;
+    if (pending == 0)
+        return 0;
+    double per_s = v->per_s_of == NULL ? 0 : v->per_s_of[node];
+    return per_s > 0 ? (double)pending / per_s : -1;
+}
+
 /* ---- for people ---- */
 
-static void add_line(struct table *table, const Troupe__Rpc__Transfers *t, const char *to,
-                     uint64_t left, uint64_t entities)
+static void add_line(struct table *table, const struct transfers_view *v, size_t node,
+                     const Troupe__Rpc__TransferPending *left)
 {
-    char bytes[OUTPUT_NUMBER_BYTES], age[DURATION_TEXT_BYTES];
-    struct pair p = batches_to(t, to);
+    char bytes[OUTPUT_NUMBER_BYTES], age[DURATION_TEXT_BYTES], eta[DURATION_TEXT_BYTES];
+    const Troupe__Rpc__Transfers *t = v->all[node];
+    struct pair p = batches_to(t, left->node);
+    double s = left->partitions == 0 ? 0 : seconds_left(v, node);
     table_cell(table, "%s", t->node);
-    table_cell(table, "%s", to);
-    table_number(table, left);
-    table_number(table, entities);
+    table_cell(table, "%s", left->node);
+    table_number(table, left->partitions);
+    table_number(table, left->entities);
+    table_cell(table, "%s", output_bytes(left->bytes, bytes));
+    table_cell(table, "%s", s < 0 ? "-" : duration_short((uint64_t)(1000 * s), eta));
     table_number(table, p.partitions);
-    table_cell(table, "%s", phases_to(t, to));
-    table_cell(table, "%s", output_bytes(p.bytes, bytes));
+    table_cell(table, "%s", phases_to(t, left->node));
     table_cell(table, "%s", p.batches == 0 ? "-" : duration_short(p.age_ms, age));
 }
 
-static size_t add_node(struct table *table, const Troupe__Rpc__Transfers *t)
+static size_t add_node(struct table *table, const struct transfers_view *v, size_t node)
 {
+    const Troupe__Rpc__Transfers *t = v->all[node];
     size_t lines = t->n_pending;
     for (size_t i = 0; i < t->n_pending; i++)
-        add_line(table, t, t->pending[i]->node, t->pending[i]->partitions, t->pending[i]->entities);
+        add_line(table, v, node, t->pending[i]);
     for (size_t i = 0; i < t->n_batches; i++) { /* given already, but not told */
-        const char *to = t->batches[i]->node;
-        bool again = is_pending(t, to);
+        Troupe__Rpc__TransferPending nothing = TROUPE__RPC__TRANSFER_PENDING__INIT;
+        nothing.node = t->batches[i]->node;
+        bool again = is_pending(t, nothing.node);
         for (size_t k = 0; k < i && !again; k++)
-            again = t->batches[k]->out && strcmp(t->batches[k]->node, to) == 0;
+            again = t->batches[k]->out && strcmp(t->batches[k]->node, nothing.node) == 0;
         if (again || !t->batches[i]->out)
             continue;
-        add_line(table, t, to, 0, 0);
+        add_line(table, v, node, &nothing);
         lines++;
     }
     return lines;
@@ -105,12 +122,14 @@ static size_t add_node(struct table *table, const Troupe__Rpc__Transfers *t)
 
 static void print_sum(FILE *out, const struct transfers_view *v, const struct transfers_sum *sum)
 {
-    char a[OUTPUT_NUMBER_BYTES], b[OUTPUT_NUMBER_BYTES], took[DURATION_TEXT_BYTES];
+    char a[OUTPUT_NUMBER_BYTES], b[OUTPUT_NUMBER_BYTES], c[OUTPUT_NUMBER_BYTES];
+    char took[DURATION_TEXT_BYTES];
     if (sum->pending == 0)
         fprintf(out, "nothing moves, and nothing is to move\n");
     else
-        fprintf(out, "%s partitions with %s entities in memory are to move",
-                output_number(sum->pending, a), output_number(sum->entities, b));
+        fprintf(out, "%s partitions with %s entities in memory (%s) are to move",
+                output_number(sum->pending, a), output_number(sum->entities, b),
+                output_bytes(sum->bytes, c));
     if (sum->pending != 0 && v->per_s > 0)
         fprintf(out, ": at %.0f a second, for %s", v->per_s,
                 duration_text((uint64_t)(1000 * (double)sum->pending / v->per_s), took));
@@ -142,8 +161,8 @@ static void print_silent(FILE *out, const struct transfers_view *v)
 void transfers_layout(FILE *out, const struct transfers_view *v)
 {
     static const struct table_column columns[] = {
-        {"FROM", false},     {"TO", false},    {"LEFT", true},  {"ENTITIES", true},
-        {"UNDER WAY", true}, {"PHASE", false}, {"BYTES", true}, {"AGE", true},
+        {"FROM", false}, {"TO", false},       {"LEFT", true},   {"ENTITIES", true}, {"BYTES", true},
+        {"ETA", true},   {"UNDER WAY", true}, {"PHASE", false}, {"AGE", true},
     };
     struct table table;
     size_t lines = 0;
@@ -152,7 +171,7 @@ void transfers_layout(FILE *out, const struct transfers_view *v)
     print_sum(out, v, &sum);
     table_init(&table, columns, sizeof columns / sizeof columns[0]);
     for (size_t i = 0; i < v->all_n; i++)
-        lines += add_node(&table, v->all[i]);
+        lines += add_node(&table, v, i);
     putc('\n', out);
     if (lines > 0) {
         table_print(&table, out);
@@ -177,11 +196,16 @@ json_t *transfers_json(const struct transfers_view *v)
 {
     json_t *nodes = json_array();
     struct transfers_sum sum = transfers_sum(v->all, v->all_n);
-    for (size_t i = 0; i < v->all_n; i++)
-        json_array_append_new(nodes, view_json(&v->all[i]->base));
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:o, s:o, s:o}", "cluster", v->asked->cluster,
-                     "cluster_uid", v->asked->cluster_uid, "answered_by", v->asked->name, "pending",
-                     (json_int_t)sum.pending, "pending_entities", (json_int_t)sum.entities,
+    for (size_t i = 0; i < v->all_n; i++) {
+        json_t *node = view_json(&v->all[i]->base);
+        double s = seconds_left(v, i);
+        json_object_set_new(node, "seconds_left", s < 0 ? json_null() : json_real(s));
+        json_array_append_new(nodes, node);
+    }
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:o, s:o, s:o}", "cluster",
+                     v->asked->cluster, "cluster_uid", v->asked->cluster_uid, "answered_by",
+                     v->asked->name, "pending", (json_int_t)sum.pending, "pending_entities",
+                     (json_int_t)sum.entities, "pending_bytes", (json_int_t)sum.bytes,
                      "partitions_per_s", v->per_s, "seconds_left",
                      sum.pending == 0 ? json_real(0)
                      : v->per_s > 0   ? json_real((double)sum.pending / v->per_s)

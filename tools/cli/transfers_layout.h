@@ -13,11 +13,12 @@ struct transfers_view {
     size_t all_n;
     const char *const *silent; /* names of those that did not */
     size_t silent_n;
-    double per_s; /* partitions, of late; 0: not known, or none */
+    double per_s;           /* partitions, of late; 0: not known, or none */
+    const double *per_s_of; /* of each of `all`; NULL: not known */
 };
 
 struct transfers_sum {
-    uint64_t pending, entities; /* to be given away */
+    uint64_t pending, entities, bytes; /* to be given away */
     uint64_t moved, moved_entities, moved_bytes, aborted, freeze_max_us;
 };
 
