@@ -40,6 +40,8 @@ static bool is_left_over(const struct runtime *rt, uint32_t pid)
 
 static void review(struct runtime *rt, uint32_t pid, bool whatever)
 {
+    if (rt->phase >= RUNTIME_STOPPING)
+        return;
     if (is_left_over(rt, pid) || (is_proposed(rt, pid) && (whatever || may_be_free(rt, pid))))
         ownership_want(&rt->ownership, pid);
     else
@@ -65,7 +67,8 @@ void claims__owner_gone(struct runtime *rt, uint32_t node)
     handoff__giver_gone(rt, node);
     rt->unpark_ns = rt->now.mono_ns;
     for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
-        if (rt->ownership.entries[pid].node == node && is_proposed(rt, pid))
+        if (rt->ownership.entries[pid].node == node && rt->phase < RUNTIME_STOPPING &&
+            is_proposed(rt, pid))
             ownership_want(&rt->ownership, pid);
     }
 }
@@ -327,6 +330,31 @@ void claims__tick(struct runtime *rt)
     if (may_claim(rt) && lifecycle__is_free(rt, &rt->claim))
         send_claim(rt);
     claims__tick_map(rt, rt->recheck || rt->want_map);
+}
+
+void claims__stop(struct runtime *rt)
+{
+    for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
+        if (!handoff__has_orphan(rt, pid))
+            ownership_unwant(&rt->ownership, pid);
+    }
+}
+
+/* A node that stops asks only for what may have been given to it. */
+static bool may_ask_for_orphans(const struct runtime *rt)
+{
+    return rt->orphans && rt->lease.held && rt->ownership.in[OWNERSHIP_WANTED] > 0;
+}
+
+void claims__tick_orphans(struct runtime *rt)
+{
+    if (may_ask_for_orphans(rt) && lifecycle__is_free(rt, &rt->claim))
+        send_claim(rt);
+}
+
+uint64_t claims__next_orphans_ns(const struct runtime *rt)
+{
+    return lifecycle__slot_next(rt, &rt->claim, may_ask_for_orphans(rt));
 }
 
 uint64_t claims__next_ns(const struct runtime *rt)

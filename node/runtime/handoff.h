@@ -121,6 +121,12 @@ struct handoff_answer handoff__keep(struct runtime *rt, const Troupe__Peer__Keep
 /* That node is gone: what it was giving us is forgotten, and asked of the store. */
 void handoff__giver_gone(struct runtime *rt, uint32_t node);
 void handoff__forget_incoming(struct runtime *rt);
+/* The same, but for what has come whole: it may be ours already, or may become so at any moment. */
+void handoff__forget_partial(struct runtime *rt);
+/* Whether there is something of that kind. */
+bool handoff__is_coming(const struct runtime *rt);
+/* Its givers have had time to say so: the store is asked instead. */
+void handoff__ask_for_incoming(struct runtime *rt);
 /* All of it has come, from a node that is gone. */
 bool handoff__has_orphan(const struct runtime *rt, uint32_t pid);
 void handoff__tick_orphans(struct runtime *rt);

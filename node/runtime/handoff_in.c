@@ -80,22 +80,52 @@ static bool is_whole(const struct incoming *in)
 
 /* If all of a batch has come, its giver may have moved it to us, and died before it could say so:
  * the store is asked, and what has come is kept until it answers. */
+static void orphan(struct runtime *rt, struct incoming *in)
+{
+    in->orphan = is_whole(in);
+    rt->orphans |= in->orphan;
+    rt->handoff_totals.dropped += !in->orphan;
+    for (uint32_t k = 0; in->orphan && k < in->pids_n; k++) {
+        rt->ownership.entries[in->pids[k]].coming = false;
+        ownership_want(&rt->ownership, in->pids[k]);
+    }
+    if (!in->orphan)
+        forget(rt, in);
+}
+
 void handoff__giver_gone(struct runtime *rt, uint32_t node)
 {
     for (uint32_t i = 0; i < INCOMING_MAX; i++) {
         struct incoming *in = &rt->incoming[i];
-        if (in->node != node || in->orphan)
-            continue;
-        in->orphan = is_whole(in);
-        rt->orphans |= in->orphan;
-        rt->handoff_totals.dropped += !in->orphan;
-        for (uint32_t k = 0; in->orphan && k < in->pids_n; k++) {
-            rt->ownership.entries[in->pids[k]].coming = false;
-            ownership_want(&rt->ownership, in->pids[k]);
-        }
-        if (!in->orphan)
-            forget(rt, in);
+        if (in->node == node && !in->orphan)
+            orphan(rt, in);
     }
+}
+
+void handoff__ask_for_incoming(struct runtime *rt)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
+        struct incoming *in = &rt->incoming[i];
+        if (in->node != NODE_NONE && !in->orphan)
+            orphan(rt, in);
+    }
+}
+
+void handoff__forget_partial(struct runtime *rt)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
+        if (rt->incoming[i].node != NODE_NONE && !is_whole(&rt->incoming[i]))
+            forget(rt, &rt->incoming[i]);
+    }
+}
+
+bool handoff__is_coming(const struct runtime *rt)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
+        if (rt->incoming[i].node != NODE_NONE && is_whole(&rt->incoming[i]))
+            return true;
+    }
+    return false;
 }
 
 bool handoff__has_orphan(const struct runtime *rt, uint32_t pid)

@@ -258,9 +258,10 @@ struct runtime {
     store_pid claim_pids[CLAIM_PIDS_MAX];
     uint64_t recheck_ns; /* a map that was read before does not count */
     uint64_t ask_all_ns;
-    uint64_t rows_ns;          /* when the rows of the others were last read */
-    uint64_t drain_until_ns;   /* a drain at the stop ends then at the latest */
-    uint64_t answers_until_ns; /* while stopping: other nodes' answers are waited for until then */
+    uint64_t rows_ns;           /* when the rows of the others were last read */
+    uint64_t drain_until_ns;    /* a drain at the stop ends then at the latest */
+    uint64_t answers_until_ns;  /* while stopping: other nodes' answers are waited for until then */
+    uint64_t incoming_until_ns; /* … and what they are handing to us; then the store is asked */
     uint64_t holder_generation, holder_seq, holder_seen_ns,
         holder_heard_ns; /* of a name that is taken */
     uint32_t holder_moves;
@@ -386,6 +387,10 @@ void claims__resume(struct runtime *rt, uint32_t pid);
 bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t node);
 /* All that should be ours and is free has been asked for, and nothing is under way. */
 bool claims__are_settled(const struct runtime *rt);
+/* The node stops: nothing more is asked for, but what may have been given to us. */
+void claims__stop(struct runtime *rt);
+void claims__tick_orphans(struct runtime *rt);
+uint64_t claims__next_orphans_ns(const struct runtime *rt);
 void claims__tick(struct runtime *rt);
 /* Reads the map if it is wanted and the store is free for it. */
 void claims__tick_map(struct runtime *rt, bool wanted);

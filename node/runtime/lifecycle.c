@@ -399,7 +399,8 @@ static void refuse_waiting(struct runtime *rt)
 static void drop_lost(struct runtime *rt)
 {
     for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
-        if (rt->ownership.entries[pid].state > OWNERSHIP_WANTED)
+        const struct ownership_entry *e = &rt->ownership.entries[pid];
+        if (e->state > OWNERSHIP_WANTED || e->coming || handoff__has_orphan(rt, pid))
             continue;
         entity__drop_partition(rt, pid, false);
         ownership_forget(&rt->ownership, pid);
@@ -413,9 +414,10 @@ static void stop_now(struct runtime *rt)
              number(resident, rt->entities_n), "dirty", number(dirty, rt->dirty_n), NULL);
     bool unsure = rt->phase == RUNTIME_SUSPENDED || rt->phase == RUNTIME_STARTING;
     handoff__abort_all(rt);
-    handoff__forget_incoming(rt);
+    handoff__forget_partial(rt);
     rt->phase = RUNTIME_STOPPING;
-    rt->answers_until_ns = rt->now.mono_ns + STOP_ANSWERS_MS * NS_PER_MS;
+    rt->answers_until_ns = rt->incoming_until_ns = rt->now.mono_ns + STOP_ANSWERS_MS * NS_PER_MS;
+    claims__stop(rt);
     drop_lost(rt);
     if (unsure)
         request__revoke_all(rt);
@@ -438,7 +440,7 @@ static bool is_drained(const struct runtime *rt)
 {
     return rt->phase != RUNTIME_SERVING || !has_heirs(rt) ||
            rt->now.mono_ns >= rt->drain_until_ns ||
-           (ownership_held(&rt->ownership) == 0 && !handoff__is_out(rt));
+           (ownership_held(&rt->ownership) == 0 && !handoff__is_out(rt) && !handoff__is_coming(rt));
 }
 
 /* With company, what we have moves first, while calls go on; then the rest is persisted. */
@@ -483,8 +485,11 @@ static void stop_tick(struct runtime *rt)
 {
     if (rt->dirty_n > 0 && rt->saves_used == 0 && !rt->claim.out)
         drop_lost(rt); /* a claim under way at the stop has come to nothing */
+    if (handoff__is_coming(rt) && rt->now.mono_ns >= rt->incoming_until_ns)
+        handoff__ask_for_incoming(rt);
+    claims__tick_orphans(rt);
     if (rt->dirty_n > 0 || rt->saves_used > 0 || load__is_out(rt) || !list_is_empty(&rt->run) ||
-        handoff__is_out(rt) || awaits_answers(rt))
+        handoff__is_out(rt) || (handoff__is_coming(rt) && rt->lease.held) || awaits_answers(rt))
         return;
     if (rt->entities_n > 0)
         stop_entities(rt);
@@ -576,6 +581,10 @@ uint64_t lifecycle__next_ns(const struct runtime *rt)
         members__next_ns(rt),
         rt->draining && !stopping ? rt->drain_until_ns : UINT64_MAX,
         stopping && awaits_answers(rt) ? rt->answers_until_ns : UINT64_MAX,
+        stopping && handoff__is_coming(rt) && rt->now.mono_ns < rt->incoming_until_ns
+            ? rt->incoming_until_ns
+            : UINT64_MAX,
+        stopping ? claims__next_orphans_ns(rt) : UINT64_MAX,
         stopping && rt->leave.failures > 0 ? lifecycle__slot_next(rt, &rt->leave, true)
                                            : UINT64_MAX,
         l->held && !rt->renew.out && !rt->leave.out ? l->next_ns : UINT64_MAX,

@@ -629,6 +629,50 @@ static void a_drained_node_takes_nothing(void **state)
     troop_close(&t);
 }
 
+static bool all_are_down(struct troop *t, uint32_t n)
+{
+    bool down = true;
+    for (uint32_t i = 0; i < n; i++)
+        down &= t->nodes[i].rt == NULL;
+    return down;
+}
+
+/* Two nodes give to a third when all are stopped, shortly after one another, at some moment of it.
+ * What was answered from memory is in the store afterwards, whoever had it last. */
+static void stop_amid_handoffs(uint32_t moment)
+{
+    enum { BAGS = 600 };
+    static const uint32_t order[3][3] = {{2, 0, 1}, {0, 2, 1}, {1, 0, 2}};
+    struct troop t;
+    open_troop(&t);
+    start(&t, 2);
+    for (uint32_t bag = 0; bag < BAGS; bag++)
+        assert_int_equal(add(&t, 0, bag, token_of(bag, 1)), TROUPE_OK);
+    troop_start(&t, 2);
+    assert_true(troop_until(&t, has_some, 2, 20000));
+    troop_run(&t, moment % 20);
+    for (uint32_t i = 0; i < 3; i++) {
+        if (t.nodes[order[moment % 3][i]].rt != NULL)
+            troop_stop(&t, order[moment % 3][i]);
+        troop_run(&t, moment / 20);
+    }
+    assert_true(troop_until(&t, all_are_down, 3, 40000));
+    troop_start(&t, 0);
+    assert_true(troop_until(&t, serves, 0, 20000));
+    for (uint32_t bag = 0; bag < BAGS; bag++) {
+        struct troop_answer answer;
+        assert_int_equal(list(&t, 0, bag, &answer), 1);
+    }
+    troop_close(&t);
+}
+
+static void all_stop_amid_handoffs(void **state)
+{
+    (void)state;
+    for (uint32_t moment = 0; moment < 120; moment++)
+        stop_amid_handoffs(moment);
+}
+
 /* ---- what does not fit ---- */
 
 /* A bag of that node, as whoever is asked says; its id is only the number. */
@@ -869,6 +913,7 @@ int main(void)
         cmocka_unit_test(an_operator_drains_a_node),
         cmocka_unit_test(the_last_node_is_not_drained),
         cmocka_unit_test(a_drained_node_takes_nothing),
+        cmocka_unit_test(all_stop_amid_handoffs),
         cmocka_unit_test(too_large_to_be_forwarded),
         cmocka_unit_test(a_refused_request_is_answered_at_once),
         cmocka_unit_test(large_casts_leave_in_several_frames),
