@@ -5,9 +5,9 @@
  * every renewal of ours brings the rows of the others.
  *
  * A node that cannot reach the store may go on serving while every node that it knew of by its last
- * renewal has promised not to evict it. We are one of those if it has renewed since we registered
- * (twice), which shows in its row; of one that has not, we know nothing, and wait for outage_grace.
- */
+ * renewal has promised not to evict it. We are one of those if it registered after us, or has
+ * renewed since (twice), which shows in its row; of one that has not, we know nothing, and wait for
+ * outage_grace. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -37,6 +37,8 @@ static void see(struct runtime *rt, const struct store_node *row, bool gap)
     uint64_t renews = row->renew_seq > n->row_seq ? row->renew_seq - n->row_seq : 0;
     if (other)
         lease_company(&rt->lease, rt->now.mono_ns);
+    if (other) /* without any renewal it has no promises, and its first one tells it of us */
+        n->row_later = !rt->rows_first && row->generation > n->row_generation;
     renews = other || !n->row_counted ? 0 : renews + n->row_renews;
     n->row_renews = (uint8_t)(renews < RENEWS ? renews : RENEWS);
     n->row_counted = true;
@@ -63,10 +65,12 @@ void failover__rows(struct runtime *rt, const struct store_node *others, size_t 
     /* The store was away in between: the others could not renew either. */
     bool gap = rt->now.mono_ns - rt->rows_ns > rt->config.lease_ttl_ms * NS_PER_MS / 2;
     rt->rows_ns = rt->now.mono_ns;
+    rt->rows_first |= gap;
     for (uint32_t i = 0; i < m->nodes.n; i++)
         m->nodes.all[i]->row_listed = false;
     for (size_t i = 0; i < others_n; i++)
         see(rt, &others[i], gap);
+    rt->rows_first = false;
     for (uint32_t i = 0; i < m->nodes.n; i++) {
         struct node_info *n = m->nodes.all[i];
         if (!n->row_active || n->row_listed)
@@ -79,9 +83,11 @@ void failover__rows(struct runtime *rt, const struct store_node *others, size_t 
 void failover__registered(struct runtime *rt)
 {
     struct members *m = &rt->members;
+    rt->rows_first = true;
     for (uint32_t i = 0; members__is_on(m) && i < m->nodes.n; i++) {
         m->nodes.all[i]->row_counted = false;
         m->nodes.all[i]->row_renews = 0;
+        m->nodes.all[i]->row_later = false;
         m->nodes.all[i]->row_since_ns = rt->now.mono_ns;
     }
 }
@@ -92,7 +98,8 @@ static bool may_evict(const struct runtime *rt, const struct node_info *n)
 {
     uint64_t silent_ns = rt->now.mono_ns - n->row_since_ns;
     uint64_t wait_ms = n->row_ttl_ms;
-    if (n->row_renews < RENEWS && rt->config.outage_grace_ms > wait_ms && !rt->config.outage_fence)
+    if (!n->row_later && n->row_renews < RENEWS && rt->config.outage_grace_ms > wait_ms &&
+        !rt->config.outage_fence)
         wait_ms = rt->config.outage_grace_ms;
     return n->row_active && n->row_expired && silent_ns >= wait_ms * NS_PER_MS &&
            rt->now.mono_ns >= n->promised_until_ns;

@@ -274,6 +274,7 @@ struct runtime {
     bool map_known;            /* it has been read since we registered */
     bool claims_begun;         /* it is known what to claim */
     bool rows_fresh;           /* the rows of the others have not been looked at yet */
+    bool rows_first;           /* … since we registered, or the store failed over */
     bool draining;             /* gives everything away, and then stops */
     bool drain_asked;          /* an operator wants it to have nothing, and to stay */
     uint64_t handoff_paced_ns; /* no batch begins before; see handoff_bytes_per_s */

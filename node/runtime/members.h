@@ -39,6 +39,7 @@ struct node_info {
     bool row_active, row_expired, row_listed;
     uint8_t row_renews;       /* how often it was seen to renew since we watch it, up to RENEWS */
     bool row_counted;         /* … since we registered */
+    bool row_later;           /* its run registered after us */
     uint64_t gone_generation; /* of its last run whose lease is over, as the store says */
 };
 

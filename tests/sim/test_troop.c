@@ -38,6 +38,11 @@ static bool is_down(struct troop *t, uint32_t n)
     return t->nodes[n].rt == NULL;
 }
 
+static bool has_some(struct troop *t, uint32_t n)
+{
+    return owned(t, n) > 0;
+}
+
 /* All that run serve, and each has its share, give or take what the cap allows. */
 static bool is_balanced(struct troop *t, uint32_t n)
 {
@@ -288,6 +293,24 @@ static void a_young_node_is_succeeded(void **state)
     assert_true(troop_until(&t, is_alone, 1, 7500));
     print_message("taken over after %u ms\n", (unsigned)((t.now.mono_ns - killed_ns) / TROOP_MS));
     troop_close(&t);
+}
+
+/* So are those that die as soon as they own something, before they have renewed at all: they
+ * registered after the others, and so know them. */
+static void a_node_that_dies_young_is_succeeded(void **state)
+{
+    (void)state;
+    for (uint32_t ms = 0; ms < 1000; ms += 20) {
+        struct troop t;
+        open_troop(&t);
+        start(&t, 2);
+        troop_run(&t, 3000 + ms * 7 % 1000);
+        troop_start(&t, 2);
+        troop_run(&t, ms);
+        troop_crash(&t, 2);
+        assert_true(troop_until(&t, is_balanced, 2, 7500));
+        troop_close(&t);
+    }
 }
 
 /* A node that comes back under its name takes its place again at once. */
@@ -578,11 +601,6 @@ static void the_last_node_is_not_drained(void **state)
 static bool has_all(struct troop *t, uint32_t n)
 {
     return owned(t, n) == 256;
-}
-
-static bool has_some(struct troop *t, uint32_t n)
-{
-    return owned(t, n) > 0;
 }
 
 /* Partitions that have moved to it, and with *received those that have come whole and are to be its
@@ -904,6 +922,7 @@ int main(void)
         cmocka_unit_test(a_dead_node_is_succeeded),
         cmocka_unit_test(a_young_node_is_succeeded),
         cmocka_unit_test(a_stop_does_not_wait_for_others),
+        cmocka_unit_test(a_node_that_dies_young_is_succeeded),
         cmocka_unit_test(a_restart_takes_its_place),
         cmocka_unit_test(a_long_pause_costs_the_lease),
         cmocka_unit_test(all_nodes_know_the_same),
