@@ -91,11 +91,17 @@ static void identify(struct identity *me)
 void proof_make(char text[STORE_PROOF_BYTES_MAX + 1])
 {
     struct identity me;
+    char whole[2 * STORE_PROOF_BYTES_MAX];
     identify(&me);
-    snprintf(text, STORE_PROOF_BYTES_MAX + 1,
-             "boot=%s ns=%" PRIu64 " pid=%ld start=%" PRIu64 "%s%s%s%.16s", me.boot, me.ns, me.pid,
-             me.start, me.pod[0] == '\0' ? "" : " pod=", me.pod,
-             me.machine[0] == '\0' ? "" : " machine=", me.machine);
+    int len = snprintf(whole, sizeof whole, "boot=%s ns=%" PRIu64 " pid=%ld start=%" PRIu64,
+                       me.boot, me.ns, me.pid, me.start);
+    if (me.pod[0] != '\0')
+        snprintf(whole + len, sizeof whole - (size_t)len, " pod=%s", me.pod);
+    else if (me.machine[0] != '\0')
+        snprintf(whole + len, sizeof whole - (size_t)len, " machine=%s", me.machine);
+    text[0] = '\0'; /* proves nothing */
+    if (strlen(whole) <= STORE_PROOF_BYTES_MAX)
+        memcpy(text, whole, strlen(whole) + 1);
 }
 
 /* The text behind name in a proof, up to the next space; "" when it is not there. */
