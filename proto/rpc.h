@@ -37,6 +37,8 @@ struct rpc_request {
 struct rpc_owner {
     struct troupe_bytes node, address;
     uint64_t epoch;
+    uint32_t partitions; /* of the cluster; whatever was sent */
+    struct troupe_bytes cluster_uid;
 };
 
 struct rpc_result {

@@ -3,7 +3,7 @@
 #include "proto/rpc_frame.h"
 #include "troupe/error.h"
 
-enum { OWNER_FIELDS = 3, RESULT_FIELDS = 6, REPLY_FIELDS = 3 };
+enum { OWNER_FIELDS = 5, RESULT_FIELDS = 6, REPLY_FIELDS = 3 };
 
 /* ---- decode ---- */
 
@@ -24,6 +24,12 @@ static bool read_owner(struct troupe_bytes part, struct rpc_owner *owner)
             break;
         case WIRE_TAG(3, WIRE_VARINT):
             owner->epoch = field.value;
+            break;
+        case WIRE_TAG(4, WIRE_VARINT):
+            owner->partitions = (uint32_t)field.value;
+            break;
+        case WIRE_TAG(5, WIRE_BYTES):
+            owner->cluster_uid = field.bytes;
             break;
         default:
             if (wire_is_known(field.tag, OWNER_FIELDS))
@@ -125,7 +131,8 @@ int rpc_reply_decode(struct arena *arena, struct troupe_bytes frame, struct rpc_
 static size_t owner_size(const struct rpc_owner *owner)
 {
     return wire_bytes_size(owner->node) + wire_bytes_size(owner->address) +
-           wire_uint_size(owner->epoch);
+           wire_uint_size(owner->epoch) + wire_uint_size(owner->partitions) +
+           wire_bytes_size(owner->cluster_uid);
 }
 
 static size_t result_size(const struct rpc_result *result)
@@ -141,7 +148,9 @@ static uint8_t *put_owner(uint8_t *out, const struct rpc_owner *owner)
     out = wire_put_part(out, 6, owner_size(owner));
     out = wire_put_bytes(out, 1, owner->node);
     out = wire_put_bytes(out, 2, owner->address);
-    return wire_put_uint(out, 3, owner->epoch);
+    out = wire_put_uint(out, 3, owner->epoch);
+    out = wire_put_uint(out, 4, owner->partitions);
+    return wire_put_bytes(out, 5, owner->cluster_uid);
 }
 
 static uint8_t *put_result(uint8_t *out, const struct rpc_result *result)

@@ -219,15 +219,8 @@ static void refuse_foreign(struct runtime *rt, struct message *m)
                         "another node owns partition %u: ask that one, or retry later", m->pid);
         return;
     }
-    if (m->type == MESSAGE_REQUEST) {
-        struct rpc_owner *owner = arena_calloc(m->request->arena, 1, sizeof *owner);
-        if (owner != NULL) {
-            owner->node = arena_copy(m->request->arena, troupe_bytes_of(node->name));
-            owner->address = arena_copy(m->request->arena, troupe_bytes_of(node->address));
-            owner->epoch = entry->epoch;
-        }
-        m->request->reply.results[m->index].owner = owner;
-    }
+    if (m->type == MESSAGE_REQUEST)
+        m->request->reply.results[m->index].owner = forward__owner(rt, m, entry->node);
     message__refuse(rt, m, TROUPE_UNAVAILABLE, "partition %u is owned by node %s: ask it at %s",
                     m->pid, node->name, node->address);
 }

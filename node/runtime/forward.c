@@ -241,16 +241,29 @@ static void learn_owner(struct runtime *rt, uint32_t pid, const struct rpc_owner
         owners__told(rt, pid);
 }
 
-static struct rpc_owner *owner_here(struct runtime *rt, struct message *m, uint32_t node)
+struct rpc_owner *forward__owner(struct runtime *rt, struct message *m, uint32_t node)
 {
     const struct node_info *n = node__at(rt, node);
-    struct rpc_owner *owner = arena_calloc(m->request->arena, 1, sizeof *owner);
+    struct arena *arena = m->request->arena;
+    struct rpc_owner *owner = arena_calloc(arena, 1, sizeof *owner);
     if (owner == NULL || n == NULL)
         return NULL;
-    owner->node = arena_copy(m->request->arena, troupe_bytes_of(n->name));
-    owner->address = arena_copy(m->request->arena, troupe_bytes_of(n->address));
+    owner->node = arena_copy(arena, troupe_bytes_of(n->name));
+    owner->address = arena_copy(arena, troupe_bytes_of(n->address));
+    owner->cluster_uid = arena_copy(arena, troupe_bytes_of(rt->cluster_uid));
     owner->epoch = rt->ownership.entries[m->pid].epoch;
+    owner->partitions = rt->config.partitions;
     return owner;
+}
+
+/* Who is to be asked next time: the node that has answered, or, when the partition has gone on
+ * meanwhile, who has it now. */
+static struct rpc_owner *owner_to_tell(struct runtime *rt, struct message *m, uint32_t answered)
+{
+    const struct ownership_entry *e = &rt->ownership.entries[m->pid];
+    if (e->state != OWNERSHIP_FOREIGN)
+        return NULL;
+    return forward__owner(rt, m, can_take(rt, e->node) ? e->node : answered);
 }
 
 static void answer_request(struct runtime *rt, const struct forward *f, struct message *m,
@@ -261,7 +274,7 @@ static void answer_request(struct runtime *rt, const struct forward *f, struct m
     to->ack = from->ack;
     /* UNAVAILABLE with an owner means: not executed, ask that one. This one may have executed it.
      */
-    to->owner = from->status == TROUPE_UNAVAILABLE ? NULL : owner_here(rt, m, f->node);
+    to->owner = from->status == TROUPE_UNAVAILABLE ? NULL : owner_to_tell(rt, m, f->node);
     struct troupe_bytes payload = arena_copy(m->request->arena, from->payload);
     struct troupe_bytes text = arena_copy(m->request->arena, from->message);
     if (payload.data == NULL || text.data == NULL)

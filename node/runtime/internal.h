@@ -410,6 +410,9 @@ void failover__done(struct runtime *rt);
 /* The node that a message for this partition should go to; NODE_NONE: none, it is ours or waits. */
 uint32_t forward__target(const struct runtime *rt, uint32_t pid);
 void forward__message(struct runtime *rt, struct message *m, uint32_t node);
+/* What a request's caller is told: that this node owns the entity. In the request's arena; NULL:
+ * out of memory. */
+struct rpc_owner *forward__owner(struct runtime *rt, struct message *m, uint32_t node);
 /* It has been answered otherwise. */
 void forward__forget(struct message *m);
 void forward__flush(struct runtime *rt);

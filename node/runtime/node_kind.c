@@ -58,6 +58,7 @@ static void fill(struct runtime *rt, const struct runtime_stats *s, Troupe__Rpc_
     status->calls_per_s = s->calls_per_s;
     status->replies_gated = s->calls_gated;
     status->crashes = s->crashes;
+    status->forwarded = rt->forwarded_n;
     status->rows_saved = s->rows_saved;
     status->rows_loaded = s->rows_loaded;
     status->saves_in_flight = s->saves_in_flight;

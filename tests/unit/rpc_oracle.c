@@ -98,6 +98,8 @@ static Troupe__Rpc__Result *to_result(const struct rpc_result *from, struct pack
         to->owner.node = data_of(from->owner->node);
         to->owner.address = data_of(from->owner->address);
         to->owner.epoch = from->owner->epoch;
+        to->owner.partitions = from->owner->partitions;
+        to->owner.cluster_uid = data_of(from->owner->cluster_uid);
         to->result.owner = &to->owner;
     }
     return &to->result;
@@ -198,7 +200,8 @@ static const char *compare_result(const struct rpc_result *ours, const Troupe__R
 static const char *compare_owner(const struct rpc_owner *ours, const Troupe__Rpc__Owner *theirs)
 {
     if (!same(ours->node, theirs->node) || !same(ours->address, theirs->address) ||
-        ours->epoch != theirs->epoch)
+        !same(ours->cluster_uid, theirs->cluster_uid) || ours->epoch != theirs->epoch ||
+        ours->partitions != theirs->partitions)
         return "an owner";
     return NULL;
 }

@@ -126,7 +126,7 @@ static void a_request_comes_back(void **state)
 static void a_reply_comes_back(void **state)
 {
     (void)state;
-    struct rpc_owner owner = {.node = BYTES("b"), .address = BYTES("h:1"), .epoch = UINT64_MAX};
+    struct rpc_owner owner = {.node = BYTES("b"), .address = BYTES("h:1"), .epoch = UINT64_MAX, .partitions = 65536, .cluster_uid = BYTES("uid")};
     struct rpc_result results[] = {
         {.payload = BYTES("yes"), .version = 7, .ack = TROUPE_ACK_DURABLE},
         {.status = TROUPE_UNAVAILABLE, .message = BYTES("not here"), .owner = &owner},
@@ -146,6 +146,8 @@ static void a_reply_comes_back(void **state)
     assert_bytes(back.results[1].owner->node, BYTES("b"));
     assert_bytes(back.results[1].owner->address, BYTES("h:1"));
     assert_true(back.results[1].owner->epoch == UINT64_MAX);
+    assert_int_equal(back.results[1].owner->partitions, 65536);
+    assert_bytes(back.results[1].owner->cluster_uid, BYTES("uid"));
     assert_non_null(back.results[2].owner); /* there, if empty */
 
     reply = (struct rpc_reply){.status = TROUPE_INVALID_ARGUMENT, .message = BYTES("no")};
@@ -403,7 +405,9 @@ static struct rpc_reply random_reply(struct dice *dice)
         struct rpc_owner *owner = arena_alloc(&arena, sizeof *owner);
         *owner = (struct rpc_owner){.node = random_bytes(dice, 10),
                                     .address = random_bytes(dice, 30),
-                                    .epoch = random_number(dice)};
+                                    .epoch = random_number(dice),
+                                    .partitions = (uint32_t)random_number(dice),
+                                    .cluster_uid = random_bytes(dice, 40)};
         reply.results[i] = (struct rpc_result){.payload = random_bytes(dice, 200),
                                                .message = random_bytes(dice, 30),
                                                .owner = dice_below(dice, 2) == 0 ? owner : NULL,
