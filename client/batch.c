@@ -3,11 +3,26 @@
 
 #include <stdlib.h>
 
+#include "base/invariant.h"
 #include "base/name.h"
 
 enum { METHOD_BYTES_MAX = 64 }; /* 63, and a leading $ */
 
 _Static_assert(RPC_CALLS_MAX <= UINT16_MAX, "todo holds 16-bit indexes");
+
+static void leg_init(struct leg *leg, struct troupe_batch *b)
+{
+    leg->batch = b;
+    arena_init(&leg->arena, BATCH_CHUNK_BYTES_MIN, 0);
+    arena_init(&leg->scratch, BATCH_CHUNK_BYTES_MIN, BATCH_REPLY_BYTES_MAX);
+    list_init(&leg->node);
+}
+
+static void leg_close(struct leg *leg)
+{
+    arena_close(&leg->arena);
+    arena_close(&leg->scratch);
+}
 
 struct troupe_batch *troupe_batch_new(struct troupe_client *client)
 {
@@ -16,8 +31,7 @@ struct troupe_batch *troupe_batch_new(struct troupe_client *client)
         return NULL;
     b->client = client;
     arena_init(&b->arena, BATCH_CHUNK_BYTES_MIN, 0);
-    arena_init(&b->scratch, BATCH_CHUNK_BYTES_MIN, BATCH_REPLY_BYTES_MAX);
-    list_init(&b->node);
+    leg_init(&b->leg, b);
     return b;
 }
 
@@ -25,11 +39,18 @@ void troupe_batch_free(struct troupe_batch *b)
 {
     if (b == NULL)
         return;
+    for (size_t i = 0; i < b->more_n; i++) {
+        leg_close(b->more[i]);
+        free(b->more[i]);
+    }
+    leg_close(&b->leg);
     arena_close(&b->arena);
-    arena_close(&b->scratch);
+    free(b->more);
+    free(b->sorted);
     free(b->calls);
     free(b->results);
     free(b->todo);
+    free(b->spots);
     free(b);
 }
 
@@ -49,12 +70,40 @@ static void arena_reset_grow(struct arena *a)
     arena_init(a, chunk, max_bytes);
 }
 
+static void leg_reset(struct leg *leg)
+{
+    arena_reset_grow(&leg->arena);
+    arena_reset_grow(&leg->scratch);
+}
+
 void troupe_batch_reset(struct troupe_batch *b)
 {
     arena_reset_grow(&b->arena);
-    arena_reset_grow(&b->scratch);
+    leg_reset(&b->leg);
+    for (unsigned i = 1; i < b->legs_n; i++)
+        leg_reset(b->more[i - 1]);
     b->state = BATCH_FILLING;
-    b->calls_n = b->todo_n = b->bytes = 0;
+    b->calls_n = b->pinned_n = b->bytes = 0;
+    b->legs_n = 0;
+}
+
+struct leg *batch_leg(struct troupe_batch *b, unsigned i)
+{
+    if (i == 0)
+        return &b->leg;
+    if (i <= b->more_n)
+        return b->more[i - 1];
+    INVARIANT(i == b->more_n + 1);
+    struct leg **more = realloc(b->more, i * sizeof(struct leg *));
+    if (more == NULL)
+        return NULL;
+    b->more = more;
+    struct leg *leg = calloc(1, sizeof *leg);
+    if (leg == NULL)
+        return NULL;
+    leg_init(leg, b);
+    b->more[b->more_n++] = leg;
+    return leg;
 }
 
 static int grow(struct troupe_batch *b)
@@ -69,7 +118,10 @@ static int grow(struct troupe_batch *b)
     uint16_t *todo = realloc(b->todo, capacity * sizeof *todo);
     if (todo != NULL)
         b->todo = todo;
-    if (calls == NULL || results == NULL || todo == NULL)
+    ring_spot *spots = realloc(b->spots, capacity * sizeof *spots);
+    if (spots != NULL)
+        b->spots = spots;
+    if (calls == NULL || results == NULL || todo == NULL || spots == NULL)
         return TROUPE_ENOMEM;
     b->calls_capacity = capacity;
     return 0;
@@ -117,10 +169,10 @@ int troupe_batch_add(struct troupe_batch *b, struct troupe_bytes kind, struct tr
     if (copy_call(&b->arena, &call) != 0)
         return TROUPE_ENOMEM;
     b->bytes += payload.len;
+    b->pinned_n += kind.len > 0 && kind.data[0] == '$';
+    b->results[b->calls_n].status = TROUPE_OK; /* not UNKNOWN: see leg_note_lost */
     b->todo[b->calls_n] = (uint16_t)b->calls_n;
-    b->calls[b->calls_n] = call;
-    b->todo_n = ++b->calls_n;
-    b->wire = b->calls;
+    b->calls[b->calls_n++] = call;
     return 0;
 }
 

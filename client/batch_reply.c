@@ -12,66 +12,99 @@ static void set_own(struct troupe_call_result *result, enum troupe_status status
 }
 
 /* In the arena, or, when there is no memory left, a literal. */
-static struct troupe_bytes keep_text(struct troupe_batch *b, const char *text)
+static struct troupe_bytes keep_text(struct leg *leg, const char *text)
 {
-    struct troupe_bytes kept = arena_copy(&b->arena, troupe_bytes_of(text));
+    struct troupe_bytes kept = arena_copy(&leg->arena, troupe_bytes_of(text));
     return kept.data != NULL ? kept : troupe_bytes_of("out of memory");
 }
 
-void batch_fail_todo(struct troupe_batch *b, enum troupe_status status, const char *message)
+void leg_fail_todo(struct leg *leg, enum troupe_status status, const char *message)
 {
-    struct troupe_bytes kept = keep_text(b, message);
-    for (size_t i = 0; i < b->todo_n; i++)
-        set_own(&b->results[b->todo[i]], status, kept);
-    b->todo_n = 0;
+    struct troupe_bytes kept = keep_text(leg, message);
+    for (size_t i = 0; i < leg->todo_n; i++)
+        set_own(&leg->batch->results[leg->todo[i]], status, kept);
+    leg->todo_n = 0;
 }
 
 /* After todo has shrunk. The copy lives in scratch, behind the reply, and as long: until the next
  * reply comes. */
-static void remake_wire(struct troupe_batch *b)
+static void remake_wire(struct leg *leg)
 {
-    if (b->todo_n == 0 || b->todo_n == b->calls_n)
+    if (leg->todo_n == 0 || leg->todo_n == leg->all_n)
         return;
-    struct rpc_call *wire = arena_alloc(&b->scratch, b->todo_n * sizeof *wire);
+    struct rpc_call *wire = arena_alloc(&leg->scratch, leg->todo_n * sizeof *wire);
     if (wire == NULL) {
-        batch_fail_todo(b, TROUPE_RESOURCE_EXHAUSTED,
-                        "the client is out of memory for another attempt; send smaller batches");
+        leg_fail_todo(leg, TROUPE_RESOURCE_EXHAUSTED,
+                      "the client is out of memory for another attempt; send smaller batches");
         return;
     }
-    for (size_t i = 0; i < b->todo_n; i++)
-        wire[i] = b->calls[b->todo[i]];
-    b->wire = wire;
+    for (size_t i = 0; i < leg->todo_n; i++)
+        wire[i] = leg->batch->calls[leg->todo[i]];
+    leg->wire = wire;
 }
 
-void batch_fail_todo_without_id(struct troupe_batch *b, enum troupe_status status,
-                                const char *message)
+void leg_fail_todo_without_id(struct leg *leg, enum troupe_status status, const char *message)
 {
     struct troupe_bytes kept = {0};
     size_t left = 0;
-    for (size_t i = 0; i < b->todo_n; i++) {
-        uint16_t call = b->todo[i];
-        if (b->calls[call].sequence != 0) {
-            b->todo[left++] = call;
+    for (size_t i = 0; i < leg->todo_n; i++) {
+        uint16_t call = leg->todo[i];
+        if (leg->batch->calls[call].sequence != 0) {
+            leg->todo[left++] = call;
             continue;
         }
         if (kept.data == NULL)
-            kept = keep_text(b, message);
-        set_own(&b->results[call], status, kept);
+            kept = keep_text(leg, message);
+        set_own(&leg->batch->results[call], status, kept);
     }
-    if (left != b->todo_n) {
-        b->todo_n = left;
-        remake_wire(b);
+    if (left != leg->todo_n) {
+        leg->todo_n = left;
+        remake_wire(leg);
     }
 }
 
-static bool wants_retry(const struct troupe_batch *b, uint16_t call, unsigned status)
+void leg_note_lost(struct leg *leg)
 {
-    return b->calls[call].sequence != 0 &&
-           (status == TROUPE_UNAVAILABLE || status == TROUPE_ABORTED);
+    leg->maybe_executed = true;
+    for (size_t i = 0; i < leg->todo_n; i++)
+        leg->batch->results[leg->todo[i]].status = TROUPE_UNKNOWN;
 }
 
-static void take_result(struct troupe_call_result *out, const struct rpc_result *in)
+/* UNKNOWN, too: with its id the call is executed once at most, and the answer to the next attempt
+ * is the first one's if that one was. */
+static bool wants_retry(const struct leg *leg, uint16_t call, unsigned status)
 {
+    return leg->batch->calls[call].sequence != 0 &&
+           (status == TROUPE_UNAVAILABLE || status == TROUPE_ABORTED || status == TROUPE_UNKNOWN);
+}
+
+/* A node's word that this attempt came to nothing, given without a look at what the entity
+ * remembers (it has no version then): it says nothing of an earlier attempt. */
+static bool is_refusal(const struct rpc_result *result)
+{
+    return result->version == 0 &&
+           (result->status == TROUPE_UNAVAILABLE || result->status == TROUPE_ABORTED ||
+            result->status == TROUPE_DEADLINE_EXCEEDED ||
+            result->status == TROUPE_RESOURCE_EXHAUSTED);
+}
+
+/* The call's outcome was unknown before, and this answer leaves it so. */
+static void stay_unknown(struct leg *leg, struct troupe_call_result *result)
+{
+    const char *text =
+        arena_printf(&leg->arena,
+                     "an earlier attempt may have been executed; of the latest the node says: %s: "
+                     "%.*s",
+                     troupe_status_name((int)result->status), (int)result->message.len,
+                     (const char *)result->message.data);
+    result->message = troupe_bytes_of(text != NULL ? text : "it may have been executed");
+    result->status = TROUPE_UNKNOWN;
+}
+
+static void take_result(struct leg *leg, struct troupe_call_result *out,
+                        const struct rpc_result *in)
+{
+    bool unknown = out->status == TROUPE_UNKNOWN;
     *out = (struct troupe_call_result){
         .status = (enum troupe_status)in->status,
         .ack = (enum troupe_ack)in->ack,
@@ -84,17 +117,19 @@ static void take_result(struct troupe_call_result *out, const struct rpc_result 
         out->owner_node = in->owner->node;
         out->owner_address = in->owner->address;
     }
+    if (unknown && is_refusal(in))
+        stay_unknown(leg, out);
 }
 
 /* Moves what a final result points to out of scratch, which the next reply overwrites. */
-static void keep_result(struct troupe_batch *b, struct troupe_call_result *result)
+static void keep_result(struct leg *leg, struct troupe_call_result *result)
 {
     struct troupe_bytes *parts[] = {&result->payload, &result->message, &result->owner_node,
                                     &result->owner_address};
     for (size_t i = 0; i < 4; i++) {
         if (parts[i]->len == 0)
             continue;
-        *parts[i] = arena_copy(&b->arena, *parts[i]);
+        *parts[i] = arena_copy(&leg->arena, *parts[i]);
         if (parts[i]->data == NULL) {
             set_own(result, TROUPE_RESOURCE_EXHAUSTED,
                     troupe_bytes_of("the client is out of memory for the answer of a call that was "
@@ -105,49 +140,61 @@ static void keep_result(struct troupe_batch *b, struct troupe_call_result *resul
 }
 
 /* A request that was refused as a whole: that is the answer to each of its calls. */
-static int spread_refusal(struct troupe_batch *b, struct rpc_reply *reply)
+static int spread_refusal(struct leg *leg, struct rpc_reply *reply)
 {
-    reply->results = arena_calloc(&b->scratch, b->todo_n, sizeof *reply->results);
+    reply->results = arena_calloc(&leg->scratch, leg->todo_n, sizeof *reply->results);
     if (reply->results == NULL)
         return TROUPE_ENOMEM;
-    reply->results_n = b->todo_n;
-    for (size_t i = 0; i < b->todo_n; i++) {
+    reply->results_n = leg->todo_n;
+    for (size_t i = 0; i < leg->todo_n; i++) {
         reply->results[i].status = reply->status;
         reply->results[i].message = reply->message;
     }
     return 0;
 }
 
-static void take_results(struct troupe_batch *b, const struct rpc_reply *reply, bool may_retry)
+static void take_results(struct leg *leg, const struct rpc_reply *reply, bool may_retry)
 {
     size_t retries = 0;
-    for (size_t i = 0; i < b->todo_n && may_retry; i++)
-        retries += wants_retry(b, b->todo[i], reply->results[i].status);
+    for (size_t i = 0; i < leg->todo_n && may_retry; i++)
+        retries += wants_retry(leg, leg->todo[i], reply->results[i].status);
     size_t left = 0;
-    for (size_t i = 0; i < b->todo_n; i++) {
-        uint16_t call = b->todo[i];
-        take_result(&b->results[call], &reply->results[i]);
-        if (retries != 0 && wants_retry(b, call, reply->results[i].status))
-            b->todo[left++] = call;
+    for (size_t i = 0; i < leg->todo_n; i++) {
+        uint16_t call = leg->todo[i];
+        struct troupe_call_result *result = &leg->batch->results[call];
+        take_result(leg, result, &reply->results[i]);
+        leg->maybe_executed |= result->status == TROUPE_UNKNOWN;
+        if (retries != 0 && wants_retry(leg, call, reply->results[i].status))
+            leg->todo[left++] = call;
         else if (retries != 0)
-            keep_result(b, &b->results[call]);
+            keep_result(leg, result);
     }
     INVARIANT(left == retries);
-    b->todo_n = left;
-    remake_wire(b);
+    leg->todo_n = left;
+    remake_wire(leg);
 }
 
-void batch_take_reply(struct troupe_batch *b, struct troupe_bytes body, bool may_retry,
-                      const char *node)
+static bool names_owners(const struct rpc_reply *reply)
 {
-    arena_reset(&b->scratch);
+    for (size_t i = 0; i < reply->results_n; i++)
+        if (reply->results[i].owner != NULL)
+            return true;
+    return false;
+}
+
+void leg_take_reply(struct leg *leg, struct troupe_bytes body, bool may_retry, const char *node,
+                    leg_learn learn)
+{
+    arena_reset(&leg->scratch);
     struct rpc_reply reply;
     const char *why = "out of memory";
-    int rc = rpc_reply_decode(&b->scratch, body, &reply, &why);
+    int rc = rpc_reply_decode(&leg->scratch, body, &reply, &why);
     if (rc == 0 && reply.status != TROUPE_OK)
-        rc = spread_refusal(b, &reply);
-    if (rc == 0 && reply.results_n == b->todo_n) {
-        take_results(b, &reply, may_retry);
+        rc = spread_refusal(leg, &reply);
+    if (rc == 0 && reply.results_n == leg->todo_n) {
+        if (names_owners(&reply))
+            learn(leg, &reply);
+        take_results(leg, &reply, may_retry);
         return;
     }
     if (rc == 0)
@@ -157,5 +204,5 @@ void batch_take_reply(struct troupe_batch *b, struct troupe_bytes body, bool may
              "the reply of %s cannot be read (%s), so the call may have been executed; check that "
              "client and node are of matching versions",
              node, why);
-    batch_fail_todo(b, TROUPE_UNKNOWN, text);
+    leg_fail_todo(leg, TROUPE_UNKNOWN, text);
 }

@@ -25,6 +25,12 @@ static int take_options(struct troupe_client *c, const struct troupe_client_opti
     c->queue_max = or_default(o->queue_max, CLIENT_QUEUE_DEFAULT);
     c->timeout_ms = or_default(o->timeout_ms, RPC_TIMEOUT_MS_DEFAULT);
     c->retry_delay_ms = or_default(o->retry_delay_ms, CLIENT_RETRY_DELAY_MS);
+    c->links_max = o->no_ring ? 0 : or_default(o->links_max, CLIENT_LINKS_DEFAULT);
+    if (c->links_max > CLIENT_LINKS_MAX) {
+        snprintf(errmsg, errmsg_bytes, "links_max is at most %d; no_ring takes none",
+                 CLIENT_LINKS_MAX);
+        return TROUPE_EINVAL;
+    }
     if (c->in_flight_max > CLIENT_IN_FLIGHT_MAX || c->queue_max > CLIENT_QUEUE_MAX) {
         snprintf(errmsg, errmsg_bytes, "in_flight_max is at most %d and queue_max at most %d",
                  CLIENT_IN_FLIGHT_MAX, CLIENT_QUEUE_MAX);
@@ -57,14 +63,15 @@ static uint64_t random_id(void)
 static int init_tables(struct troupe_client *c)
 {
     list_init(&c->queue);
-    list_init(&c->flight);
+    list_init(&c->unsent);
     uint32_t places = 4;
     while (places < 4 * c->in_flight_max) /* a quarter full at most: a free id is near */
         places *= 2;
     c->by_id_mask = places - 1;
-    c->by_id = calloc(places, sizeof(struct troupe_batch *));
-    /* One more for a batch that was being read while others took its place. */
-    int rc = due_heap_init(&c->due, (size_t)c->in_flight_max + c->queue_max + 1);
+    c->by_id = calloc(places, sizeof(struct leg *));
+    /* One more for each route: a leg that was being read while others took its place. */
+    size_t most = (size_t)c->in_flight_max + c->queue_max + c->links_max + 1;
+    int rc = due_heap_init(&c->due, most);
     return c->by_id == NULL ? TROUPE_ENOMEM : rc;
 }
 
@@ -80,12 +87,6 @@ static void init_locks(struct troupe_client *c)
 
 static int start(struct troupe_client *c)
 {
-    struct link_events events = {
-        .frame = engine_on_frame,
-        .burst = engine_on_burst,
-        .changed = engine_on_change,
-        .data = c,
-    };
     /* Signals are for the program's own threads: ours, and nng's, which the first client starts,
      * inherit this mask. */
     sigset_t all, before;
@@ -93,7 +94,7 @@ static int start(struct troupe_client *c)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = init_tables(c);
     if (rc == 0)
-        rc = link_new(&c->link, &events);
+        rc = routes_init(c);
     if (rc == 0 && pthread_create(&c->clock, NULL, clock_main, c) != 0)
         rc = TROUPE_ENOMEM;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -138,7 +139,8 @@ void troupe_client_close(struct troupe_client *c)
         pthread_mutex_unlock(&c->mu);
         pthread_join(c->clock, NULL);
     }
-    link_free(c->link);
+    routes_close(c);
+    ring_table_close(&c->ring);
     due_heap_close(&c->due);
     free(c->by_id);
     free(c->addresses_text);

@@ -1,11 +1,11 @@
-/* See engine.h. The way of a batch: sent, answered, or sent again. */
+/* See engine.h. The way of a leg out: queued, sent, sent again. engine_in.c has the answers. */
 #include "client/engine.h"
 
-#include <stdio.h>
 #include <time.h>
 
 #include "base/invariant.h"
 #include "client/monotonic.h"
+#include "client/split.h"
 
 /* ---- where a batch waits ---- */
 
@@ -15,33 +15,43 @@ void engine_kick_clock(struct troupe_client *c)
     pthread_cond_signal(&c->clock_cond);
 }
 
-void engine_watch(struct troupe_client *c, struct troupe_batch *b, uint64_t at_ms)
+void engine_wake_clock(struct troupe_client *c, uint64_t at_ms)
 {
-    due_set(&c->due, &b->due, at_ms);
     if (at_ms < c->clock_wakes_ms)
         engine_kick_clock(c);
 }
 
-void engine_enqueue(struct troupe_client *c, struct troupe_batch *b, bool front)
+static void watch(struct troupe_client *c, struct leg *leg, uint64_t at_ms)
 {
-    INVARIANT(b->todo_n > 0);
-    b->state = BATCH_QUEUED;
-    list_push(front ? c->queue.next : &c->queue, &b->node);
-    c->waiting_n++;
-    engine_watch(c, b, b->deadline_ms);
+    due_set(&c->due, &leg->due, at_ms);
+    engine_wake_clock(c, at_ms);
 }
 
-void engine_detach(struct troupe_client *c, struct troupe_batch *b)
+void engine_enqueue(struct troupe_client *c, struct leg *leg, bool front)
 {
-    INVARIANT(b->state == BATCH_QUEUED || b->state == BATCH_FLIGHT || b->state == BATCH_BACKOFF);
-    list_remove(&b->node);
-    due_remove(&c->due, &b->due);
-    if (b->state != BATCH_FLIGHT) {
+    INVARIANT(leg->todo_n > 0);
+    if (leg->way != NULL && leg->way != c->routes && !leg->way->ready)
+        leg->way = NULL;
+    struct list *queue = leg->way == NULL ? &c->queue : &leg->way->queue;
+    leg->state = LEG_QUEUED;
+    list_push(front ? queue->next : queue, &leg->node);
+    c->queued_n++;
+    c->waiting_n++;
+    watch(c, leg, leg->batch->deadline_ms);
+}
+
+void engine_detach(struct troupe_client *c, struct leg *leg)
+{
+    INVARIANT(leg->state == LEG_QUEUED || leg->state == LEG_FLIGHT || leg->state == LEG_BACKOFF);
+    list_remove(&leg->node);
+    due_remove(&c->due, &leg->due);
+    c->queued_n -= leg->state == LEG_QUEUED;
+    if (leg->state != LEG_FLIGHT) {
         c->waiting_n--;
         return;
     }
-    INVARIANT(c->by_id[b->request_id & c->by_id_mask] == b);
-    c->by_id[b->request_id & c->by_id_mask] = NULL;
+    INVARIANT(c->by_id[leg->request_id & c->by_id_mask] == leg);
+    c->by_id[leg->request_id & c->by_id_mask] = NULL;
     c->in_flight_n--;
 }
 
@@ -60,28 +70,21 @@ static uint64_t answer_margin(uint64_t left_ms)
     return left_ms / 8 < ANSWER_MARGIN_MS ? left_ms / 8 : ANSWER_MARGIN_MS;
 }
 
-bool engine_back_off(struct troupe_client *c, struct troupe_batch *b, uint64_t now_ms)
+bool engine_back_off(struct troupe_client *c, struct leg *leg, uint64_t now_ms)
 {
-    uint32_t doublings = b->attempts < 1 ? 0 : b->attempts - 1;
+    uint32_t doublings = leg->attempts < 1 ? 0 : leg->attempts - 1;
     if (doublings > CLIENT_RETRY_DOUBLINGS)
         doublings = CLIENT_RETRY_DOUBLINGS;
     uint64_t longest = (uint64_t)c->retry_delay_ms << doublings;
     uint64_t delay = longest / 2 + next_random(c) % (longest / 2 + 1);
     /* A node could not answer in the time that is kept for its last word, and then what the node
      * said before would be lost. */
-    if (now_ms + delay + answer_margin(b->timeout_ms) >= b->deadline_ms)
+    if (now_ms + delay + answer_margin(leg->batch->timeout_ms) >= leg->batch->deadline_ms)
         return false;
-    b->state = BATCH_BACKOFF;
+    leg->state = LEG_BACKOFF;
     c->waiting_n++;
-    engine_watch(c, b, now_ms + delay);
+    watch(c, leg, now_ms + delay);
     return true;
-}
-
-void engine_deliver(struct troupe_batch *b)
-{
-    INVARIANT(b->todo_n == 0);
-    b->state = BATCH_DONE;
-    b->callback(b, b->data);
 }
 
 /* ---- out ---- */
@@ -106,44 +109,62 @@ static uint32_t nodes_time(const struct troupe_batch *b, uint64_t now_ms)
 }
 
 /* QUEUED → FLIGHT; false when the link has no room or is not up. */
-static bool attempt(struct troupe_client *c, struct troupe_batch *b, uint64_t now_ms)
+static bool attempt(struct troupe_client *c, struct leg *leg, struct route *r, uint64_t now_ms)
 {
     struct rpc_request request = {
-        .timeout_ms = nodes_time(b, now_ms),
+        .timeout_ms = nodes_time(leg->batch, now_ms),
         .client = c->id,
-        .calls = (struct rpc_call *)(uintptr_t)b->wire, /* encode only reads them */
-        .calls_n = b->todo_n,
+        .calls = (struct rpc_call *)(uintptr_t)leg->wire, /* encode only reads them */
+        .calls_n = leg->todo_n,
     };
     uint32_t id = take_request_id(c);
-    uint8_t *body = link_frame_begin(c->link, id, rpc_request_size(&request), &b->frame_position);
+    uint8_t *body = link_frame_begin(r->link, id, rpc_request_size(&request), &leg->frame_position);
     if (body == NULL)
         return false;
     rpc_request_encode(&request, body);
-    link_frame_end(c->link);
-    list_remove(&b->node);
-    list_push(&c->flight, &b->node);
+    link_frame_end(r->link);
+    list_remove(&leg->node);
+    list_push(&r->flight, &leg->node);
+    if (list_is_empty(&r->unsent))
+        list_push(&c->unsent, &r->unsent);
+    c->queued_n--;
     c->waiting_n--;
     c->in_flight_n++;
-    c->by_id[id & c->by_id_mask] = b;
-    b->request_id = id;
-    b->sent_ms = now_ms;
-    b->answered = false;
-    b->attempts++;
-    b->state = BATCH_FLIGHT;
+    c->by_id[id & c->by_id_mask] = leg;
+    leg->on = r;
+    leg->request_id = id;
+    leg->sent_ms = now_ms;
+    leg->answered = false;
+    leg->attempts++;
+    leg->state = LEG_FLIGHT;
     return true;
 }
 
+/* The first of the queue of a turn: 0 is the common one, i + 1 that of route i. */
+static bool pump_one(struct troupe_client *c, size_t turn, uint64_t now_ms)
+{
+    struct list *queue = turn == 0 ? &c->queue : &c->routes[turn - 1].queue;
+    if (list_is_empty(queue))
+        return false;
+    struct route *r = turn == 0 ? route_any(c) : &c->routes[turn - 1];
+    return r != NULL && r->ready &&
+           attempt(c, LIST_ENTRY(queue->next, struct leg, node), r, now_ms);
+}
+
+/* One leg of each queue in turn, so that no route keeps the places in flight from the others. */
 void engine_pump(struct troupe_client *c)
 {
-    if (list_is_empty(&c->queue) || c->in_flight_n >= c->in_flight_max)
+    if (c->queued_n == 0 || c->in_flight_n >= c->in_flight_max)
         return;
     uint64_t now_ms = monotonic_ms();
-    while (!list_is_empty(&c->queue) && c->in_flight_n < c->in_flight_max) {
-        struct troupe_batch *b = LIST_ENTRY(c->queue.next, struct troupe_batch, node);
-        if (!attempt(c, b, now_ms))
-            return;
+    size_t turns = c->routes_n + 1, idle = 0;
+    while (idle < turns && c->queued_n > 0 && c->in_flight_n < c->in_flight_max) {
+        c->pump_turn = (c->pump_turn + 1) % turns;
+        idle = pump_one(c, c->pump_turn, now_ms) ? 0 : idle + 1;
     }
 }
+
+/* ---- sending ---- */
 
 static uint64_t wall_ms(void)
 {
@@ -177,13 +198,26 @@ static bool over_frame_limit(const struct troupe_batch *b)
     return rpc_request_size(&request) > RPC_FRAME_BYTES_MAX;
 }
 
-/* The sum is what `due` has places for; the rest of the limit keeps a burst from filling the queue
+/* Legs that `due` has places for. */
+static size_t room(const struct troupe_client *c)
+{
+    return (size_t)c->in_flight_max + c->queue_max - c->waiting_n - c->in_flight_n;
+}
+
+/* The second part of the limit keeps a burst from filling the queue
  * while there is room in flight. */
 static bool is_full(const struct troupe_client *c)
 {
     bool goes_at_once = list_is_empty(&c->queue) && c->in_flight_n < c->in_flight_max;
     return (c->waiting_n >= c->queue_max && !goes_at_once) ||
            c->waiting_n + c->in_flight_n >= (size_t)c->in_flight_max + c->queue_max;
+}
+
+static void start_leg(struct troupe_client *c, struct leg *leg)
+{
+    leg->attempts = 0;
+    leg->answered = leg->maybe_executed = false;
+    engine_enqueue(c, leg, false);
 }
 
 int troupe_batch_send(struct troupe_batch *b, uint32_t timeout_ms, troupe_batch_cb callback,
@@ -195,6 +229,9 @@ int troupe_batch_send(struct troupe_batch *b, uint32_t timeout_ms, troupe_batch_
     if (over_frame_limit(b))
         return TROUPE_ELIMIT;
     uint64_t now_ms = monotonic_ms();
+    bool prepared = atomic_load_explicit(&c->ring_known, memory_order_relaxed);
+    if (prepared)
+        split_prepare(b);
     pthread_mutex_lock(&c->mu);
     if (c->closing || is_full(c)) {
         int rc = c->closing ? TROUPE_ECLOSED : TROUPE_ELIMIT;
@@ -207,66 +244,14 @@ int troupe_batch_send(struct troupe_batch *b, uint32_t timeout_ms, troupe_batch_
     if (b->timeout_ms > RPC_TIMEOUT_MS_MAX)
         b->timeout_ms = RPC_TIMEOUT_MS_MAX;
     b->deadline_ms = now_ms + b->timeout_ms;
-    b->attempts = 0;
-    b->answered = b->maybe_executed = false;
+    b->state = BATCH_SENT;
     assign_sequences(c, b);
-    engine_enqueue(c, b, false);
+    split_batch(b, prepared, room(c));
+    if (b->legs_n > 1)
+        atomic_store_explicit(&b->legs_open, b->legs_n, memory_order_relaxed);
+    for (unsigned i = 0, n = b->legs_n; i < n; i++)
+        start_leg(c, batch_leg(b, i));
     engine_pump(c);
-    pthread_mutex_unlock(&c->mu);
-    link_flush(c->link);
+    engine_unlock(c);
     return 0;
-}
-
-/* ---- in ---- */
-
-void engine_on_frame(void *data, uint32_t id, struct troupe_bytes body)
-{
-    struct troupe_client *c = data;
-    id &= UINT32_C(0x7fffffff);
-    pthread_mutex_lock(&c->mu);
-    c->link_useful = true;
-    struct troupe_batch *b = c->by_id[id & c->by_id_mask];
-    if (b == NULL || b->request_id != id) { /* its deadline has passed, or it was sent anew */
-        pthread_mutex_unlock(&c->mu);
-        return;
-    }
-    engine_detach(c, b);
-    b->state = BATCH_READING;
-    const char *node = c->addresses.items[c->address_now].text;
-    bool may_retry = !c->closing;
-    pthread_mutex_unlock(&c->mu);
-
-    batch_take_reply(b, body, may_retry, node);
-    b->answered = true;
-    if (b->todo_n > 0) {
-        uint64_t now_ms = monotonic_ms();
-        pthread_mutex_lock(&c->mu);
-        bool again = engine_back_off(c, b, now_ms);
-        pthread_mutex_unlock(&c->mu);
-        if (again)
-            return;
-        b->todo_n = 0; /* no time for another attempt: this answer is the last */
-    }
-    engine_deliver(b);
-}
-
-void engine_on_burst(void *data)
-{
-    struct troupe_client *c = data;
-    pthread_mutex_lock(&c->mu);
-    engine_pump(c);
-    pthread_mutex_unlock(&c->mu);
-}
-
-void engine_on_change(void *data, enum link_state state)
-{
-    struct troupe_client *c = data;
-    pthread_mutex_lock(&c->mu);
-    if (state == LINK_UP)
-        engine_pump(c);
-    else
-        engine_kick_clock(c);
-    pthread_mutex_unlock(&c->mu);
-    if (state == LINK_UP)
-        link_flush(c->link);
 }

@@ -37,6 +37,9 @@ struct troupe_client_options {
         queue_max; /* batches waiting beyond those; 0 = 65,536; more fail with RESOURCE_EXHAUSTED */
     uint32_t timeout_ms;     /* default of a batch; 0 = 5,000 */
     uint32_t retry_delay_ms; /* first delay, doubling with jitter up to 32 times; 0 = 20 */
+    uint32_t links_max; /* connections to nodes that replies have named as owners, beside the one to
+                         * the addresses above; 0 = 64, at most 255 */
+    bool no_ring;       /* none of those: every call goes by the addresses above */
 };
 
 /* Connects in the background: no error when nobody answers yet. Errors: TROUPE_EINVAL (addresses),

@@ -68,7 +68,7 @@ const struct troupe_call_result *node_call(struct node_fixture *n, const char *e
     if (client == NULL || strcmp(connected_to, n->address) != 0) {
         troupe_batch_free(batch);
         troupe_client_close(client);
-        struct troupe_client_options options = {.addresses = n->address};
+        struct troupe_client_options options = {.addresses = n->address, .no_ring = true};
         assert_int_equal(troupe_client_open(&client, &options, errmsg, sizeof errmsg), 0);
         batch = troupe_batch_new(client);
         assert_non_null(batch);

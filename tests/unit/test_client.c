@@ -15,37 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "count_allocations.h"
 #include "fake_node.h"
 #include "troupe/client.h"
-
-/* ---- counting allocations of the code under test (see client.cmake) ---- */
-
-static atomic_long allocations;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    allocations += !fake_node_thread;
-    return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    allocations += !fake_node_thread;
-    return __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    allocations += !fake_node_thread;
-    return __real_realloc(p, size);
-}
 
 /* ---- a node that echoes ---- */
 

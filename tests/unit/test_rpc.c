@@ -126,7 +126,11 @@ static void a_request_comes_back(void **state)
 static void a_reply_comes_back(void **state)
 {
     (void)state;
-    struct rpc_owner owner = {.node = BYTES("b"), .address = BYTES("h:1"), .epoch = UINT64_MAX, .partitions = 65536, .cluster_uid = BYTES("uid")};
+    struct rpc_owner owner = {.node = BYTES("b"),
+                              .address = BYTES("h:1"),
+                              .epoch = UINT64_MAX,
+                              .partitions = 65536,
+                              .cluster_uid = BYTES("uid")};
     struct rpc_result results[] = {
         {.payload = BYTES("yes"), .version = 7, .ack = TROUPE_ACK_DURABLE},
         {.status = TROUPE_UNAVAILABLE, .message = BYTES("not here"), .owner = &owner},
