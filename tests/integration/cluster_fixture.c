@@ -119,7 +119,7 @@ void cluster_new_ports(struct cluster *c, size_t i)
 static void connect_client(struct cluster_node *n)
 {
     char errmsg[256];
-    struct troupe_client_options options = {.addresses = n->address};
+    struct troupe_client_options options = {.addresses = n->address, .no_ring = true};
     close_client(n);
     assert_int_equal(troupe_client_open(&n->client, &options, errmsg, sizeof errmsg), 0);
     n->batch = troupe_batch_new(n->client);

@@ -27,7 +27,7 @@ struct cluster_node {
     const char *host;  /* where it listens; 127.0.0.1 */
     const char *netns; /* a network namespace by the name that ip knows, or NULL */
     const char *args[CLUSTER_ARGS_MAX + 1]; /* its own, after the cluster's; up to NULL */
-    struct troupe_client *client;           /* of questions to it */
+    struct troupe_client *client;           /* of questions to it; knows no other node */
     struct troupe_batch *batch;
 };
 

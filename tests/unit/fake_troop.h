@@ -40,7 +40,8 @@ struct fake_troop {
     uint8_t owners[TROOP_PARTITIONS];
     uint64_t epochs[TROOP_PARTITIONS];
     uint64_t seen[TROOP_SEEN_MAX]; /* sequences */
-    unsigned seen_n, executed;     /* distinct ids, and calls without one */
+    unsigned seen_n;
+    atomic_uint executed; /* distinct ids, and calls without one */
     struct fake_member members[TROOP_NODES_MAX];
     unsigned n;
 };

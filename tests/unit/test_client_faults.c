@@ -164,6 +164,53 @@ static void an_unavailable_call_is_tried_again(void **state)
     assert_int_equal(f->script.executed, 2);
 }
 
+/* With its id it is executed once, whatever had become of it. */
+static void an_unknown_outcome_is_asked_for_again(void **state)
+{
+    struct fixture *f = *state;
+    f->script.result[0] = f->script.result[1] = TROUPE_UNKNOWN;
+    add(f->batch, "first", 0);
+    add(f->batch, "second", 0);
+    expect(send_wait(f->batch, WAIT_MS), TROUPE_OK, true, NULL);
+    expect(troupe_batch_result(f->batch, 1), TROUPE_OK, true, NULL);
+    assert_int_equal(f->script.requests, 3);
+    assert_int_equal(f->script.executed, 2);
+    troupe_batch_reset(f->batch);
+    f->script.requests = 0;
+    add(f->batch, "third", TROUPE_CALL_NO_ID);
+    expect(send_wait(f->batch, WAIT_MS), TROUPE_UNKNOWN, true, "not this time");
+    assert_int_equal(f->script.requests, 1);
+}
+
+/* A refusal of the second attempt tells nothing of the first. */
+static void an_unknown_outcome_is_not_made_known_by_a_refusal(void **state)
+{
+    struct fixture *f = *state;
+    static const uint8_t final[] = {TROUPE_RESOURCE_EXHAUSTED, TROUPE_DEADLINE_EXCEEDED};
+    for (size_t i = 0; i < sizeof final; i++) {
+        troupe_batch_reset(f->batch);
+        f->script.requests = 0;
+        f->script.result[0] = TROUPE_UNKNOWN;
+        f->script.result[1] = final[i];
+        add(f->batch, "x", 0);
+        expect(send_wait(f->batch, WAIT_MS), TROUPE_UNKNOWN, true, "an earlier attempt");
+        expect(troupe_batch_result(f->batch, 0), TROUPE_UNKNOWN, true,
+               troupe_status_name(final[i]));
+        expect(troupe_batch_result(f->batch, 0), TROUPE_UNKNOWN, true, "not this time");
+    }
+    troupe_batch_reset(f->batch); /* nor of one that was lost */
+    f->script.requests = 0;
+    f->script.actions[0] = FAKE_HANG_UP;
+    memset(f->script.result, TROUPE_UNAVAILABLE, sizeof f->script.result);
+    add(f->batch, "x", 0);
+    expect(send_wait(f->batch, 600), TROUPE_UNKNOWN, true, "not this time");
+    troupe_batch_reset(f->batch); /* a batch that is used again begins anew */
+    f->script.requests = 0;
+    f->script.actions[0] = FAKE_REPLY;
+    add(f->batch, "x", 0);
+    expect(send_wait(f->batch, 600), TROUPE_UNAVAILABLE, true, "not this time");
+}
+
 static void without_an_id_the_first_answer_counts(void **state)
 {
     struct fixture *f = *state;
@@ -610,6 +657,8 @@ int main(void)
 #define WITH_NODE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_NODE(an_unavailable_call_is_tried_again),
+        WITH_NODE(an_unknown_outcome_is_asked_for_again),
+        WITH_NODE(an_unknown_outcome_is_not_made_known_by_a_refusal),
         WITH_NODE(without_an_id_the_first_answer_counts),
         WITH_NODE(at_the_deadline_the_last_answer_counts),
         WITH_NODE(a_nodes_last_word_is_not_asked_for_again),

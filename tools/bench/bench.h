@@ -5,6 +5,8 @@
 #ifndef TROUPE_BENCH_BENCH_H
 #define TROUPE_BENCH_BENCH_H
 
+#include <stdbool.h>
+
 #include "tools/bench/options.h"
 #include "tools/bench/report.h"
 #include "tools/bench/sandbox.h"
@@ -16,6 +18,7 @@ struct bench {
     struct sandbox sandbox;
     struct report report;
     char cluster[32]; /* that nodes belong to which are started; empty: "bench" */
+    bool no_ring;     /* clients of nodes that are started go by that node alone */
     char errmsg[BENCH_ERRMSG_BYTES];
 };
 

@@ -142,6 +142,7 @@ static int measure(struct forward *s)
 int bench_forward(struct bench *b)
 {
     struct forward s = {.b = b};
+    b->no_ring = true;
     s.single =
         report_add(&b->report, "calls/s", "forward: writes, %d in flight, one hop", IN_FLIGHT);
     s.batch = report_add(&b->report, "calls/s", "forward: writes, %d in a message, one hop", BATCH);
@@ -154,5 +155,6 @@ int bench_forward(struct bench *b)
     latencies_close(&s.latencies);
     node_stop(b, &s.hop);
     node_stop(b, &s.owner);
+    b->no_ring = false;
     return rc;
 }

@@ -88,7 +88,7 @@ int node_start(struct bench *b, struct node *n, const char *store_url, const cha
                          .argv = argv, .output = n->log, .stdout_fd = -1, .end_signal = SIGKILL});
     if (n->pid < 0)
         return bench_fail(b, "the node could not be started: %s", strerror(errno));
-    struct troupe_client_options options = {.addresses = n->address};
+    struct troupe_client_options options = {.addresses = n->address, .no_ring = b->no_ring};
     char errmsg[256];
     if (troupe_client_open(&n->client, &options, errmsg, sizeof errmsg) != 0)
         return bench_fail(b, "client: %s", errmsg);

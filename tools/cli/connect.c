@@ -8,8 +8,8 @@
 
 int connection_open(struct connection *connection, const char *command, const struct common *common)
 {
-    struct troupe_client_options options = {.addresses = common->node,
-                                            .timeout_ms = common->timeout_ms};
+    struct troupe_client_options options = {
+        .addresses = common->node, .timeout_ms = common->timeout_ms, .no_ring = true};
     char errmsg[512];
     *connection = (struct connection){0};
     int rc = troupe_client_open(&connection->client, &options, errmsg, sizeof errmsg);

@@ -82,8 +82,8 @@ static int open_node(struct drain *d, const Troupe__Rpc__Member *m)
 {
     char text[VIEW_MESSAGE_BYTES];
     struct view view;
-    struct troupe_client_options options = {.addresses = m->address,
-                                            .timeout_ms = d->common.timeout_ms};
+    struct troupe_client_options options = {
+        .addresses = m->address, .timeout_ms = d->common.timeout_ms, .no_ring = true};
     if (view_is_gone(m)) {
         snprintf(text, sizeof text, "%.80s is %.20s: it has nothing to give away", m->name,
                  m->state);
@@ -109,8 +109,8 @@ static int find_node(struct drain *d)
     struct view view;
     struct troupe_client *client;
     char errmsg[VIEW_MESSAGE_BYTES];
-    struct troupe_client_options options = {.addresses = d->common.node,
-                                            .timeout_ms = d->common.timeout_ms};
+    struct troupe_client_options options = {
+        .addresses = d->common.node, .timeout_ms = d->common.timeout_ms, .no_ring = true};
     if (troupe_client_open(&client, &options, errmsg, sizeof errmsg) != 0)
         return usage_error("drain", "%s", errmsg);
     view_ask(client, VIEW_STATUS | VIEW_MEMBERS, d->common.timeout_ms, &view);

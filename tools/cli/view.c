@@ -150,7 +150,8 @@ void view_ask(struct troupe_client *client, unsigned parts, uint32_t timeout_ms,
 
 void view_ask_at(const char *address, unsigned parts, uint32_t timeout_ms, struct view *view)
 {
-    struct troupe_client_options options = {.addresses = address, .timeout_ms = timeout_ms};
+    struct troupe_client_options options = {
+        .addresses = address, .timeout_ms = timeout_ms, .no_ring = true};
     struct troupe_client *client = NULL;
     char errmsg[VIEW_MESSAGE_BYTES] = "";
     if (troupe_client_open(&client, &options, errmsg, sizeof errmsg) != 0) {

@@ -114,8 +114,8 @@ static int look_again(struct watch *w, struct troupe_client *client, char **show
 
 static int open_client(const struct watch *w, const char *addresses, struct troupe_client **client)
 {
-    struct troupe_client_options options = {.addresses = addresses,
-                                            .timeout_ms = w->common.timeout_ms};
+    struct troupe_client_options options = {
+        .addresses = addresses, .timeout_ms = w->common.timeout_ms, .no_ring = true};
     char errmsg[512];
     int rc = troupe_client_open(client, &options, errmsg, sizeof errmsg);
     if (rc == TROUPE_EINVAL)
@@ -131,8 +131,8 @@ static void look_elsewhere(const struct watch *w, struct troupe_client **client)
 {
     size_t bytes = strlen(w->learned) + strlen(w->common.node) + 2;
     char *addresses = w->learned[0] == '\0' ? NULL : malloc(bytes);
-    struct troupe_client_options options = {.addresses = addresses,
-                                            .timeout_ms = w->common.timeout_ms};
+    struct troupe_client_options options = {
+        .addresses = addresses, .timeout_ms = w->common.timeout_ms, .no_ring = true};
     struct troupe_client *other;
     char errmsg[512];
     if (addresses == NULL)
