@@ -1,5 +1,6 @@
 /* Who is there? A node's route is not used before the node has said that it has the name, and is of
- * the cluster, that the reply told which named it. */
+ * the cluster, that the reply told which named it. The same question, later, tells whether it is
+ * there still; so it does for the seed, of which nothing is known beforehand. */
 #include <string.h>
 
 #include "client/engine.h"
@@ -17,7 +18,8 @@ bool route_check_begin(struct route *r, uint64_t now_ms)
     };
     struct rpc_request request = {.timeout_ms = LINK_CONNECT_MS, .calls = &call, .calls_n = 1};
     uint64_t position;
-    uint8_t *body = link_frame_begin(r->link, 0, rpc_request_size(&request), &position);
+    uint8_t *body =
+        link_frame_begin(r->link, ROUTE_CHECK_ID, rpc_request_size(&request), &position);
     if (body == NULL)
         return false;
     rpc_request_encode(&request, body);
@@ -54,6 +56,8 @@ const char *route_check_answer(const struct route *r, struct troupe_bytes body)
     }
     bool same_node = is_text(name, r->node), same_cluster = is_text(uid, r->uid);
     arena_close(&arena);
+    if (r == r->client->routes)
+        return NULL;
     if (!sound)
         return "it does not tell who it is";
     if (!same_cluster)

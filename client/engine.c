@@ -96,7 +96,7 @@ static uint32_t take_request_id(struct troupe_client *c)
     INVARIANT(c->in_flight_n < c->in_flight_max);
     do
         c->last_id = (c->last_id + 1) & UINT32_C(0x7fffffff);
-    while (c->by_id[c->last_id & c->by_id_mask] != NULL);
+    while (c->by_id[c->last_id & c->by_id_mask] != NULL || c->last_id == ROUTE_CHECK_ID);
     return c->last_id;
 }
 
@@ -123,6 +123,11 @@ static bool attempt(struct troupe_client *c, struct leg *leg, struct route *r, u
         return false;
     rpc_request_encode(&request, body);
     link_frame_end(r->link);
+    if (r->owes_ms == 0) {
+        r->owes_ms = now_ms;
+        if (route_has_others(c))
+            engine_wake_clock(c, now_ms + CLIENT_QUIET_MS);
+    }
     list_remove(&leg->node);
     list_push(&r->flight, &leg->node);
     if (list_is_empty(&r->unsent))
@@ -159,7 +164,7 @@ void engine_pump(struct troupe_client *c)
     uint64_t now_ms = monotonic_ms();
     size_t turns = c->routes_n + 1, idle = 0;
     while (idle < turns && c->queued_n > 0 && c->in_flight_n < c->in_flight_max) {
-        c->pump_turn = (c->pump_turn + 1) % turns;
+        c->pump_turn = c->pump_turn + 1 < turns ? c->pump_turn + 1 : 0;
         idle = pump_one(c, c->pump_turn, now_ms) ? 0 : idle + 1;
     }
 }

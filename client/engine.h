@@ -34,6 +34,7 @@ enum {
     CLIENT_REDIAL_MIN_MS = 100,  /* after a whole round of addresses has failed, doubling … */
     CLIENT_REDIAL_MAX_MS = 2000, /* … up to this */
     CLIENT_NODE_REDIAL_MAX_MS = 30000, /* or this, for a node that a reply has named */
+    CLIENT_QUIET_MS = 1000, /* answers are owed and nothing heard for so long: ask who is there */
     CLIENT_SILENCE_MS = 10000, /* a deadline passed and nothing heard for so long: dial anew */
 };
 

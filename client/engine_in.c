@@ -80,13 +80,15 @@ static void take_check(struct route *r, struct troupe_bytes body)
     pthread_mutex_lock(&c->mu);
     bool still = r->check_until_ms != 0; /* the link has not been broken meanwhile */
     r->check_until_ms = 0;
+    if (list_is_empty(&r->flight))
+        r->owes_ms = 0;
     if (still && why == NULL) {
         r->ready = r->useful = true;
-        r->wanted = false;
+        r->wanted = r == c->routes;
         engine_pump(c);
     }
     engine_unlock(c);
-    if (why != NULL)
+    if (still && why != NULL)
         link_break(r->link, why);
 }
 
@@ -99,6 +101,8 @@ static struct leg *take_leg(struct troupe_client *c, struct route *r, uint32_t i
         return NULL;
     engine_detach(c, leg);
     leg->state = LEG_READING;
+    if (list_is_empty(&r->flight))
+        r->owes_ms = 0;
     return leg;
 }
 
@@ -107,14 +111,14 @@ void engine_on_frame(void *data, uint32_t id, struct troupe_bytes body)
     struct route *r = data;
     struct troupe_client *c = r->client;
     burst_route = r;
-    pthread_mutex_lock(&c->mu);
-    if (r->check_until_ms != 0) {
-        pthread_mutex_unlock(&c->mu);
+    id &= UINT32_C(0x7fffffff);
+    if (id == ROUTE_CHECK_ID) {
         take_check(r, body);
         return;
     }
+    pthread_mutex_lock(&c->mu);
     r->useful = true;
-    struct leg *leg = take_leg(c, r, id & UINT32_C(0x7fffffff));
+    struct leg *leg = take_leg(c, r, id);
     const char *node = route_text(r);
     bool may_retry = !c->closing;
     pthread_mutex_unlock(&c->mu);
@@ -139,6 +143,7 @@ void engine_on_burst(void *data)
     struct route *r = data;
     pthread_mutex_lock(&r->client->mu);
     engine_pump(r->client);
+    list_remove(&r->unsent); /* its link flushes itself when this returns */
     burst_route = NULL;
     engine_unlock(r->client);
 }

@@ -47,6 +47,11 @@ const char *route_text(const struct route *r)
 
 /* ---- which way ---- */
 
+bool route_has_others(const struct troupe_client *c)
+{
+    return c->routes_n > 1;
+}
+
 struct route *route_any(struct troupe_client *c)
 {
     for (size_t i = 0; i < c->routes_n; i++)
@@ -73,7 +78,7 @@ void route_lower(struct route *r)
 {
     struct troupe_client *c = r->client;
     r->ready = false;
-    r->check_until_ms = 0;
+    r->check_until_ms = r->owes_ms = 0;
     if (r == c->routes)
         return; /* what waits for the seed is for nobody else */
     for (struct list *l = r->queue.next; l != &r->queue; l = l->next)

@@ -7,8 +7,11 @@
  * where the client stands (127.0.0.1, of all), and a call must not be executed in another cluster.
  * Until then, and whenever it is not up, calls go by the seed, or any other route that is; nothing
  * waits for it. A node that cannot be reached is tried again when a call would go there, with a
- * growing delay; what the table says of it is kept, and holds when it comes back. There are at most
- * `links_max` of them; a node for which there is no room is asked by way of the others.
+ * growing delay; what the table says of it is kept, and holds when it comes back. One that owes
+ * answers and is not heard of for CLIENT_QUIET_MS is asked again who it is, and given up when it
+ * does not tell: a node that is paused or cut off is succeeded by others, who answer its calls.
+ * There are at most `links_max` of them; a node for which there is no room is asked by way of the
+ * others.
  *
  * All of it is guarded by the client's lock. Links are made once and kept, so that their pointers
  * are good without it. */
@@ -37,12 +40,13 @@ struct route {
     struct list unsent; /* in the client's list of routes that have frames to flush */
     bool ready;         /* legs may go by it */
     bool silent;        /* to be given up for dead */
-    bool tended;        /* the clock is at work on its connection, without the lock */
+    uint64_t owes_ms; /* since when there has been a request without an answer; 0 = there is none */
+    uint64_t check_until_ms; /* it is being asked who it is, or whether it is there still; 0 = no */
+    bool tended;             /* the clock is at work on its connection, without the lock */
 
     /* Of a node's. */
     char node[ROUTE_NODE_BYTES_MAX + 1], uid[ROUTE_UID_BYTES_MAX + 1];
-    bool wanted;             /* a call would go by it */
-    uint64_t check_until_ms; /* it is being asked who it is; 0 = it is not */
+    bool wanted; /* a call would go by it */
 
     /* The clock's: where to, and when. */
     struct address_list addresses;
@@ -59,6 +63,8 @@ void routes_close(struct troupe_client *c);
 
 /* ---- under the lock ---- */
 
+/* Whether there is more than one way. Then it pays to notice that one of them is dead. */
+bool route_has_others(const struct troupe_client *c);
 /* By which to send what nobody in particular is to be asked; NULL: nobody can be asked just now. */
 struct route *route_any(struct troupe_client *c);
 /* The owner's, as far as known, if it is up; else NULL, and it will be dialled. */
@@ -72,6 +78,9 @@ void route_lower(struct route *r);
 const char *route_text(const struct route *r);
 
 /* ---- who is there? (check.c) ---- */
+
+/* The request id of that question. */
+enum { ROUTE_CHECK_ID = 0 };
 
 /* Asks it. False when the link has no room or is not up. */
 bool route_check_begin(struct route *r, uint64_t now_ms);

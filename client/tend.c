@@ -122,13 +122,45 @@ static void dial(struct route *r)
     }
 }
 
+/* Since when it has owed answers and said nothing; UINT64_MAX = it does not. */
+static uint64_t quiet_since(const struct route *r)
+{
+    if (r->owes_ms == 0 || !r->ready || !route_has_others(r->client))
+        return UINT64_MAX;
+    uint64_t heard_ms = link_heard_ms(r->link);
+    return heard_ms > r->owes_ms ? heard_ms : r->owes_ms;
+}
+
+/* The question's time is over. One that has said anything meanwhile is there. */
+static void end_check(struct route *r)
+{
+    uint64_t asked_ms = r->check_until_ms - LINK_CONNECT_MS;
+    if (!r->ready)
+        give_up(r, "it does not tell who it is");
+    else if (link_heard_ms(r->link) <= asked_ms)
+        give_up(r, "it owes answers, and does not tell whether it is there");
+    else
+        r->check_until_ms = 0;
+}
+
+/* Asks the one that owes answers and is quiet whether it is there; gives up who does not tell. */
+static void look_after(struct route *r, uint64_t now_ms)
+{
+    uint64_t since_ms = quiet_since(r);
+    if (r->check_until_ms != 0 && now_ms >= r->check_until_ms)
+        end_check(r);
+    else if (r->check_until_ms == 0 && since_ms != UINT64_MAX &&
+             now_ms >= since_ms + CLIENT_QUIET_MS && !route_check_begin(r, now_ms))
+        r->check_until_ms =
+            now_ms + LINK_CONNECT_MS; /* no room: its end is waited for all the same */
+}
+
 static void tend_route(struct route *r, struct list *done)
 {
     if (r->silent)
         give_up(r, "nothing heard for 10 s");
     r->silent = false;
-    if (r->check_until_ms != 0 && monotonic_ms() >= r->check_until_ms)
-        give_up(r, "it does not tell who it is");
+    look_after(r, monotonic_ms());
     if (link_state(r->link) == LINK_BROKEN)
         reap(r, done);
     bool due = r->wanted && monotonic_ms() >= r->redial_ms;
@@ -154,6 +186,9 @@ uint64_t tend_next_ms(struct troupe_client *c)
         bool down = r->wanted && link_state(r->link) == LINK_DOWN;
         if (down && r->redial_ms < next)
             next = r->redial_ms;
+        uint64_t since_ms = quiet_since(r);
+        if (r->check_until_ms == 0 && since_ms != UINT64_MAX && since_ms + CLIENT_QUIET_MS < next)
+            next = since_ms + CLIENT_QUIET_MS;
         if (r->check_until_ms != 0 && r->check_until_ms < next)
             next = r->check_until_ms;
     }

@@ -198,6 +198,47 @@ static void a_seed_that_is_gone_is_not_waited_for(void **state)
     warm_up(f);
 }
 
+/* ---- silence ---- */
+
+/* A node that is paused or cut off, without a word: others own its entities soon, and the calls
+ * that it had reach them. Those whose time is over count, too. */
+static void a_node_that_falls_silent_is_given_up(void **state)
+{
+    struct fixture *f = *state;
+    atomic_uint callbacks = 0;
+    warm_up(f);
+    unsigned executed = f->troop.executed, number = owned_by(f, 2);
+    f->troop.members[2].silent = f->troop.members[2].shy = true;
+    struct troupe_batch *hasty = troupe_batch_new(f->client);
+    add_to(hasty, number, 0);
+    assert_int_equal(troupe_batch_send_wait(hasty, 100), 0);
+    assert_int_equal(troupe_batch_result(hasty, 0)->status, TROUPE_DEADLINE_EXCEEDED);
+    troupe_batch_reset(f->batch);
+    add_to(f->batch, number, 0);
+    assert_int_equal(troupe_batch_send(f->batch, WAIT_MS, count, &callbacks), 0);
+    wait_for(&callbacks, 1);
+    assert_true(is_answer(troupe_batch_result(f->batch, 0), number));
+    assert_int_equal(f->troop.executed, executed + 1);
+    assert_true(f->troop.members[2].node_calls >= 2);
+    assert_true(is_answer(call_one(f, number, 0), number)); /* it is not waited for again */
+    troupe_batch_free(hasty);
+}
+
+/* It answers that it is there, so it is waited for. */
+static void a_node_that_takes_its_time_is_not(void **state)
+{
+    struct fixture *f = *state;
+    warm_up(f);
+    f->troop.members[2].silent = true;
+    unsigned node_calls = f->troop.members[2].node_calls;
+    troupe_batch_reset(f->batch);
+    add_to(f->batch, owned_by(f, 2), 0);
+    assert_int_equal(troupe_batch_send_wait(f->batch, 4500), 0);
+    assert_int_equal(troupe_batch_result(f->batch, 0)->status, TROUPE_DEADLINE_EXCEEDED);
+    assert_true(f->troop.members[2].node_calls > node_calls);
+    assert_int_equal(fake_node_connections(f->troop.members[2].node), 1);
+}
+
 /* ---- addresses that lead nowhere, or elsewhere ---- */
 
 static void advertise_port(struct fake_troop *troop, unsigned i, int port)
@@ -412,6 +453,8 @@ int main(void)
         WITH_TROOP(without_an_id_it_is_not),
         WITH_TROOP(an_owner_that_is_gone_is_not_waited_for),
         WITH_TROOP(a_seed_that_is_gone_is_not_waited_for),
+        WITH_TROOP(a_node_that_falls_silent_is_given_up),
+        WITH_TROOP(a_node_that_takes_its_time_is_not),
         WITH_TROOP(an_address_where_nobody_listens_does_no_harm),
         WITH_TROOP(an_address_that_is_none_does_no_harm),
         WITH_TROOP(dialling_holds_nothing_up),
