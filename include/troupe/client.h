@@ -1,13 +1,18 @@
 /* Call a cluster: libtroupe, an asynchronous client over nng.
  *
- * A client is one connection pool to one or more nodes. A batch is a set of calls with one deadline
- * that travels as one message; batches are what make it fast. Results come by callback on one of
- * the client's threads; or use the troupe_client_call_wait family, which wait.
+ * A client is one connection pool to one or more nodes. It is given an address or a few, learns
+ * from the replies which node owns what, and goes straight there; docs/client.md tells how. A batch
+ * is a set of calls with one deadline that travels as one message to each node that owns some of
+ * them; batches are what make it fast. Results come by callback on one of the client's threads; or
+ * use troupe_batch_send_wait, which waits.
  *
  * Retries: a call with a request id (the default) is retried until its deadline when its answer is
- * lost, when the node is UNAVAILABLE or the call was ABORTED, and takes effect at most once.
- * Without one (TROUPE_CALL_NO_ID) it is sent once: after a lost connection its outcome is unknown
- * and it fails with UNAVAILABLE. */
+ * lost, when the node is UNAVAILABLE, the call was ABORTED or its outcome is UNKNOWN, and takes
+ * effect at most once. Without one (TROUPE_CALL_NO_ID) it is sent once: after a lost connection its
+ * outcome is unknown and it fails with UNAVAILABLE.
+ *
+ * Order: calls of one batch to one entity are executed in their order; batches that are under way
+ * at the same time are not ordered. */
 #ifndef TROUPE_CLIENT_H
 #define TROUPE_CLIENT_H
 
@@ -32,9 +37,8 @@ struct troupe_client_options {
      * "tcp://127.0.0.1:7700". */
     const char *addresses;
     uint32_t
-        in_flight_max; /* batches under way at once; 0 = 1,024. More wait in the client's queue */
-    uint32_t
-        queue_max; /* batches waiting beyond those; 0 = 65,536; more fail with RESOURCE_EXHAUSTED */
+        in_flight_max;  /* messages under way at once; 0 = 1,024. More wait in the client's queue */
+    uint32_t queue_max; /* messages waiting beyond those; 0 = 65,536; more batches: TROUPE_ELIMIT */
     uint32_t timeout_ms;     /* default of a batch; 0 = 5,000 */
     uint32_t retry_delay_ms; /* first delay, doubling with jitter up to 32 times; 0 = 20 */
     uint32_t links_max; /* connections to nodes that replies have named as owners, beside the one to
