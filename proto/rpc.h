@@ -9,9 +9,9 @@
 #include "troupe/status.h"
 
 enum {
-    RPC_FRAME_BYTES_MAX = 32 << 20, /* of one SP message's body */
-    RPC_REQUEST_HEAD_BYTES_MAX = 32,
-    RPC_CALLS_MAX = 4096, /* in one request */
+    RPC_FRAME_BYTES_MAX = 32 << 20,  /* of one SP message's body */
+    RPC_REQUEST_HEAD_BYTES_MAX = 72, /* with a cluster_uid of 36 bytes */
+    RPC_CALLS_MAX = 4096,            /* in one request */
     RPC_TIMEOUT_MS_DEFAULT = 5000,
     RPC_TIMEOUT_MS_MAX = 3600000,
     RPC_SEQUENCE_COUNTER_BITS = 20, /* sequence = ms since 1970 << 20 | counter */
@@ -29,7 +29,8 @@ struct rpc_call {
 struct rpc_request {
     uint32_t timeout_ms; /* after decoding: 1 to RPC_TIMEOUT_MS_MAX */
     uint64_t client;
-    uint8_t hops; /* how often it has been forwarded from node to node */
+    uint8_t hops;                    /* how often it has been forwarded from node to node */
+    struct troupe_bytes cluster_uid; /* between nodes; whatever was sent */
     struct rpc_call *calls;
     size_t calls_n;
 };

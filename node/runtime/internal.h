@@ -290,6 +290,7 @@ struct runtime {
     uint64_t owners_hash_told, owners_news_ns, owners_compare_ns, owners_malformed_n;
     struct list forwarding; /* being filled */
     uint64_t forwarded_n;
+    uint64_t strangers_n, stranger_told_ns; /* requests of another cluster's nodes */
     uint32_t forwards_n;
     uint32_t peers_out; /* requests at other nodes */
     struct handoff handoffs[HANDOFFS_MAX];

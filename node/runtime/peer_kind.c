@@ -9,6 +9,7 @@
 void peer__send(struct runtime *rt, struct runtime_peer_request *peer, enum peer_use use)
 {
     peer->use = (uint8_t)use;
+    peer->rpc.cluster_uid = troupe_bytes_of(rt->cluster_uid);
     peer->next = NULL;
     peer->error = 0;
     *rt->peers_tail = peer;

@@ -1,10 +1,13 @@
 /* RPC requests: a batch of calls with one deadline in, a result per call out. A request is
  * finished, and on its way out, when its last call is. While the lease is in doubt, finished
  * requests are held here. */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "node/runtime/internal.h"
+
+enum { STRANGER_S = 60 }; /* told once in so long */
 
 int runtime_request_init(struct runtime_request *r, struct arena *arena,
                          const struct rpc_request *rpc)
@@ -54,8 +57,47 @@ static void send_off(struct runtime *rt, struct runtime_request *r)
     rt->replies_tail = &r->next;
 }
 
+/* Nodes come and go, and addresses are used again, also by other clusters: what a node of another
+ * one asks for is not executed here. */
+static bool is_of_a_stranger(const struct runtime *rt, const struct runtime_request *r)
+{
+    return r->from_peer && r->reply.results_n > 0 &&
+           !troupe_bytes_equal(r->rpc->cluster_uid, troupe_bytes_of(rt->cluster_uid));
+}
+
+static void refuse_stranger(struct runtime *rt, struct runtime_request *r)
+{
+    bool early = rt->cluster_uid[0] == '\0';
+    r->reply = (struct rpc_reply){
+        .status = early ? TROUPE_UNAVAILABLE : TROUPE_FAILED_PRECONDITION,
+        .message = troupe_bytes_of(early ? "not executed: the node has not registered yet"
+                                         : "not executed: this is a node of another cluster"),
+    };
+    rt->strangers_n += !early;
+    if (!early && (rt->stranger_told_ns == 0 ||
+                   rt->now.mono_ns - rt->stranger_told_ns > STRANGER_S * NS_PER_S)) {
+        char uid[STORE_UID_BYTES + 1], n[24];
+        size_t len =
+            r->rpc->cluster_uid.len < STORE_UID_BYTES ? r->rpc->cluster_uid.len : STORE_UID_BYTES;
+        if (len > 0)
+            memcpy(uid, r->rpc->cluster_uid.data, len);
+        uid[len] = '\0';
+        snprintf(n, sizeof n, "%" PRIu64, rt->strangers_n);
+        rt->stranger_told_ns = rt->now.mono_ns;
+        log__add(rt, RUNTIME_WARN,
+                 "a node of another cluster takes this one for one of its own; nothing of what it "
+                 "asks for is executed",
+                 "its_cluster", uid, "so_far", n, NULL);
+    }
+    send_off(rt, r);
+}
+
 void request__accept(struct runtime *rt, struct runtime_request *r)
 {
+    if (is_of_a_stranger(rt, r)) {
+        refuse_stranger(rt, r);
+        return;
+    }
     size_t n = r->reply.results_n, refused = n - r->pending;
     rt->calls_n += n;
     rt->calls_failed_n += refused;
