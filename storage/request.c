@@ -118,6 +118,26 @@ static int check_key(struct store_request *r, const struct store_key *key)
     return 0;
 }
 
+static int check_recent(struct store_request *r)
+{
+    const struct store_recent *recent = &r->u.recent;
+    if (recent->pids_n > STORE_RECENT_MAX || recent->rows_max == 0 ||
+        recent->rows_max > STORE_RECENT_MAX)
+        return store__fail(r, TROUPE_EINVAL, "at most %d partitions, and 1 to %d rows, at once",
+                           STORE_RECENT_MAX, STORE_RECENT_MAX);
+    if (recent->within_ms >> 42 != 0)
+        return store__fail(r, TROUPE_EINVAL, "a time to look back is below 2^42 ms");
+    for (size_t i = 1; i < recent->pids_n; i++) {
+        if (recent->pids[i] <= recent->pids[i - 1])
+            return store__fail(r, TROUPE_EINVAL, "the partitions must ascend");
+    }
+    if (recent->after.kind.len == 0)
+        return 0;
+    if (recent->pids_n == 0 || recent->after.pid != recent->pids[0])
+        return store__fail(r, TROUPE_EINVAL, "the row to go on behind is in the first partition");
+    return check_key(r, &recent->after);
+}
+
 static int check_load(struct store_request *r)
 {
     const struct store_load *load = &r->u.load;
@@ -252,6 +272,8 @@ int store__check_request(struct store_request *r)
         return check_evict(r);
     case STORE_TRANSFER:
         return check_transfer(r);
+    case STORE_RECENT:
+        return check_recent(r);
     }
     return store__fail(r, TROUPE_EINVAL, "there is no operation number %d", (int)r->op);
 }

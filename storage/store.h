@@ -48,6 +48,7 @@ enum {
     STORE_KEYS_MAX = 4096,            /* of one load */
     STORE_ROWS_MAX = 4096,            /* of one save */
     STORE_PIDS_MAX = 65536,           /* of one claim or transfer */
+    STORE_RECENT_MAX = 4096,          /* partitions, and rows, of one look at what was saved */
     STORE_HISTORY_MAX = 8,            /* changes of owner that are remembered of each partition */
     STORE_ERRMSG_BYTES = 256,
 };
@@ -65,6 +66,7 @@ enum store_op {
     STORE_EVICT,
     STORE_TRANSFER,
     STORE_HISTORY,
+    STORE_RECENT,
 };
 
 enum store_node_state {
@@ -266,7 +268,8 @@ struct store_load {
  * Pids that fail the first test are returned as fenced, and none of their rows is applied; the
  * other pids' rows are. The partition rows stay locked FOR SHARE till commit, so that a claim waits
  * for the save or the save sees the claim. Rows may come in any order; two rows of one entity in
- * one request are TROUPE_EINVAL. */
+ * one request are TROUPE_EINVAL. The time of it, by the store's clock, is kept with each row that
+ * is applied (RECENT). */
 struct store_save {
     /* in */
     const char *name;
@@ -278,6 +281,30 @@ struct store_save {
     size_t skipped;    /* rows not written because the store has a newer (epoch, version) */
     store_pid *fenced; /* ascending, in the arena */
     size_t fenced_n;
+};
+
+/* RECENT: which entities of these partitions were saved within the last within_ms, by the store's
+ * clock, and are not deleted. There is no index by time, which each save would have to keep up: it
+ * reads the rows of the partitions one after the other, in the order of their keys, rows_max at the
+ * most, and fewer where that takes long. Then more is true: go on behind `last`, with the pids from
+ * last.pid on. What is saved between two such requests may be missed. */
+struct store_saved {
+    struct store_key key;
+    uint64_t age_ms; /* since it was saved */
+};
+
+struct store_recent {
+    /* in */
+    const store_pid *pids; /* ascending, distinct; the caller's until done */
+    size_t pids_n;
+    struct store_key after; /* rows behind this one, whose pid is pids[0]; kind.len 0: all */
+    uint64_t within_ms;     /* below 2^42 */
+    uint32_t rows_max;      /* 1 to STORE_RECENT_MAX */
+    /* out: in the arena */
+    struct store_saved *saved; /* in the order of keys */
+    size_t saved_n;
+    bool more;
+    struct store_key last; /* with more: the last row that was read */
 };
 
 struct store_owner {
@@ -318,6 +345,7 @@ struct store_request {
         struct store_evict evict;
         struct store_transfer transfer;
         struct store_history history;
+        struct store_recent recent;
     } u;
     /* out */
     int error;

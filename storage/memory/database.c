@@ -447,7 +447,8 @@ static bool is_newer(const struct stored_row *stored, const struct store_row *ro
 }
 
 /* What each row of a save has to do: a copy to put, or NULL. Changes nothing yet. */
-static int prepare_save(struct cluster *c, struct store_request *r, struct stored_row **copies)
+static int prepare_save(struct cluster *c, uint64_t now_ms, struct store_request *r,
+                        struct stored_row **copies)
 {
     struct store_save *save = &r->u.save;
     const struct cluster_node *own = cluster_find_node(c, save->name);
@@ -463,7 +464,7 @@ static int prepare_save(struct cluster *c, struct store_request *r, struct store
         } else if (is_newer(rows_find(&c->rows, &row->key), row)) {
             save->skipped++;
         } else {
-            copies[i] = rows_copy(row);
+            copies[i] = rows_copy(row, now_ms);
             if (copies[i] == NULL)
                 return TROUPE_ENOMEM;
             save->applied++;
@@ -472,14 +473,14 @@ static int prepare_save(struct cluster *c, struct store_request *r, struct store
     return rows_reserve(&c->rows, save->applied);
 }
 
-static int run_save(struct cluster *c, struct store_request *r)
+static int run_save(struct cluster *c, uint64_t now_ms, struct store_request *r)
 {
     struct store_save *save = &r->u.save;
     struct stored_row **copies = arena_calloc(r->arena, save->rows_n, sizeof *copies);
     save->fenced = arena_calloc(r->arena, save->rows_n, sizeof *save->fenced);
     if (copies == NULL || save->fenced == NULL)
         return store__fail_memory(r);
-    int rc = prepare_save(c, r, copies);
+    int rc = prepare_save(c, now_ms, r, copies);
     for (size_t i = 0; i < save->rows_n; i++) {
         if (rc != 0)
             free(copies[i]);
@@ -505,7 +506,7 @@ static int run(struct database *db, struct cluster *c, uint32_t partitions, stru
     case STORE_LOAD:
         return run_load(c, r);
     case STORE_SAVE:
-        return run_save(c, r);
+        return run_save(c, now_ms(db), r);
     case STORE_OWNERS:
         return run_owners(db, c, r);
     case STORE_EVICT:
@@ -514,6 +515,8 @@ static int run(struct database *db, struct cluster *c, uint32_t partitions, stru
         return partitions_transfer(c, now_ms(db), r);
     case STORE_HISTORY:
         return partitions_history(c, r);
+    case STORE_RECENT:
+        return recent_find(c, now_ms(db), r);
     }
     return TROUPE_EINVAL;
 }

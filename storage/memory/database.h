@@ -70,6 +70,9 @@ int partitions_claim(struct cluster *c, uint64_t now_ms, struct store_request *r
 int partitions_transfer(struct cluster *c, uint64_t now_ms, struct store_request *r);
 int partitions_history(const struct cluster *c, struct store_request *r);
 
+/* ---- recent.c ---- */
+int recent_find(const struct cluster *c, uint64_t now_ms, struct store_request *r);
+
 /* Keeps a copy of the cluster's data, in the place of an earlier one. False: out of memory. */
 bool database_keep(struct database *db, struct cluster *cluster);
 /* Puts that copy in the place of the data, on the next timeline. */

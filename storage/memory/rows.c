@@ -76,7 +76,7 @@ static uint8_t *append(uint8_t *at, struct troupe_bytes bytes)
     return at + bytes.len;
 }
 
-struct stored_row *rows_copy(const struct store_row *row)
+struct stored_row *rows_copy(const struct store_row *row, uint64_t now_ms)
 {
     const struct store_key *key = &row->key;
     size_t len = key->kind.len + key->id.len + row->state.len + row->dedup.len;
@@ -86,6 +86,7 @@ struct stored_row *rows_copy(const struct store_row *row)
     *copy = (struct stored_row){
         .epoch = row->epoch,
         .version = row->version,
+        .saved_at_ms = now_ms,
         .pid = key->pid,
         .state_len = (uint32_t)row->state.len,
         .dedup_len = (uint32_t)row->dedup.len,

@@ -9,7 +9,7 @@
 
 /* A row; kind, id, state and dedup follow it in this order. */
 struct stored_row {
-    uint64_t epoch, version;
+    uint64_t epoch, version, saved_at_ms;
     store_pid pid;
     uint32_t state_len, dedup_len;
     uint8_t kind_len, id_len;
@@ -33,13 +33,20 @@ const struct stored_row *rows_find(const struct rows *rows, const struct store_k
  * (NULL: out of memory), then rows_put, which cannot fail. It owns the copy from then on and frees
  * the row that was there before. */
 int rows_reserve(struct rows *rows, size_t n);
-struct stored_row *rows_copy(const struct store_row *row);
+struct stored_row *rows_copy(const struct store_row *row, uint64_t now_ms);
 void rows_put(struct rows *rows, const struct store_key *key, struct stored_row *copy);
 /* A copy of all of them. TROUPE_ENOMEM: *to can be closed. */
 int rows_clone(const struct rows *from, struct rows *to);
 void rows_close(struct rows *rows);
 
 /* Where the parts of a row are. */
+static inline struct store_key stored_row_key(const struct stored_row *row)
+{
+    return (struct store_key){.pid = row->pid,
+                              .kind = troupe_bytes(row->bytes, row->kind_len),
+                              .id = troupe_bytes(row->bytes + row->kind_len, row->id_len)};
+}
+
 static inline struct troupe_bytes stored_row_state(const struct stored_row *row)
 {
     return troupe_bytes(row->bytes + row->kind_len + row->id_len, row->state_len);

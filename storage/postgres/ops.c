@@ -7,9 +7,12 @@
 _Static_assert(STORE_HISTORY_MAX == 8, "the slots of partition_history, and below");
 
 static const struct pg_op OPS[PG_OPS] = {
+    /* That names the newest column: on an older schema a node shall fail here, and say so. */
     [STORE_REGISTER] =
         {.name = "troupe_register",
-         .sql = "SELECT * FROM troupe.node_register($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         .sql =
+             "SELECT n.* FROM troupe.node_register($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) n"
+             " WHERE (SELECT saved_at FROM troupe.entity LIMIT 0) IS NULL",
          .writes = true,
          .params = pg_register_params,
          .result = pg_register_result},
@@ -94,22 +97,45 @@ static const struct pg_op OPS[PG_OPS] = {
                 " AND q.owner = $2 AND q.owner_generation = $3 FOR SHARE OF q) p), "
                 "ins AS ("
                 " INSERT INTO troupe.entity AS e (cluster_id, pid, kind, id, epoch, version, "
-                "deleted, state, dedup)"
-                " SELECT (SELECT id FROM c), r.* FROM unnest($6::int4[], $7::text[], $8::bytea[], "
+                "deleted, state, dedup, saved_at)"
+                " SELECT (SELECT id FROM c), r.*, now() FROM unnest($6::int4[], $7::text[], "
+                "$8::bytea[], "
                 "$9::int8[], $10::int8[],"
                 " $11::bool[], $12::bytea[], $13::bytea[])"
                 " r (pid, kind, id, epoch, version, deleted, state, dedup)"
                 " WHERE (r.pid IN (SELECT f.pid FROM fence f)) IS TRUE"
                 " ON CONFLICT (cluster_id, pid, kind, id) DO UPDATE SET epoch = excluded.epoch,"
                 " version = excluded.version, deleted = excluded.deleted, state = excluded.state,"
-                " dedup = excluded.dedup WHERE (e.epoch, e.version) <= (excluded.epoch, "
-                "excluded.version)"
+                " dedup = excluded.dedup, saved_at = excluded.saved_at"
+                " WHERE (e.epoch, e.version) <= (excluded.epoch, excluded.version)"
                 " RETURNING 1) "
                 "SELECT -1, (SELECT count(*) FROM ins) UNION ALL SELECT f.pid, 0 FROM fence f "
                 "ORDER BY 1",
          .writes = true,
          .params = pg_save_params,
          .result = pg_save_result},
+    /* Partition by partition in a range of the key, so that it ends as soon as it has its rows. (A
+     * comparison with (kind, id) that only the first partition had would be no such range, but a
+     * filter on each row.) */
+    [STORE_RECENT] =
+        {.name = "troupe_recent",
+         .sql = "WITH c AS MATERIALIZED (SELECT id FROM troupe.cluster_meta WHERE name = $1), "
+                "r AS MATERIALIZED ("
+                " SELECT p.ord, p.pid, e.kind, e.id, e.deleted, e.saved_at FROM"
+                " (SELECT * FROM unnest($2::int4[]) WITH ORDINALITY u (pid, ord) ORDER BY ord) p"
+                " CROSS JOIN LATERAL (SELECT q.kind, q.id, q.deleted, q.saved_at"
+                " FROM troupe.entity q WHERE q.cluster_id = (SELECT id FROM c) AND q.pid = p.pid"
+                " AND (q.kind, q.id) > (CASE p.ord WHEN 1 THEN ($3::text[])[1] ELSE '' END,"
+                " CASE p.ord WHEN 1 THEN ($4::bytea[])[1] ELSE ''::bytea END)"
+                " ORDER BY q.kind, q.id LIMIT $6) e"
+                " ORDER BY p.ord, e.kind, e.id LIMIT $6) "
+                "SELECT 0::int8, r.pid, r.kind, r.id, greatest(0, extract(epoch FROM now() - "
+                "r.saved_at) * 1000)::int8 FROM r"
+                " WHERE NOT r.deleted AND r.saved_at >= now() - $5 * interval '1 ms' "
+                "UNION ALL (SELECT (SELECT count(*) FROM r), r.pid, r.kind, r.id, 0::int8 FROM r"
+                " ORDER BY r.ord DESC, r.kind DESC, r.id DESC LIMIT 1) ORDER BY 1, 2, 3, 4",
+         .params = pg_recent_params,
+         .result = pg_recent_result},
     [STORE_OWNERS] =
         {.name = "troupe_owners",
          .sql = "WITH c AS MATERIALIZED (SELECT id FROM troupe.cluster_meta WHERE name = $1) "

@@ -24,7 +24,7 @@ enum {
     PG_SLACK_MS =
         1000, /* an answer this much later than statement_timeout: the connection is dead */
     PG_CONNECTIONS_MAX = 64,
-    PG_OPS = STORE_HISTORY + 1,
+    PG_OPS = STORE_RECENT + 1,
     PG_TEXT_BYTES = 256,
 };
 
@@ -126,6 +126,8 @@ void pg_load_params(const struct pg_store *s, const struct store_request *r, str
 int pg_load_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
 void pg_save_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
 int pg_save_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
+void pg_recent_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
+int pg_recent_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
 
 /* ---- conn.c ---- */
 void pg_conn_init(struct pg_conn *c, struct pg_store *s);

@@ -1,4 +1,4 @@
-/* Load and save: parameters and results. */
+/* Load, save, and what was saved lately: parameters and results. */
 #include <string.h>
 
 #include "storage/postgres/postgres.h"
@@ -124,5 +124,56 @@ int pg_save_result(const struct pg_store *s, struct store_request *r, const PGre
         kept += fenced_in;
     }
     save->skipped = kept > save->applied ? kept - save->applied : 0;
+    return 0;
+}
+
+void pg_recent_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p)
+{
+    const struct store_recent *recent = &r->u.recent;
+    pg_add_text(p, s->cluster);
+    struct pg_array pids =
+        pg_add_array(p, PG_INT4_ARRAY, PG_INT4, recent->pids_n, recent->pids_n * 4);
+    for (size_t i = 0; i < recent->pids_n; i++)
+        pg_put_int4(&pids, recent->pids[i]);
+    struct pg_array kind = pg_add_array(p, PG_TEXT_ARRAY, PG_TEXT, 1, recent->after.kind.len);
+    pg_put_bytes(&kind, recent->after.kind);
+    struct pg_array id = pg_add_array(p, PG_BYTEA_ARRAY, PG_BYTEA, 1, recent->after.id.len);
+    pg_put_bytes(&id, recent->after.id);
+    pg_add_int8(p, recent->within_ms);
+    pg_add_int8(p, recent->rows_max);
+}
+
+static bool copy_key(const PGresult *result, int row, struct arena *a, struct store_key *key)
+{
+    *key = (struct store_key){.pid = (store_pid)pg_get_int(result, row, 1),
+                              .kind = arena_copy(a, pg_get_bytes(result, row, 2)),
+                              .id = arena_copy(a, pg_get_bytes(result, row, 3))};
+    return key->kind.data != NULL && key->id.data != NULL;
+}
+
+/* What was saved lately; behind it the last row that was read, with the number of all of them. */
+int pg_recent_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
+{
+    (void)s;
+    struct store_recent *recent = &r->u.recent;
+    int rows = PQntuples(result);
+    recent->saved_n = 0;
+    recent->more = false;
+    recent->saved = arena_alloc(r->arena, (size_t)rows * sizeof *recent->saved);
+    if (recent->saved == NULL)
+        return store__fail_memory(r);
+    for (int row = 0; row < rows; row++) {
+        uint64_t read_n = pg_get_int(result, row, 0);
+        if (read_n > 0) {
+            recent->more = read_n >= recent->rows_max;
+            if (recent->more && !copy_key(result, row, r->arena, &recent->last))
+                return store__fail_memory(r);
+            continue;
+        }
+        struct store_saved *saved = &recent->saved[recent->saved_n++];
+        saved->age_ms = pg_get_int(result, row, 4);
+        if (!copy_key(result, row, r->arena, &saved->key))
+            return store__fail_memory(r);
+    }
     return 0;
 }

@@ -143,5 +143,6 @@ int sqlite__save(struct sqlite_connection *c, struct store_request *r)
     sqlite__bind_string(fence, 3, save->name);
     sqlite__bind_u64(fence, 4, save->generation);
     sqlite3_bind_int64(put, 1, c->cluster);
+    sqlite__bind_u64(put, 10, sqlite__now_ms());
     return save_all(c, r, fence, put);
 }

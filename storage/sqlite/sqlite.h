@@ -90,6 +90,7 @@ int sqlite__owners(struct sqlite_connection *c, struct store_request *r);
 int sqlite__history(struct sqlite_connection *c, struct store_request *r);
 int sqlite__load(struct sqlite_connection *c, struct store_request *r);
 int sqlite__save(struct sqlite_connection *c, struct store_request *r);
+int sqlite__recent(struct sqlite_connection *c, struct store_request *r);
 
 int sqlite__is_active(struct sqlite_connection *c, struct store_request *r, const char *name,
                       uint64_t generation, bool *active);

@@ -71,10 +71,12 @@ const char *const sqlite__statements[SQL_STATEMENTS_N] = {
     [SQL_LOAD_ENTITY] = "SELECT epoch, version, deleted, state, dedup FROM entity"
                         " WHERE cluster_id = ?1 AND pid = ?2 AND kind = ?3 AND id = ?4",
     [SQL_SAVE_ENTITY] =
-        "INSERT INTO entity (cluster_id, pid, kind, id, epoch, version, deleted, state, dedup)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+        "INSERT INTO entity (cluster_id, pid, kind, id, epoch, version, deleted, state, dedup,"
+        " saved_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
         " ON CONFLICT (cluster_id, pid, kind, id) DO UPDATE SET epoch = excluded.epoch,"
         " version = excluded.version, deleted = excluded.deleted, state = excluded.state,"
-        " dedup = excluded.dedup"
+        " dedup = excluded.dedup, saved_at = excluded.saved_at"
         " WHERE (excluded.epoch, excluded.version) >= (entity.epoch, entity.version)",
+    [SQL_NEXT_ENTITIES] = "SELECT kind, id, deleted, saved_at FROM entity WHERE cluster_id = ?1"
+                          " AND pid = ?2 AND (kind, id) > (?3, ?4) ORDER BY kind, id LIMIT ?5",
 };

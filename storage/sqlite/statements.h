@@ -27,6 +27,7 @@ enum sqlite_statement {
     SQL_FENCE,
     SQL_LOAD_ENTITY,
     SQL_SAVE_ENTITY,
+    SQL_NEXT_ENTITIES,
     SQL_STATEMENTS_N,
 };
 

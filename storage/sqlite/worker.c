@@ -63,6 +63,8 @@ static int execute(struct sqlite_connection *c, struct store_request *r)
         return sqlite__transfer(c, r);
     case STORE_HISTORY:
         return sqlite__history(c, r);
+    case STORE_RECENT:
+        return sqlite__recent(c, r);
     }
     return store__fail(r, TROUPE_EINVAL, "there is no operation number %d", (int)r->op);
 }

@@ -109,6 +109,14 @@ static void make_first_version(const char *database)
                    " FROM troupe.partition WHERE pid = 5");
 }
 
+static void assert_recent(struct contract_store *s, store_pid pid, size_t n)
+{
+    struct contract_request q;
+    assert_int_equal(contract_recent(s, &q, &pid), 0);
+    assert_int_equal(q.r.u.recent.saved_n, n);
+    contract_free(&q);
+}
+
 /* It is brought up to date; and the program that made it goes on beside the new one. */
 static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
 {
@@ -125,9 +133,17 @@ static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
     assert_true(contract_must_load(&s, &q, 5, "x"));
     uint64_t epoch = q.r.u.load.rows[0].epoch;
     contract_free(&q);
+    assert_recent(&s, 5, 0);
     assert_int_equal(contract_must_save(&s, "a", 1, contract_row(5, "x", epoch, 2, "new")), 1);
+    assert_recent(&s, 5, 1);
     contract_must_claim(&s, "a", 1, 6);
 
+    pg_fixture_sql(&server, database,
+                   "INSERT INTO troupe.entity AS e (cluster_id, pid, kind, id, epoch, version,"
+                   " deleted, state, dedup) SELECT 1, 5, 'k', 'y', epoch, 1, false, 'A', ''"
+                   " FROM troupe.partition WHERE pid = 5 ON CONFLICT (cluster_id, pid, kind, id)"
+                   " DO UPDATE SET version = excluded.version");
+    assert_recent(&s, 5, 1);
     pg_fixture_sql(&server, database,
                    "SELECT troupe.node_register('c', 256, 'old', 8, 'old:1', 'p', 60000, false, 0,"
                    " 0); SELECT troupe.partition_claim('c', 'old', 1, ARRAY[6, 7])");
@@ -139,6 +155,30 @@ static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
     assert_string_equal(old->addr, "old:1");
     assert_string_equal(old->gossip, "");
     assert_string_equal(old->proof, "p");
+    contract_free(&q);
+    contract_close(&s);
+    pg_destroy(&FIXTURE, url);
+}
+
+/* A node says at its start that the schema is too old, and not with its first save. */
+static void an_older_schema_is_refused(void **state)
+{
+    struct contract_store s;
+    struct contract_request q;
+    char url[CONTRACT_URL_BYTES], database[32];
+    (void)state;
+    pg_create(&FIXTURE, url);
+    snprintf(database, sizeof database, "t%u", databases);
+    contract_open(&s, &FIXTURE, url, "c", CONTRACT_PARTITIONS);
+    contract_must_register(&s, "a", 1);
+    contract_close(&s);
+    pg_fixture_sql(&server, database, /* contract_open migrates what it finds: it finds nothing */
+                   "DELETE FROM troupe.schema_version WHERE version > 2;"
+                   "INSERT INTO troupe.schema_version VALUES (3, 'as if it were there');"
+                   "ALTER TABLE troupe.entity DROP COLUMN saved_at");
+    contract_open(&s, &FIXTURE, url, "c", CONTRACT_PARTITIONS);
+    assert_int_equal(contract_register(&s, &q, "b", 2), TROUPE_EVERSION);
+    assert_non_null(strstr(q.r.errmsg, "troupe-node migrate"));
     contract_free(&q);
     contract_close(&s);
     pg_destroy(&FIXTURE, url);
@@ -275,6 +315,7 @@ int main(void)
     const struct CMUnitTest own[] = {
         cmocka_unit_test(large_saves_in_a_row_do_not_stall),
         cmocka_unit_test(a_database_of_the_first_version_is_brought_up_to_date),
+        cmocka_unit_test(an_older_schema_is_refused),
         cmocka_unit_test(a_transfer_waits_for_saves_and_evictions_for_it),
         cmocka_unit_test(mutual_evictions_queue_up),
     };

@@ -251,6 +251,14 @@ int contract_owners(struct contract_store *s, struct contract_request *q)
     return contract_do(s, q);
 }
 
+int contract_recent(struct contract_store *s, struct contract_request *q, const store_pid *pid)
+{
+    contract_init(q, STORE_RECENT);
+    q->r.u.recent = (struct store_recent){
+        .pids = pid, .pids_n = 1, .within_ms = 3600000, .rows_max = STORE_RECENT_MAX};
+    return contract_do(s, q);
+}
+
 /* ---- shorter still ---- */
 
 static void must(const char *what, const struct contract_request *q)
@@ -383,6 +391,7 @@ int store_contract_run(const struct store_fixture *fixture)
         &contract_part_lease,  &contract_part_claim,    &contract_part_rows,
         &contract_part_errors, &contract_part_race,     &contract_part_oracle,
         &contract_part_evict,  &contract_part_transfer, &contract_part_history,
+        &contract_part_recent,
     };
     int failed = 0;
     for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++) {

@@ -91,6 +91,8 @@ int contract_load(struct contract_store *s, struct contract_request *q,
 int contract_save(struct contract_store *s, struct contract_request *q, const char *name,
                   uint64_t generation, struct store_row *rows, size_t rows_n);
 int contract_owners(struct contract_store *s, struct contract_request *q);
+/* Of one partition, within the last hour. */
+int contract_recent(struct contract_store *s, struct contract_request *q, const store_pid *pid);
 
 /* ---- shorter still, for what has to work for the test to go on ---- */
 

@@ -219,10 +219,12 @@ static void migrations_are_shown_before_they_are_done(void **state)
     struct lines dry = {""}, wet = {""}, again = {""}, none = {""};
     assert_int_equal(store_migrate(bed->url, true, take_line, &dry, errmsg), 0);
     assert_string_equal(dry.text, "0001_tables: would be applied\n"
-                                  "0002_many_nodes: would be applied\nnothing was changed\n");
+                                  "0002_many_nodes: would be applied\n"
+                                  "0003_saved_at: would be applied\nnothing was changed\n");
     assert_int_equal(access(sqlite_fixture_path(bed->url), F_OK), -1);
     assert_int_equal(store_migrate(bed->url, false, take_line, &wet, errmsg), 0);
     assert_string_equal(wet.text, "0001_tables: applied\n0002_many_nodes: applied\n"
+                                  "0003_saved_at: applied\n"
                                   "the schema is up to date\n");
     assert_int_equal(store_migrate(bed->url, false, take_line, &again, errmsg), 0);
     assert_string_equal(again.text, "the schema is up to date\n");
@@ -247,6 +249,14 @@ static void make_first_version(const char *url)
              "INSERT INTO entity VALUES (1, 5, 'k', 'x', 4, 1, 0, x'41', x'')");
 }
 
+static void assert_recent(struct contract_store *s, store_pid pid, size_t n)
+{
+    struct contract_request q;
+    assert_int_equal(contract_recent(s, &q, &pid), 0);
+    assert_int_equal(q.r.u.recent.saved_n, n);
+    contract_free(&q);
+}
+
 static void a_file_of_the_first_version_is_brought_up_to_date(void **state)
 {
     struct contract_bed *bed = *state;
@@ -262,7 +272,13 @@ static void a_file_of_the_first_version_is_brought_up_to_date(void **state)
     contract_free(&q);
     assert_true(contract_must_load(&s, &q, 5, "x"));
     contract_free(&q);
+    assert_recent(&s, 5, 0);
     assert_int_equal(contract_must_save(&s, "a", 3, contract_row(5, "x", 4, 2, "new")), 1);
+    assert_recent(&s, 5, 1);
+    sqlite_fixture_exec(bed->url, "INSERT INTO entity (cluster_id, pid, kind, id, epoch, version,"
+                                  " deleted, state, dedup) VALUES (1, 5, 'k', 'y', 4, 1, 0, x'41',"
+                                  " x'')"); /* by a program that is still running */
+    assert_recent(&s, 5, 1);
     contract_must_claim(&s, "a", 3, 6);
     contract_close(&s);
 }

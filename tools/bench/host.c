@@ -99,6 +99,7 @@ static void answer(struct host *h, struct store_request *r)
     case STORE_EVICT: /* there is nobody else */
     case STORE_TRANSFER:
     case STORE_HISTORY:
+    case STORE_RECENT:
         break;
     }
 }
