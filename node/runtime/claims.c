@@ -139,8 +139,10 @@ static void won(struct runtime *rt, const struct store_claimed *claimed)
     uint32_t pid = claimed->pid;
     /* It was ours already: moved to us by one that could not tell us so. What it sent is right. */
     bool found = claimed->epoch == claimed->epoch_prev && handoff__has_orphan(rt, pid);
-    if (!found && claimed->epoch_prev > rt->ownership.entries[pid].kept)
+    if (!found && claimed->epoch_prev > rt->ownership.entries[pid].kept) {
         entity__drop_partition(rt, pid, false); /* somebody else may have written */
+        warm__want(rt, pid);
+    }
     claims__won_one(rt);
     ownership_win(&rt->ownership, pid, claimed->epoch);
     owners__told(rt, pid);

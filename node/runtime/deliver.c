@@ -244,7 +244,7 @@ static struct entity *entity_for(struct runtime *rt, struct message *m)
             "retry later, raise entities-max or memory-max, or add a node");
         return NULL;
     }
-    e = entity__new(rt, m);
+    e = entity__new(rt, m->kind, m->hash, message__id(m));
     if (e == NULL)
         message__refuse(rt, m, TROUPE_RESOURCE_EXHAUSTED, "the node is out of memory: retry later");
     return e;

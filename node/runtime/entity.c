@@ -14,24 +14,23 @@
 
 /* ---- making and freeing ---- */
 
-struct entity *entity__new(struct runtime *rt, struct message *m)
+struct entity *entity__new(struct runtime *rt, uint8_t kind, uint64_t hash, struct troupe_bytes id)
 {
-    struct troupe_bytes id = message__id(m);
     INVARIANT(id.len > 0 && id.len <= NAME_ID_BYTES_MAX);
     struct entity *e = malloc(sizeof *e + id.len);
     if (e == NULL)
         return NULL;
     memset(e, 0, sizeof *e);
-    e->hash = m->hash;
+    e->hash = hash;
     e->wake.type = TIMER_ENTITY;
     list_init(&e->mailbox);
     list_init(&e->gate);
     list_init(&e->ready);
     e->used_ns = rt->now.mono_ns;
-    e->kind = m->kind;
+    e->kind = kind;
     e->id_len = (uint8_t)id.len;
     memcpy(e->id, id.data, id.len);
-    if (table_insert(&rt->partitions[m->pid], e) != 0) {
+    if (table_insert(&rt->partitions[name_partition(hash, rt->partition_bits)], e) != 0) {
         free(e);
         return NULL;
     }
@@ -222,7 +221,9 @@ void entity__start(struct runtime *rt, struct entity *e, const struct store_row 
 {
     INVARIANT(e->phase == ENTITY_LOADING && e->state == NULL);
     struct troupe_ctx ctx;
-    bool is_new = row == NULL || row->deleted;
+    bool is_new = row == NULL || row->deleted, warm = e->warm;
+    uint64_t used_ns = e->used_ns;
+    e->warm = false;
     struct troupe_bytes saved = is_new ? troupe_bytes(NULL, 0) : row->state;
     e->version = e->saved = row == NULL ? 0 : row->version;
     handler__ctx_init(&ctx, rt, e, NULL);
@@ -237,6 +238,11 @@ void entity__start(struct runtime *rt, struct entity *e, const struct store_row 
     }
     if (rc == 0) {
         set_active(rt, e, saved.len);
+        if (warm) { /* nobody has used it now */
+            rt->warmed_n++;
+            e->used_ns = used_ns;
+            entity__rearm(rt, e);
+        }
         while (!list_is_empty(&ctx.letters))
             list_push(&rt->run, list_pop(&ctx.letters));
         handler__ctx_close(&ctx);
@@ -246,18 +252,16 @@ void entity__start(struct runtime *rt, struct entity *e, const struct store_row 
     char why[sizeof ctx.crash];
     memcpy(why, ctx.crash, sizeof why);
     handler__ctx_close(&ctx);
-    e->state = NULL; /* start frees what it made when it fails */
-    entity__crash(rt, e, why);
+    e->state = NULL;                      /* start frees what it made when it fails */
+    if (!warm || !entity__abandon(rt, e)) /* nobody has asked for it: its first call will tell */
+        entity__crash(rt, e, why);
 }
 
 bool entity__build(struct runtime *rt, uint8_t kind, uint64_t hash,
                    const Troupe__Peer__Entity *from, uint64_t used_ns, uint64_t dirty_ns)
 {
-    struct letter *l =
-        letter__new(rt, MESSAGE_CAST, kind, 0, hash, troupe_bytes(from->id.data, from->id.len),
-                    troupe_bytes(NULL, 0), troupe_bytes(NULL, 0));
-    struct entity *e = l == NULL || evict__is_full(rt) ? NULL : entity__new(rt, &l->m);
-    free(l);
+    struct troupe_bytes id = troupe_bytes(from->id.data, from->id.len);
+    struct entity *e = evict__is_full(rt) ? NULL : entity__new(rt, kind, hash, id);
     if (e == NULL)
         return false;
     list_remove(&e->ready); /* not to be loaded */
@@ -390,7 +394,7 @@ void entity__reap(struct runtime *rt)
 bool entity__abandon(struct runtime *rt, struct entity *e)
 {
     INVARIANT(e->phase == ENTITY_LOADING && !e->loading);
-    if (!list_is_empty(&e->mailbox) || e->extra != NULL || e->saving != 0)
+    if (!list_is_empty(&e->mailbox) || e->extra != NULL || e->saving != 0 || e->warm)
         return false;
     remove_and_free(rt, e);
     return true;

@@ -13,7 +13,7 @@
  *   members_ring.c  the ring that follows   owners.c    the map of owners, and how it spreads
  *   nodes.c      the table of all nodes   forward.c    messages for entities of other nodes
  *   handoff*.c   partitions that move     peer_kind.c  what other nodes ask
- *   promise.c    outages of the store */
+ *   promise.c    outages of the store     warm.c    what was in use before a failover */
 #ifndef TROUPE_RUNTIME_INTERNAL_H
 #define TROUPE_RUNTIME_INTERNAL_H
 
@@ -50,6 +50,7 @@ enum {
     LOGS_MAX = 64,             /* of one collect; more are counted */
     SAVE_ROWS_PER_FLIGHT = 32, /* rows that justify each further commit in flight */
     NODE_ASKS_MAX = 16,        /* operators' questions at the store */
+    WARM_PIDS_MAX = 64,        /* partitions of one look at what was in use */
 };
 
 _Static_assert((int)KINDS_MAX <= UINT8_MAX && (int)METHODS_MAX < (int)METHOD_GET,
@@ -173,6 +174,7 @@ struct entity {
     uint32_t bytes; /* estimated memory of state and dedup */
     bool again;     /* was committed before a failover of the store, and is being written again */
     bool unsure;    /* a save of it was fenced that an earlier attempt may have applied */
+    bool warm;      /* in a load that nobody asked for; see warm.c */
     uint8_t id[];
 };
 
@@ -210,6 +212,25 @@ struct load_batch {
     struct store_key *keys;
     struct entity **entities;
     bool out;
+};
+
+/* See warm.c. */
+struct warm {
+    struct store_slot look;
+    bool *wanted; /* by partition: not looked at yet */
+    uint32_t wanted_n, cursor;
+    store_pid pids[WARM_PIDS_MAX]; /* of the look under way, or what is left of the last one's */
+    uint32_t pids_n;
+    struct store_key after; /* … behind this row, in: */
+    uint8_t after_bytes[NAME_KIND_BYTES_MAX + NAME_ID_BYTES_MAX];
+    const struct store_saved *found; /* in the look's arena */
+    size_t found_n, found_at;        /* the first one that is not loaded yet */
+    uint32_t loading_n;              /* entities in the load under way */
+    uint32_t rows_max;               /* of the next look */
+    uint64_t begun_ns, loads_ns;
+    uint64_t next_ns;    /* it rests until then */
+    uint64_t entities_n; /* since it began */
+    bool active;
 };
 
 struct save_batch {
@@ -302,6 +323,8 @@ struct runtime {
     struct arena members_arena; /* scratch */
     struct node_ask asks[NODE_ASKS_MAX];
 
+    struct warm warm;
+
     /* work */
     struct wheel wheel;
     struct list run;    /* messages to deliver */
@@ -326,7 +349,8 @@ struct runtime {
     char name[NAME_KIND_BYTES_MAX + 2 + NAME_ID_BYTES_MAX]; /* see entity__name */
 
     /* figures */
-    uint64_t again_n; /* entities that are being written again */
+    uint64_t again_n;  /* entities that are being written again */
+    uint64_t warmed_n; /* entities that were started before anybody asked for them */
     uint64_t entities_n, dirty_n, loading_n, quarantined_n, entity_bytes;
     uint64_t calls_n, calls_failed_n, waiting_n, gated_n, crashes_n, rows_saved_n, rows_loaded_n;
     uint64_t rate_s, rate_calls,
@@ -504,7 +528,7 @@ static inline struct letter *letter__of(struct message *m)
 
 /* ---- entity.c ---- */
 /* A new entity in its partition's table, loading; NULL when out of memory. */
-struct entity *entity__new(struct runtime *rt, struct message *m);
+struct entity *entity__new(struct runtime *rt, uint8_t kind, uint64_t hash, struct troupe_bytes id);
 struct entity_extra *
 entity__extra(struct entity *e); /* made on first use; NULL when out of memory */
 void entity__free(struct runtime *rt, struct entity *e);
@@ -587,6 +611,8 @@ int load__init(struct runtime *rt);
 void load__close(struct runtime *rt);
 void load__flush(struct runtime *rt);
 bool load__is_out(const struct runtime *rt);
+/* Whether a batch that nobody waits for may go: none of calls waits, and they find another free. */
+bool load__has_room(const struct runtime *rt);
 bool load__done(struct runtime *rt, struct store_request *request);
 
 /* ---- save.c ---- */
@@ -625,6 +651,21 @@ bool save__may_be_lost(const struct runtime *rt, uint64_t committed_ns);
 void save__not_again(struct runtime *rt, struct entity *e);
 void save__all(struct runtime *rt);
 uint64_t save__lag_ms(const struct runtime *rt);
+
+/* ---- warm.c ---- */
+int warm__init(struct runtime *rt);
+void warm__close(struct runtime *rt);
+/* The partition is ours now, and nothing of it is in memory: what was in use of it shall be. */
+void warm__want(struct runtime *rt, uint32_t pid);
+/* How many partitions are still to be looked at. */
+uint32_t warm__partitions(const struct runtime *rt);
+/* A load of an entity with the mark `warm` has ended. False: there is nothing to start, and the
+ * mark is gone. */
+bool warm__loaded(struct runtime *rt, struct entity *e, const struct store_row *row);
+void warm__tick(struct runtime *rt);
+uint64_t warm__next_ns(const struct runtime *rt);
+bool warm__is_out(const struct runtime *rt);
+bool warm__done(struct runtime *rt, struct store_request *request);
 
 /* ---- evict.c ---- */
 void evict__flush(struct runtime *rt);

@@ -494,7 +494,7 @@ static void stop_tick(struct runtime *rt)
     if (rt->entities_n > 0)
         stop_entities(rt);
     if (rt->reg.out || rt->renew.out || rt->claim.out || rt->owners.out || rt->leave.out ||
-        rt->evict.out || node_ask__is_out(rt))
+        rt->evict.out || node_ask__is_out(rt) || warm__is_out(rt))
         return;
     bool give_up = rt->leave.failures >= LEAVE_ATTEMPTS_MAX;
     if (!rt->lease.held || give_up) {

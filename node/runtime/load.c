@@ -91,6 +91,15 @@ bool load__is_out(const struct runtime *rt)
     return false;
 }
 
+bool load__has_room(const struct runtime *rt)
+{
+    uint32_t free_n = 0;
+    for (uint32_t i = 0; i < rt->config.loads_in_flight_max; i++)
+        free_n += !rt->loads[i].out;
+    return list_is_empty(&rt->load_queue) && rt->now.mono_ns >= rt->load_retry_ns &&
+           (free_n > 1 || free_n == rt->config.loads_in_flight_max);
+}
+
 /* Back into the queue: the store did not answer. */
 static void load_failed(struct runtime *rt, struct load_batch *b)
 {
@@ -98,11 +107,22 @@ static void load_failed(struct runtime *rt, struct load_batch *b)
     for (size_t i = 0; i < b->request.u.load.keys_n; i++) {
         struct entity *e = b->entities[i];
         e->loading = false;
+        if (e->warm)
+            warm__loaded(rt, e, NULL);
         if (e->phase == ENTITY_DROPPED)
             entity__free(rt, e);
         else
             entity__load(rt, e);
     }
+}
+
+static void loaded(struct runtime *rt, struct entity *e, const struct store_row *row)
+{
+    bool good = !e->warm || warm__loaded(rt, e, row);
+    if (e->phase == ENTITY_DROPPED)
+        entity__free(rt, e);
+    else if (good || !entity__abandon(rt, e))
+        entity__start(rt, e, row);
 }
 
 bool load__done(struct runtime *rt, struct store_request *request)
@@ -123,10 +143,7 @@ bool load__done(struct runtime *rt, struct store_request *request)
         struct entity *e = b->entities[i];
         e->loading = false;
         rt->rows_loaded_n += load->found[i];
-        if (e->phase == ENTITY_DROPPED)
-            entity__free(rt, e);
-        else
-            entity__start(rt, e, load->found[i] ? &load->rows[i] : NULL);
+        loaded(rt, e, load->found[i] ? &load->rows[i] : NULL);
     }
     return true;
 }

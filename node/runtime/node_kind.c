@@ -61,6 +61,8 @@ static void fill(struct runtime *rt, const struct runtime_stats *s, Troupe__Rpc_
     status->forwarded = rt->forwarded_n;
     status->rows_saved = s->rows_saved;
     status->rows_loaded = s->rows_loaded;
+    status->entities_warmed = s->entities_warmed;
+    status->partitions_to_warm = s->partitions_to_warm;
     status->saves_in_flight = s->saves_in_flight;
     status->persist_lag_ms = s->persist_lag_ms;
     status->commit_us = s->commit_us;

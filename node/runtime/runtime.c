@@ -235,6 +235,8 @@ int runtime_open(struct runtime **out, const struct runtime_config *config,
     if (rc == 0)
         rc = handoff__init(rt);
     if (rc == 0)
+        rc = warm__init(rt);
+    if (rc == 0)
         rc = load__init(rt);
     if (rc == 0)
         rc = save__init(rt);
@@ -263,6 +265,7 @@ void runtime_close(struct runtime *rt)
         return;
     save__close(rt); /* while the entities that are in tables are still there to be looked at */
     load__close(rt);
+    warm__close(rt);
     for (uint32_t pid = 0; rt->partitions != NULL && pid < rt->config.partitions; pid++) {
         struct table *t = &rt->partitions[pid];
         for (uint32_t i = table_slots(t); i-- > 0;) {
@@ -325,7 +328,8 @@ static void store_done(struct runtime *rt, struct store_request *request)
     else
         lifecycle__store_failed(rt, request);
     bool known = save__done(rt, request) || load__done(rt, request) ||
-                 lifecycle__done(rt, request) || handoff__commit_done(rt, request);
+                 lifecycle__done(rt, request) || handoff__commit_done(rt, request) ||
+                 warm__done(rt, request);
     INVARIANT(known);
 }
 
@@ -395,6 +399,7 @@ static uint64_t next_wake_ns(struct runtime *rt)
     uint64_t next = wheel_next_ns(&rt->wheel);
     next = earlier(next, lifecycle__next_ns(rt));
     next = earlier(next, handoff__next_ns(rt));
+    next = earlier(next, warm__next_ns(rt));
     if (!list_is_empty(&rt->parked))
         next = earlier(next, rt->unpark_ns);
     if (!list_is_empty(&rt->load_queue) && rt->load_retry_ns > rt->now.mono_ns)
@@ -415,6 +420,8 @@ void runtime_collect(struct runtime *rt, struct runtime_time now, struct runtime
     evict__flush(rt);
     save__tick(rt);
     save__flush(rt);
+    load__flush(rt);
+    warm__tick(rt); /* behind the loads that calls wait for */
     load__flush(rt);
     lifecycle__tick(rt);
     members__tick(rt);
@@ -459,6 +466,8 @@ void runtime_stats(const struct runtime *rt, struct runtime_time now, struct run
         .crashes = rt->crashes_n,
         .rows_saved = rt->rows_saved_n,
         .rows_loaded = rt->rows_loaded_n,
+        .entities_warmed = rt->warmed_n,
+        .partitions_to_warm = warm__partitions(rt),
         .saves_in_flight = rt->saves_used,
         .persist_lag_ms = save__lag_ms(rt),
         .commit_us = rt->commit_us,

@@ -72,6 +72,8 @@ struct runtime_config {
     uint64_t handoff_bytes_per_s; /* of state given away, on average; 0: no limit */
     uint32_t handoff_concurrency; /* [2] batches of partitions given away at once, at most 8 */
     uint32_t drain_ms;            /* [30,000] at the stop: for partitions to move to other nodes */
+    uint64_t warm_entities_max;   /* [100,000] after a failover: loaded before they are called */
+    bool warm_off;                /* … none at all */
 };
 
 struct runtime;
@@ -227,6 +229,8 @@ struct runtime_stats {
     uint64_t calls, calls_failed, calls_per_s, calls_gated, calls_waiting;
     uint64_t crashes;
     uint64_t rows_saved, rows_loaded, saves_in_flight;
+    uint64_t entities_warmed;    /* started after a failover before they were called */
+    uint32_t partitions_to_warm; /* not looked at yet for what was in use */
     uint64_t persist_lag_ms, commit_us;
     uint64_t lease_age_ms;
     bool store_ok;
