@@ -226,6 +226,8 @@ struct warm {
     const struct store_saved *found; /* in the look's arena */
     size_t found_n, found_at;        /* the first one that is not loaded yet */
     uint32_t loading_n;              /* entities in the load under way */
+    size_t loading_at;               /* … found from here on */
+    bool load_failed;                /* … it is made again */
     uint32_t rows_max;               /* of the next look */
     uint64_t begun_ns, loads_ns;
     uint64_t next_ns;    /* it rests until then */
@@ -662,6 +664,8 @@ uint32_t warm__partitions(const struct runtime *rt);
 /* A load of an entity with the mark `warm` has ended. False: there is nothing to start, and the
  * mark is gone. */
 bool warm__loaded(struct runtime *rt, struct entity *e, const struct store_row *row);
+/* … has failed: the mark is gone. */
+void warm__load_failed(struct runtime *rt, struct entity *e);
 void warm__tick(struct runtime *rt);
 uint64_t warm__next_ns(const struct runtime *rt);
 bool warm__is_out(const struct runtime *rt);

@@ -108,7 +108,7 @@ static void load_failed(struct runtime *rt, struct load_batch *b)
         struct entity *e = b->entities[i];
         e->loading = false;
         if (e->warm)
-            warm__loaded(rt, e, NULL);
+            warm__load_failed(rt, e);
         if (e->phase == ENTITY_DROPPED)
             entity__free(rt, e);
         else

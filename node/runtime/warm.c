@@ -279,6 +279,8 @@ static void load(struct runtime *rt)
     uint32_t max =
         rt->config.load_keys_max < WARM_LOADS_MAX ? rt->config.load_keys_max : WARM_LOADS_MAX;
     w->loads_ns = rt->now.mono_ns;
+    w->loading_at = w->found_at;
+    w->load_failed = false;
     while (w->found_at < w->found_n && w->loading_n < max) {
         if (w->entities_n >= rt->config.warm_entities_max)
             end(rt, "warm-entities is reached");
@@ -293,19 +295,29 @@ bool warm__loaded(struct runtime *rt, struct entity *e, const struct store_row *
 {
     struct warm *w = &rt->warm;
     INVARIANT(e->warm && w->loading_n > 0);
-    if (--w->loading_n == 0)
+    if (--w->loading_n == 0) {
         rest(rt, rt->now.mono_ns - w->loads_ns);
+        if (w->load_failed && w->found_n > 0)
+            w->found_at = w->loading_at;
+    }
     if (row != NULL && !row->deleted && e->phase != ENTITY_DROPPED)
         return true;
-    e->warm = false; /* deleted meanwhile, or the store did not answer: not for nobody */
+    e->warm = false; /* deleted meanwhile, or not to be known: not for nobody */
     return false;
+}
+
+void warm__load_failed(struct runtime *rt, struct entity *e)
+{
+    rt->warm.load_failed = true;
+    rt->warm.entities_n--;
+    warm__loaded(rt, e, NULL);
 }
 
 /* ---- driving ---- */
 
 static bool may_load(const struct runtime *rt)
 {
-    return rt->warm.found_at < rt->warm.found_n && rt->warm.loading_n == 0 && load__has_room(rt);
+    return rt->warm.found_at < rt->warm.found_n && rt->warm.loading_n == 0;
 }
 
 static bool may_look(const struct runtime *rt)
@@ -331,9 +343,9 @@ void warm__tick(struct runtime *rt)
         return;
     if (rt->now.mono_ns - w->begun_ns >= WARM_MS_MAX * NS_PER_MS)
         end(rt, "it took too long");
-    else if (may_load(rt))
+    else if (may_load(rt) && load__has_room(rt))
         load(rt);
-    else if (may_look(rt))
+    else if (may_look(rt) && load__has_room(rt))
         look(rt);
     if (w->active && !has_work(w) && !w->look.out && w->loading_n == 0)
         end(rt, "done");
@@ -350,7 +362,7 @@ uint64_t warm__next_ns(const struct runtime *rt)
     uint64_t next = w->next_ns > w->look.retry_ns ? w->next_ns : w->look.retry_ns;
     if (next > rt->now.mono_ns)
         return next;
-    if (w->found_at < w->found_n && !load__has_room(rt)) /* an answer makes some, or time does */
+    if (!load__has_room(rt)) /* an answer makes some, or time does */
         return rt->load_retry_ns > rt->now.mono_ns ? rt->load_retry_ns : UINT64_MAX;
     return rt->now.mono_ns + WARM_REST_MS_MIN * NS_PER_MS;
 }

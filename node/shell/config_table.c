@@ -72,6 +72,9 @@ const struct config_option CONFIG_OPTIONS[] = {
      "limit)"},
     {"entities-max", CONFIG_COUNT, AT(entities_max), "0", 0, UINT64_MAX / 2, NULL,
      "resident entities beyond which the coldest are persisted and stopped (0: no limit)"},
+    {"warm-entities", CONFIG_COUNT, AT(warm_entities), "100000", 0, UINT64_MAX / 2, NULL,
+     "after a failover: entities that were in use lately and are loaded before they are called, at "
+     "most (0: none)"},
     {"rpc-inflight-max", CONFIG_COUNT, AT(rpc_inflight_max), "4096", 1, 65536, NULL,
      "requests that may be under way at once; more wait in their connections"},
     {"rpc-connections-max", CONFIG_COUNT, AT(rpc_connections_max), "4096", 1, 1000000, NULL,

@@ -152,6 +152,8 @@ static enum node_exit open_runtime(struct node *n)
         .outage_fence = strcmp(c->store_outage, "fence") == 0,
         .entities_max = c->entities_max,
         .memory_bytes_max = c->memory_max,
+        .warm_entities_max = c->warm_entities,
+        .warm_off = c->warm_entities == 0,
     };
     int rc = runtime_open(&n->rt, &config, errmsg);
     if (rc == 0)

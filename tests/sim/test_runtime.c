@@ -302,6 +302,29 @@ static void changes_are_persisted_within_the_interval(void **state)
     assert_int_equal(tokens("1"), 2);
 }
 
+static void a_restart_warms_what_was_in_use(void **state)
+{
+    (void)state;
+    char id[8];
+    for (int i = 0; i < 20; i++) {
+        snprintf(id, sizeof id, "%d", i);
+        call(id, "put", 1);
+    }
+    pass_ms(100);
+    world_crash(&stage.w);
+    world_start(&stage.w);
+    assert_true(world_serve(&stage.w, 20000));
+    pass_ms(1000);
+    assert_int_equal(stats().entities_warmed, 20);
+    assert_int_equal(stats().entities_resident, 20);
+    assert_int_equal(stats().partitions_to_warm, 0);
+    assert_true(world_stop(&stage.w, 5000)); /* nor is a planned one cold afterwards */
+    world_start(&stage.w);
+    assert_true(world_serve(&stage.w, 20000));
+    pass_ms(1000);
+    assert_int_equal(stats().entities_warmed, 20);
+}
+
 static void a_clean_stop_loses_nothing(void **state)
 {
     (void)state;
@@ -760,6 +783,7 @@ int main(void)
         TEST(a_caller_can_ask_for_durable),
         TEST(durable_calls_share_commits),
         TEST(changes_are_persisted_within_the_interval),
+        TEST(a_restart_warms_what_was_in_use),
         TEST(a_clean_stop_loses_nothing),
         TEST(idle_entities_stop_persisted_and_come_back),
         TEST(stop_and_delete_persist_first),

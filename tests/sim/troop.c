@@ -206,6 +206,8 @@ static void send_store(struct troop *t, uint32_t n, struct store_request *r)
     while (r != NULL) {
         struct store_request *next = r->next;
         r->done = done;
+        if (t->on_store != NULL)
+            t->on_store(n, r);
         if (t->store_down || t->nodes[n].store_cut) {
             r->error = TROUPE_EUNAVAILABLE;
             snprintf(r->errmsg, sizeof r->errmsg, "down");
@@ -387,6 +389,11 @@ void troop_start(struct troop *t, uint32_t n)
         .kinds_n = t->kinds_n,
         .members_max = 64,
         .handoff_bytes_per_s = t->handoff_bytes_per_s,
+        .warm_entities_max = t->warm_entities_max,
+        .warm_off = t->warm_off,
+        .entities_max = t->entities_max,
+        .load_keys_max = t->load_keys_max,
+        .loads_in_flight_max = t->loads_in_flight_max,
     };
     INVARIANT(node->rt == NULL);
     int rc = runtime_open(&node->rt, &config, errmsg);

@@ -41,7 +41,11 @@ struct troop {
     const struct troupe_kind *const *kinds;
     size_t kinds_n;
     uint64_t incarnation;
-    uint64_t handoff_bytes_per_s; /* of nodes that start; 0: no limit */
+    uint64_t handoff_bytes_per_s;             /* of nodes that start; 0: no limit */
+    uint64_t warm_entities_max, entities_max; /* likewise; see runtime_config */
+    uint32_t load_keys_max, loads_in_flight_max;
+    bool warm_off;
+    void (*on_store)(uint32_t n, const struct store_request *request); /* submitted; or NULL */
     bool store_down;
     bool trace;         /* the runtimes' log, to stdout */
     uint64_t forwarded; /* peer requests delivered */

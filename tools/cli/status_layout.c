@@ -76,4 +76,7 @@ void status_layout(FILE *out, const Troupe__Rpc__NodeStatus *s)
     line(out, "persistence", "lag %s; %s rows saved, %s loaded, %s saves under way",
          duration_text(s->persist_lag_ms, lag), n(s->rows_saved).text, n(s->rows_loaded).text,
          n(s->saves_in_flight).text);
+    if (s->entities_warmed > 0 || s->partitions_to_warm > 0)
+        line(out, "warming", "%s entities loaded before they were called; %s partitions to look at",
+             n(s->entities_warmed).text, n(s->partitions_to_warm).text);
 }
