@@ -36,6 +36,7 @@ int bench_memory(struct bench *b);
 int bench_durable(struct bench *b);
 int bench_cold(struct bench *b);
 int bench_join(struct bench *b);
+int bench_warm(struct bench *b);
 int bench_runtime(struct bench *b);
 int bench_forward(struct bench *b);
 int bench_ring(struct bench *b);

@@ -122,6 +122,8 @@ static bool read_status(struct troupe_bytes payload, struct node_figures *figure
         .partitions_proposed = s->partitions_proposed,
         .members = s->members_live,
         .rows_loaded = s->rows_loaded,
+        .warmed = s->entities_warmed,
+        .to_warm = s->partitions_to_warm,
         .partitions_owned = s->partitions_owned,
         .serving = strcmp(s->state, "serving") == 0,
     };

@@ -19,6 +19,7 @@ struct node {
 struct node_figures {
     uint64_t resident, dirty, loading, saves_in_flight, rows_saved, memory_bytes;
     uint64_t calls, partitions, partitions_owned, partitions_proposed, members, rows_loaded;
+    uint64_t warmed, to_warm;
     bool serving;
 };
 

@@ -16,6 +16,7 @@ const struct benchmark BENCHMARKS[BENCHMARKS_N] = {
     {"durable", bench_durable, "committed calls, against the bare database"},
     {"cold", bench_cold, "real places as venues, into an empty node"},
     {"join", bench_join, "a third node joins two under load"},
+    {"warm", bench_warm, "after a node's death: what was in use is loaded in the background"},
     {"runtime", bench_runtime, "the runtime alone, in this process"},
     {"forward", bench_forward, "calls through another node, against calls to the owner"},
     {"ring", bench_ring, "building the ring of 100 and 1,000 members"},
@@ -34,7 +35,7 @@ static void print_help(void)
            "  --rounds N       take every figure N times, 1 to %d (default: 5)\n"
            "  --seconds S      length of one measurement (default: 2)\n"
            "  --entities N     entities that calls are spread over (default: 100000)\n"
-           "  --resident N     entities of `memory` and `join` (default: 1000000)\n"
+           "  --resident N     entities of `memory`, `join` and `warm` (default: 1000000)\n"
            "  --places FILE    TSV of places for `cold`, .gz or not (default: gigbook's sample)\n"
            "  --store URL      the node's store (default: a new SQLite file; `durable` also takes\n"
            "                   a private Postgres). It is left with the benchmark's data in it\n"
