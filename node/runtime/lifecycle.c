@@ -260,10 +260,26 @@ static void watch_holder(struct runtime *rt, const struct store_register *reg)
     rt->reg.retry_ns = rt->supersede ? 0 : now + HOLDER_POLL_MS * NS_PER_MS;
 }
 
+/* What is in memory belongs to the cluster that was there: it is neither served nor saved here. */
+static void fail_replaced(struct runtime *rt, const char *uid)
+{
+    char text[STORE_ERRMSG_BYTES + 128];
+    snprintf(text, sizeof text,
+             "the store has been replaced: cluster '%s' was %s when this node joined it, and is %s "
+             "now. Put the database back and start the nodes again; or, if the new one is meant, "
+             "just start them again",
+             rt->config.cluster, rt->cluster_uid, uid);
+    fail(rt, TROUPE_EVERSION, text);
+}
+
 static void registered(struct runtime *rt)
 {
     const struct store_register *reg = &rt->reg.request.u.reg;
     char generation[24];
+    if (rt->cluster_uid[0] != '\0' && strcmp(rt->cluster_uid, reg->cluster_uid) != 0) {
+        fail_replaced(rt, reg->cluster_uid);
+        return;
+    }
     rt->generation = reg->generation;
     memcpy(rt->cluster_uid, reg->cluster_uid, sizeof rt->cluster_uid);
     rt->supersede = false;

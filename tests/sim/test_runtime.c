@@ -665,6 +665,77 @@ static void lose_the_last_answer(enum store_op op)
     f->answer_ns = UINT64_MAX;
 }
 
+/* ---- other clusters ---- */
+
+static void send_as_peer(struct ask *a, const char *cluster_uid)
+{
+    a->rpc.cluster_uid = troupe_bytes_of(cluster_uid);
+    assert_int_equal(runtime_request_init(&a->request, &a->arena, &a->rpc), 0);
+    a->request.from_peer = true;
+    world_step(&stage.w,
+               &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = &a->request});
+    pass_ms(50);
+}
+
+/* An address is used again: a node of another cluster forwards to us what is not ours. */
+static void strangers_have_nothing_executed(void **state)
+{
+    static const char *const uids[] = {"", "6f0c1d2e-0000-4000-8000-000000000001", "x"};
+    struct store_request request = {
+        .u.reg = {.name = "n2", .incarnation = 1, .addr = "sim:2", .ttl_ms = 5000}};
+    struct arena arena;
+    (void)state;
+    for (size_t i = 0; i < sizeof uids / sizeof uids[0]; i++) {
+        struct ask *a = prepare("bag", "1", "add", 1);
+        send_as_peer(a, uids[i]);
+        assert_true(a->answered);
+        assert_int_equal(a->request.reply.status, TROUPE_FAILED_PRECONDITION);
+        assert_int_equal(a->request.reply.results_n, 0);
+        assert_true(a->request.reply.message.len > 0);
+    }
+    assert_int_equal(tokens("1"), 0);
+    arena_init(&arena, 0, 0);
+    ask_store(STORE_REGISTER, &request, &arena); /* it tells our own */
+    struct ask *a = prepare("bag", "1", "add", 1);
+    send_as_peer(a, request.u.reg.cluster_uid);
+    assert_status(a, TROUPE_OK);
+    assert_int_equal(tokens("1"), 1);
+    arena_close(&arena);
+}
+
+static void nothing_more(void *data)
+{
+    (void)data;
+}
+
+/* Another database is in the place of ours: nothing of it is served, and nothing written there. */
+static void a_store_that_was_replaced_ends_the_node(void **state)
+{
+    struct store_options options = {.url = "memory:replaced", .cluster = "sim", .partitions = 256};
+    struct store_request request = {
+        .u.reg = {.name = "n2", .incarnation = 1, .addr = "sim:2", .ttl_ms = 5000}};
+    char errmsg[STORE_ERRMSG_BYTES];
+    struct arena arena;
+    struct store *ours = stage.w.store;
+    (void)state;
+    call("1", "add", 1);
+    pass_ms(50);
+    assert_int_equal(store_open(&stage.w.store, &options, errmsg), 0);
+    arena_init(&arena, 0, 0);
+    ask_store(STORE_REGISTER, &request, &arena);
+    pass_ms(5000);
+    assert_int_equal(stage.w.fx.phase, RUNTIME_FAILED);
+    assert_int_equal(stage.w.fx.failure_code, TROUPE_EVERSION);
+    assert_non_null(strstr(stage.w.fx.failure, "the store has been replaced"));
+    assert_non_null(strstr(stage.w.fx.failure, request.u.reg.cluster_uid));
+    struct ask *late = call("1", "list", 0);
+    pass_ms(50);
+    assert_status(late, TROUPE_UNAVAILABLE);
+    arena_close(&arena);
+    store_close(ours, nothing_more, NULL);
+    store_memory_poll(ours, SIZE_MAX);
+}
+
 /* Entities of a lost partition that the store is still to answer for are in no table; a node that
  * ends before it does frees them all the same. */
 static void what_is_dropped_while_it_loads_is_freed(void **state)
@@ -789,6 +860,8 @@ int main(void)
         TEST(stop_and_delete_persist_first),
         TEST(a_retry_gets_the_first_reply),
         TEST(a_refusal_is_remembered_if_it_is_a_change),
+        TEST(strangers_have_nothing_executed),
+        TEST(a_store_that_was_replaced_ends_the_node),
         TEST(a_crash_goes_back_to_what_is_persisted),
         TEST(a_crash_aborts_what_was_not_yet_sent_to_the_store),
         TEST(crashing_too_often_is_quarantined),

@@ -67,6 +67,7 @@ const char *rpc_oracle_encode_request(const struct rpc_request *request)
     message.timeout_ms = request->timeout_ms;
     message.client = request->client;
     message.hops = request->hops;
+    message.cluster_uid = data_of(request->cluster_uid);
     message.n_calls = n;
     message.calls = pointers;
     for (size_t i = 0; i < n; i++)
@@ -155,6 +156,8 @@ static const char *compare_request(const struct rpc_request *ours,
         return "the client";
     if (ours->hops != (theirs->hops > 255 ? 255 : theirs->hops))
         return "the hops";
+    if (!same(ours->cluster_uid, theirs->cluster_uid))
+        return "the cluster's uid";
     if (ours->calls_n != theirs->n_calls)
         return "the number of calls";
     const char *differs = NULL;

@@ -386,6 +386,7 @@ static struct rpc_request random_request(struct dice *dice)
     struct rpc_request request = {.timeout_ms = (uint32_t)random_number(dice),
                                   .client = random_number(dice),
                                   .hops = (uint8_t)random_number(dice),
+                                  .cluster_uid = random_bytes(dice, 40),
                                   .calls_n = dice_below(dice, 20)};
     request.calls = arena_calloc(&arena, request.calls_n, sizeof *request.calls);
     for (size_t i = 0; i < request.calls_n; i++)
