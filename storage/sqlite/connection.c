@@ -235,6 +235,26 @@ int sqlite__check_file(struct sqlite_connection *c, struct store_request *r)
                        c->config->path);
 }
 
+/* Another database may have come under our name while the connection was closed: what is there is
+ * not what this store has been asked about so far. */
+static int check_uid(struct sqlite_connection *c, struct store_request *r, struct troupe_bytes uid)
+{
+    struct sqlite_config *config = c->config;
+    if (uid.len != STORE_UID_BYTES)
+        return sqlite__fail_row(c, r, "cluster_meta", config->cluster);
+    uv_mutex_lock(config->lock);
+    if (config->uid[0] == '\0')
+        memcpy(config->uid, uid.data, uid.len);
+    bool same = memcmp(config->uid, uid.data, uid.len) == 0;
+    uv_mutex_unlock(config->lock);
+    return same
+               ? 0
+               : store__fail(r, TROUPE_EVERSION,
+                             "%s has been replaced: cluster '%s' in it is another one than before. "
+                             "Put the file back, or restart the node to go on with this one",
+                             config->path, config->cluster);
+}
+
 int sqlite__find_cluster(struct sqlite_connection *c, struct store_request *r)
 {
     if (c->cluster != 0)
@@ -249,6 +269,8 @@ int sqlite__find_cluster(struct sqlite_connection *c, struct store_request *r)
         if (!sqlite__column_u63(s, 2, &partitions) || partitions > PARTITIONS_MAX)
             rc = sqlite__fail_row(c, r, "cluster_meta", c->config->cluster);
         else
+            rc = check_uid(c, r, sqlite__column_bytes(s, 1));
+        if (rc == 0)
             c->cluster = sqlite3_column_int64(s, 0);
         c->partitions = (uint32_t)partitions;
     } else if (step != SQLITE_DONE) {

@@ -6,6 +6,7 @@
 
 #include <sqlite3.h>
 #include <stdatomic.h>
+#include <uv.h>
 
 #include "storage/sqlite/gate.h"
 #include "storage/sqlite/statements.h"
@@ -16,7 +17,9 @@ struct sqlite_config {
     char *path;    /* absolute */
     char *cluster; /* name */
     uint32_t partitions;
-    uint32_t timeout_ms;   /* how long one request may wait for locks */
+    uint32_t timeout_ms;           /* how long one request may wait for locks */
+    uv_mutex_t *lock;              /* the store's, over uid */
+    char uid[STORE_UID_BYTES + 1]; /* of the cluster, once it has been seen; "" = not yet */
     atomic_bool was_there; /* the file has been opened once: its absence is an error from now on */
     atomic_uint_least64_t give_up_ns; /* closing: from then on nobody waits for locks. 0 = not */
     void (*log)(void *data, enum store_log_level level, const char *text); /* from any thread */

@@ -220,6 +220,7 @@ static int store_init(struct sqlite_store *s, const struct store_options *option
         return TROUPE_ENOMEM;
     if (uv_mutex_init(&s->lock) != 0)
         goto err;
+    s->config.lock = &s->lock;
     if (sqlite__gate_init(&s->gate) != 0)
         goto err_after_mutex;
     s->async.data = s;

@@ -498,6 +498,34 @@ static void rows_that_make_no_sense_are_errors(void **state)
 
 /* ---- moved ---- */
 
+/* Another database in its place is no reason to tell that there is nothing, or to write there. */
+static void another_database_is_not_taken_for_it(void **state)
+{
+    struct contract_bed *bed = *state;
+    struct contract_store s;
+    struct contract_request q;
+    const char *path = sqlite_fixture_path(bed->url);
+    char away[CONTRACT_URL_BYTES];
+    snprintf(away, sizeof away, "%s.away", path);
+    make_database(bed->url);
+    open_raw(&s, bed->url);
+    assert_int_equal(contract_must_save(&s, "a", 1, contract_row(5, "y", 1, 1, "s")), 1);
+    assert_true(contract_must_load(&s, &q, 5, "y"));
+    contract_free(&q);
+    assert_int_equal(rename(path, away), 0);
+    make_database(bed->url);
+    struct store_row row = contract_row(5, "y", 1, 2, "s");
+    for (int i = 0; i < 2; i++) { /* noticed, then looked at */
+        contract_init(&q, STORE_SAVE);
+        q.r.u.save = (struct store_save){.name = "a", .generation = 1, .rows = &row, .rows_n = 1};
+        contract_submit(&s, &q);
+        assert_int_equal(contract_wait(&s, &q), i == 0 ? TROUPE_EUNAVAILABLE : TROUPE_EVERSION);
+        assert_non_null(strstr(q.r.errmsg, i == 0 ? "moved or deleted" : "has been replaced"));
+        contract_free(&q);
+    }
+    contract_close(&s);
+}
+
 static void a_file_that_is_moved_away_is_not_made_again(void **state)
 {
     struct contract_bed *bed = *state;
@@ -591,6 +619,7 @@ int main(void)
         FILE_TEST(damage_is_told_and_a_backup_is_taken_up),
         FILE_TEST(rows_that_make_no_sense_are_errors),
         FILE_TEST(a_file_that_is_moved_away_is_not_made_again),
+        FILE_TEST(another_database_is_not_taken_for_it),
         FILE_TEST(files_that_may_not_be_written_are_told),
     };
     return cmocka_run_group_tests_name("sqlite: its file", tests, NULL, NULL) == 0 ? EXIT_SUCCESS
