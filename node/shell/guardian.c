@@ -28,6 +28,7 @@ struct guardian {
     uint64_t deaths_ns[GUARDIAN_RESTARTS_MAX];
     unsigned deaths;
     bool stopping;
+    bool early; /* an interrupt may have come before the child was there to get it, too */
 };
 
 /* ---- the child ---- */
@@ -37,8 +38,8 @@ static int be_child(struct guardian *g, pid_t guardian)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != guardian) /* it died before that took effect */
         return NODE_EXIT_FAULT;
-    sigprocmask(SIG_SETMASK, &g->before, NULL);
     close(g->report[0]);
+    sigprocmask(SIG_SETMASK, &g->before, NULL); /* what ends the node is held on: node_run */
     return (int)node_run(g->config, g->report[1]);
 }
 
@@ -53,6 +54,8 @@ static int start(struct guardian *g)
     close(g->report[1]);
     if (g->child < 0)
         close(g->report[0]);
+    sigset_t pending;
+    g->early = sigpending(&pending) == 0 && sigismember(&pending, SIGINT) == 1;
     return g->child < 0 ? -1 : 0;
 }
 
@@ -165,6 +168,14 @@ static void log_death(const struct guardian *g, int status)
     log_flush(true);
 }
 
+/* A child takes these signals from before it registers until it has left. By one of them it can die
+ * only when there was nothing to persist, or nothing any more. */
+static bool died_stopping(const struct guardian *g, int status)
+{
+    return g->stopping && WIFSIGNALED(status) &&
+           (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT);
+}
+
 /* The child has ended. True, and the exit code, when that is the end. */
 static bool ended(struct guardian *g, int status, int *code)
 {
@@ -172,6 +183,10 @@ static bool ended(struct guardian *g, int status, int *code)
     *code = WIFEXITED(status) ? WEXITSTATUS(status) : NODE_EXIT_FAULT;
     if (WIFEXITED(status))
         return true; /* it knew what it did, and has said so */
+    if (died_stopping(g, status)) {
+        *code = NODE_EXIT_OK;
+        return true;
+    }
     log_death(g, status);
     bool hopeless = is_hopeless(g);
     if (!g->stopping && !hopeless && start(g) == 0)
@@ -186,24 +201,34 @@ static bool ended(struct guardian *g, int status, int *code)
 static void pass_on(struct guardian *g, const siginfo_t *info)
 {
     g->stopping |= info->si_signo == SIGTERM || info->si_signo == SIGINT;
-    if (info->si_signo == SIGINT && info->si_code == SI_KERNEL)
+    if (info->si_signo == SIGINT && info->si_code == SI_KERNEL && !g->early)
         return; /* from the terminal: the child has got it, too */
     kill(g->child, info->si_signo);
+}
+
+/* Takes leave of all that has ended: as the first process of a container, the guardian inherits the
+ * orphans of others. True, and the exit code, when the node is over. */
+static bool reap(struct guardian *g, int *code)
+{
+    pid_t pid;
+    int status;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == g->child && ended(g, status, code))
+            return true;
+    }
+    return false;
 }
 
 static int watch(struct guardian *g)
 {
     for (;;) {
         siginfo_t info;
-        int status, code;
+        int code;
         if (sigwaitinfo(&g->signals, &info) < 0)
             continue;
-        if (info.si_signo != SIGCHLD) {
+        if (info.si_signo != SIGCHLD)
             pass_on(g, &info);
-            continue;
-        }
-        if (waitpid(g->child, &status, WNOHANG) == g->child &&
-            (WIFEXITED(status) || WIFSIGNALED(status)) && ended(g, status, &code))
+        else if (reap(g, &code))
             return code;
     }
 }
@@ -214,7 +239,6 @@ int guardian_run(const struct config *config)
     sigemptyset(&g.signals);
     sigaddset(&g.signals, SIGTERM);
     sigaddset(&g.signals, SIGINT);
-    sigaddset(&g.signals, SIGHUP);
     sigaddset(&g.signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &g.signals, &g.before);
     if (start(&g) != 0) {

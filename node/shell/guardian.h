@@ -5,8 +5,9 @@
  * given up; then its lease is marked as dead in the store, so that the others need not wait for its
  * end.
  *
- * Signals that end the node (SIGTERM, SIGINT) are passed on; the child's exit code is the
- * guardian's. If the guardian itself is killed, the child goes with it: no orphan lives on. */
+ * Signals that end the node (SIGTERM, SIGINT) are passed on, and the child holds them back until it
+ * can take them (node_hold_signals); the child's exit code is the guardian's. If the guardian
+ * itself is killed, the child goes with it: no orphan lives on. */
 #ifndef TROUPE_SHELL_GUARDIAN_H
 #define TROUPE_SHELL_GUARDIAN_H
 

@@ -29,6 +29,7 @@ int main(int argc, char **argv)
     static struct config config;
     enum config_command command;
     char errmsg[CONFIG_ERRMSG_BYTES];
+    node_hold_signals(); /* first: a stop right after the start is a clean one */
     if (config_read(&config, &command, argc, argv, environ, errmsg) != 0) {
         fprintf(stderr, "troupe-node: %s\n", errmsg);
         return NODE_EXIT_USAGE;
@@ -45,6 +46,7 @@ int main(int argc, char **argv)
         return NODE_EXIT_OK;
     case CONFIG_MIGRATE:
     case CONFIG_MIGRATE_DRY:
+        node_release_signals();
         return (int)node_migrate(&config, command == CONFIG_MIGRATE_DRY);
     case CONFIG_RUN:
         break;

@@ -4,6 +4,7 @@
 #include "node/shell/node.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +26,28 @@ enum {
 const char *node_version(void)
 {
     return TROUPE_VERSION;
+}
+
+/* ---- signals ---- */
+
+static void mask_signals(int how)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(how, &set, NULL);
+}
+
+void node_hold_signals(void)
+{
+    mask_signals(SIG_BLOCK);
+    signal(SIGHUP, SIG_IGN); /* last: tests see by it that this was called */
+}
+
+void node_release_signals(void)
+{
+    mask_signals(SIG_UNBLOCK);
 }
 
 /* ---- the end ---- */
@@ -50,6 +73,8 @@ static void on_store_closed(void *data)
     core_close(&n->core);
     uv_close((uv_handle_t *)&n->sigterm, NULL);
     uv_close((uv_handle_t *)&n->sigint, NULL);
+    signal(SIGTERM, SIG_IGN); /* one more of them does not spoil the end */
+    signal(SIGINT, SIG_IGN);
     uv_close((uv_handle_t *)&n->watch, NULL);
     uv_close((uv_handle_t *)&n->tick, NULL);
     if (n->cluster.looks_up) /* the loop, and libuv at the exit, would wait for the resolver */
@@ -269,6 +294,7 @@ static void arm(struct node *n)
     n->sigterm.data = n->sigint.data = n->watch.data = n->tick.data = n;
     uv_signal_start(&n->sigterm, on_signal, SIGTERM);
     uv_signal_start(&n->sigint, on_signal, SIGINT);
+    node_release_signals();
     uv_timer_start(&n->watch, on_store_wait, n->config->store_wait_ms, STORE_WAIT_POLL_MS);
     uv_timer_start(&n->tick, on_tick, TICK_MS, TICK_MS);
 }

@@ -14,6 +14,13 @@ enum node_exit {
     NODE_EXIT_FAULT = 70,
 };
 
+/* SIGTERM and SIGINT wait until node_run can take them, which is before it registers: a stop that
+ * comes sooner is a clean one all the same. SIGHUP is ignored from now on: the end of a terminal is
+ * not that of the node. A child inherits both. */
+void node_hold_signals(void);
+/* They end the process again, what has waited at once, unless somebody handles them. */
+void node_release_signals(void);
+
 /* Runs until a signal or a failure ends it. report_fd: where to write the generation, 8 bytes, each
  * time it serves as a new one; -1 = nowhere. */
 enum node_exit node_run(const struct config *config, int report_fd);

@@ -1,10 +1,13 @@
 /* A node's life: it starts, serves, stops cleanly, is killed, comes back. */
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include "tests/integration/node_proc.h"
@@ -59,11 +62,69 @@ static void keeps_state_over_a_clean_stop(void **state)
     node_stop(&node);
 }
 
+/* ---- signals ---- */
+
+/* Whether main has begun: it ignores SIGHUP, and by then holds SIGTERM back. The dynamic linker's
+ * time before that is not ours. */
+static bool has_begun(pid_t pid)
+{
+    static const char key[] = "SigIgn:";
+    char path[64], status[4096];
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    assert_true(proc_read_file(path, status, sizeof status));
+    const char *at = strstr(status, key);
+    assert_non_null(at);
+    return (strtoull(at + strlen(key), NULL, 16) >> (SIGHUP - 1) & 1) != 0;
+}
+
+static void stop_after(const char *guardian, int signum, int wait_ms)
+{
+    long deadline_ms = proc_now_ms() + PROC_TIMEOUT_MS;
+    node_start(&node, dir,
+               (const char *const[]){"--kinds", NODE_COUNTER, "--name", "alone", "--guardian",
+                                     guardian, NULL});
+    while (!has_begun(node.pid))
+        assert_true(proc_now_ms() < deadline_ms);
+    poll(NULL, 0, wait_ms); /* to another moment of its start */
+    proc_signal(&node, signum);
+    int code = proc_wait_exit(&node, PROC_TIMEOUT_MS);
+    if (code != 0)
+        fail_msg("signal %d after %d ms, guardian %s: exit code %d\n%s", signum, wait_ms, guardian,
+                 code, node.log);
+    assert_false(proc_has_line(&node, "died"));
+    proc_close(&node);
+}
+
+static void a_stop_right_after_the_start_is_clean(void **state)
+{
+    (void)state;
+    signal(SIGHUP, SIG_DFL);
+    for (int i = 0; i < 24; i++)
+        stop_after(i % 3 == 2 ? "off" : "on", i % 4 == 3 ? SIGINT : SIGTERM, i * i / 6);
+}
+
+/* With a guardian both of its processes get the signal when a terminal closes. */
+static void a_closed_terminal_does_not_stop_it(void **state)
+{
+    (void)state;
+    char path[64], child[32];
+    start();
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)node.pid, (int)node.pid);
+    assert_true(proc_read_file(path, child, sizeof child));
+    proc_signal(&node, SIGHUP);
+    assert_int_equal(kill((pid_t)strtol(child, NULL, 10), SIGHUP), 0);
+    assert_int_equal(node_call_once(address, "counter/a", "incr", "{\"by\": 5}", text), TROUPE_OK);
+    assert_false(proc_has_line(&node, "died"));
+    node_stop(&node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(answers_calls_and_stops_with_0, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keeps_state_over_a_clean_stop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_stop_right_after_the_start_is_clean, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_closed_terminal_does_not_stop_it, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
