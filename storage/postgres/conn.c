@@ -79,6 +79,21 @@ static void watch(struct pg_conn *c, int events)
 
 /* ---- breaking ---- */
 
+static bool is_lease(const struct pg_conn *c)
+{
+    return c == &c->store->conns[0];
+}
+
+/* Of a database that comes and goes, each short moment must be found by the lease's connection: the
+ * others' nodes renew in it, and would evict us. */
+static uint64_t backoff_ms(const struct pg_conn *c)
+{
+    uint64_t max = is_lease(c) ? PG_LEASE_BACKOFF_MS_MAX : PG_BACKOFF_MS_MAX;
+    uint64_t wait = (uint64_t)PG_BACKOFF_MS_MIN << (c->failures < 5 ? c->failures : 5);
+    wait = wait < max ? wait : max;
+    return wait + ((uintptr_t)c >> 4 ^ uv_hrtime()) % (wait / 4 + 1);
+}
+
 static void settle(struct pg_conn *c, struct store_request *r, const char *why)
 {
     struct pg_task *t = task_of(r);
@@ -108,11 +123,7 @@ void pg_conn_break(struct pg_conn *c, const char *why)
     c->state = PG_DOWN;
     memset(c->prepared, 0, sizeof c->prepared);
     c->unreplicated = false;
-    unsigned shift = c->failures < 5 ? c->failures : 5;
-    uint64_t wait = (uint64_t)PG_BACKOFF_MS_MIN << shift;
-    wait = wait < PG_BACKOFF_MS_MAX ? wait : PG_BACKOFF_MS_MAX;
-    uint64_t jitter = ((uintptr_t)c >> 4 ^ uv_hrtime()) % (wait / 4 + 1);
-    c->retry_ms = pg_now_ms(s) + wait + jitter;
+    c->retry_ms = pg_now_ms(s) + backoff_ms(c);
     c->failures++;
     snprintf(s->last_error, sizeof s->last_error, "%s", text);
     if (news && !s->closing)
@@ -286,6 +297,19 @@ static void on_connecting(struct pg_conn *c)
     }
 }
 
+/* The database is there, as this connection shows: the lease's need not wait any more, be it for
+ * its next attempt or for one that was begun before the database came back. */
+static void lease_too(const struct pg_conn *c)
+{
+    struct pg_conn *lease = &c->store->conns[0];
+    bool hangs = (lease->state == PG_CONNECTING || lease->state == PG_SETTING_UP) &&
+                 lease->started_ms + PG_LEASE_BACKOFF_MS_MAX < c->started_ms;
+    if (hangs)
+        pg_conn_break(lease, "connecting takes longer than for another connection");
+    if (lease->state == PG_DOWN && !lease->resolving)
+        connect_start(lease);
+}
+
 static void on_setting_up(struct pg_conn *c)
 {
     char text[PG_TEXT_BYTES] = "";
@@ -303,6 +327,7 @@ static void on_setting_up(struct pg_conn *c)
             c->state = PG_READY;
             c->failures = 0;
             watch(c, UV_READABLE);
+            lease_too(c);
             pg_dispatch(c->store);
             return;
         }
@@ -431,11 +456,27 @@ static void on_ready(struct pg_conn *c, int events)
     pg_dispatch(c->store);
 }
 
+/* libuv calls any error of the socket EBADF, and has stopped watching it; libpq knows which. */
+static void on_socket_error(struct pg_conn *c, int status)
+{
+    c->events = 0;
+    if (c->state == PG_CONNECTING) { /* there may be other addresses to try */
+        on_connecting(c);
+        return;
+    }
+    if (c->state == PG_READY)
+        on_ready(c, UV_READABLE); /* what came before the error counts */
+    else if (c->state == PG_SETTING_UP)
+        on_setting_up(c);
+    if (c->pg != NULL && c->state != PG_CONNECTING)
+        pg_conn_break(c, uv_strerror(status));
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct pg_conn *c = poll->data;
     if (status < 0) {
-        pg_conn_break(c, uv_strerror(status));
+        on_socket_error(c, status);
         return;
     }
     switch (c->state) {

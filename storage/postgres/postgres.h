@@ -20,6 +20,7 @@ enum {
     PG_CONNECT_MS = 5000, /* for one attempt */
     PG_BACKOFF_MS_MIN = 100,
     PG_BACKOFF_MS_MAX = 2000,
+    PG_LEASE_BACKOFF_MS_MAX = 200, /* of the lease's connection; a quarter more by chance */
     PG_TICK_MS = 50,
     PG_SLACK_MS =
         1000, /* an answer this much later than statement_timeout: the connection is dead */

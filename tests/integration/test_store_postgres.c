@@ -8,6 +8,7 @@
 
 #include "pg_fixture.h"
 #include "storage/migration.h"
+#include "storage/postgres/postgres.h"
 #include "tests/unit/store_contract_parts.h"
 
 extern const struct store_migration store_postgres_migrations[];
@@ -310,6 +311,78 @@ static void mutual_evictions_queue_up(void **state)
     pg_destroy(&FIXTURE, url);
 }
 
+/* ---- connections that break ---- */
+
+static struct pg_store *open_connected(struct contract_store *s, char url[CONTRACT_URL_BYTES])
+{
+    pg_create(&FIXTURE, url);
+    contract_open(s, &FIXTURE, url, "c", CONTRACT_PARTITIONS);
+    struct pg_store *pg = (struct pg_store *)(void *)s->store;
+    uint64_t deadline = uv_hrtime() + (uint64_t)CONTRACT_DEADLINE_MS * 1000000;
+    while (pg->conns[0].state != PG_READY || pg->conns[1].state != PG_READY) {
+        contract_turn(s);
+        assert_true(uv_hrtime() < deadline);
+    }
+    return pg;
+}
+
+/* A database that is there for moments only: other nodes renew in them, so must we. */
+static void the_lease_waits_briefly_for_its_next_attempt(void **state)
+{
+    struct contract_store s;
+    char url[CONTRACT_URL_BYTES];
+    (void)state;
+    struct pg_store *pg = open_connected(&s, url);
+    for (int i = 0; i < 20; i++) {
+        pg_conn_break(&pg->conns[0], "of the test");
+        assert_true(pg->conns[0].retry_ms <= pg_now_ms(pg) + 250);
+        pg_conn_break(&pg->conns[1], "of the test");
+    }
+    assert_true(pg->conns[1].retry_ms >= pg_now_ms(pg) + PG_BACKOFF_MS_MAX / 2);
+    contract_close(&s);
+    pg_destroy(&FIXTURE, url);
+}
+
+static void another_connection_brings_the_lease_back(void **state)
+{
+    struct contract_store s;
+    char url[CONTRACT_URL_BYTES];
+    (void)state;
+    struct pg_store *pg = open_connected(&s, url);
+    uint64_t deadline = uv_hrtime() + (uint64_t)CONTRACT_DEADLINE_MS * 1000000;
+    pg_conn_break(&pg->conns[0], "of the test");
+    pg_conn_break(&pg->conns[1], "of the test");
+    pg->conns[0].retry_ms = UINT64_MAX; /* not of its own accord */
+    while (pg->conns[0].state != PG_READY) {
+        contract_turn(&s);
+        assert_true(uv_hrtime() < deadline);
+    }
+    contract_close(&s);
+    pg_destroy(&FIXTURE, url);
+}
+
+/* Not what the event loop makes of it. */
+static void a_refused_connection_is_called_that(void **state)
+{
+    struct contract_store s;
+    char url[CONTRACT_URL_BYTES];
+    (void)state;
+    struct pg_store *pg = open_connected(&s, url);
+    uint64_t deadline = uv_hrtime() + (uint64_t)CONTRACT_DEADLINE_MS * 1000000;
+    free(pg->url);
+    pg->url = strdup("postgres://a@127.0.0.1:1/b"); /* nobody listens on tcpmux */
+    for (unsigned i = 0; i < pg->conns_n; i++)
+        pg_conn_break(&pg->conns[i], "of the test");
+    while (strcmp(pg->last_error, "of the test") == 0) {
+        contract_turn(&s);
+        assert_true(uv_hrtime() < deadline);
+    }
+    if (strstr(pg->last_error, "Connection refused") == NULL)
+        fail_msg("%s", pg->last_error);
+    contract_close(&s);
+    pg_destroy(&FIXTURE, url);
+}
+
 int main(void)
 {
     const struct CMUnitTest own[] = {
@@ -318,6 +391,9 @@ int main(void)
         cmocka_unit_test(an_older_schema_is_refused),
         cmocka_unit_test(a_transfer_waits_for_saves_and_evictions_for_it),
         cmocka_unit_test(mutual_evictions_queue_up),
+        cmocka_unit_test(the_lease_waits_briefly_for_its_next_attempt),
+        cmocka_unit_test(another_connection_brings_the_lease_back),
+        cmocka_unit_test(a_refused_connection_is_called_that),
     };
     if (!pg_fixture_open(&server))
         return EXIT_SUCCESS;
