@@ -304,7 +304,9 @@ struct runtime {
     bool handoff_wanted;       /* there may be something to give away */
     bool orphans;              /* some of incoming are */
     bool supersede;
-    bool store_ok;
+    bool store_ok;          /* the store does what it is asked: store_health.c */
+    uint32_t store_refuses; /* bits of operations that it refuses, though it answers */
+    uint64_t store_refused_ns;
     char store_error[STORE_ERRMSG_BYTES];
     struct members members;
 
@@ -368,6 +370,10 @@ void runtime__submit(struct runtime *rt, struct store_request *request);
 /* Delay before attempt n + 1, in ns. */
 uint64_t runtime__backoff(struct runtime *rt, uint32_t failures);
 
+/* ---- store_health.c ---- */
+/* Every answer of the store goes by here first. */
+void store_health__answered(struct runtime *rt, const struct store_request *request);
+
 /* ---- lifecycle.c ---- */
 int lifecycle__init(struct runtime *rt);
 void lifecycle__close(struct runtime *rt);
@@ -382,9 +388,6 @@ void lifecycle__stop(struct runtime *rt);
 void lifecycle__suspend(struct runtime *rt, const char *why);
 /* The store has fenced this partition: its entities go, and it is claimed anew. */
 void lifecycle__fenced(struct runtime *rt, uint32_t pid, bool uncertain);
-void lifecycle__store_failed(struct runtime *rt, const struct store_request *request);
-void lifecycle__store_works(struct runtime *rt);
-
 /* The store says that the lease is not ours any more. */
 void lifecycle__evicted(struct runtime *rt);
 /* The owner map is to be read again, from now on. */

@@ -103,35 +103,6 @@ static const char *number(char buf[24], uint64_t value)
     return buf;
 }
 
-/* ---- the store's health ---- */
-
-void lifecycle__store_works(struct runtime *rt)
-{
-    if (!rt->store_ok)
-        log__add(rt, RUNTIME_INFO, "the store answers", "store", rt->config.store_url, NULL);
-    rt->store_ok = true;
-}
-
-void lifecycle__store_failed(struct runtime *rt, const struct store_request *request)
-{
-    switch (request->error) {
-    case TROUPE_EUNAVAILABLE:
-    case TROUPE_EOUTCOME:
-    case TROUPE_EIO:
-    case TROUPE_ETIMEOUT:
-        break;
-    default:
-        lifecycle__store_works(rt); /* it answered */
-        return;
-    }
-    bool news = rt->store_ok || strcmp(rt->store_error, request->errmsg) != 0;
-    rt->store_ok = false;
-    snprintf(rt->store_error, sizeof rt->store_error, "%s", request->errmsg);
-    if (news)
-        log__add(rt, RUNTIME_WARN, "the store cannot be reached; trying again", "store",
-                 rt->config.store_url, "why", request->errmsg, NULL);
-}
-
 /* ---- phases ---- */
 
 static void serve(struct runtime *rt)

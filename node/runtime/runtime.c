@@ -323,10 +323,7 @@ static void store_done(struct runtime *rt, struct store_request *request)
 {
     INVARIANT(rt->store_out > 0);
     rt->store_out--;
-    if (request->error == 0)
-        lifecycle__store_works(rt);
-    else
-        lifecycle__store_failed(rt, request);
+    store_health__answered(rt, request);
     bool known = save__done(rt, request) || load__done(rt, request) ||
                  lifecycle__done(rt, request) || handoff__commit_done(rt, request) ||
                  warm__done(rt, request);

@@ -239,7 +239,8 @@ static void on_store_wait(uv_timer_t *timer)
         return;
     log_line(
         LOG_LEVEL_ERROR,
-        "the store could not be reached within store-wait: is it running, and is --store right?",
+        "the store could not be reached or refused what it was asked, for all of store-wait: is it "
+        "running, and is --store right?",
         "store", n->store_masked, NULL);
     n->code = NODE_EXIT_STORE;
     begin_stop(n);

@@ -99,6 +99,9 @@ static void take_off(struct world *w, struct store_request *request)
     if (w->now.mono_ns < w->outage_until_ns) {
         f->execute_ns = UINT64_MAX;
         f->fault = TROUPE_EUNAVAILABLE;
+    } else if (w->broken_error != 0 && request->op == w->broken_op) {
+        f->execute_ns = UINT64_MAX;
+        f->fault = w->broken_error;
     } else if (dice_below(&w->dice, 100) < w->fault_percent) {
         bool writes = request->op != STORE_LOAD && request->op != STORE_OWNERS;
         switch (dice_below(&w->dice, writes ? 3 : 1)) {
@@ -176,6 +179,8 @@ static void perform(struct world *w)
             world_note(w, r->reply.results[i].status + r->reply.results[i].version * 31);
         w->reply(w->data, r);
     }
+    for (size_t i = 0; i < w->fx.logs_n; i++)
+        w->warns_n += w->fx.logs[i].level == RUNTIME_WARN;
     for (size_t i = 0; i < w->fx.logs_n && getenv("TROUPE_SIM_LOG") != NULL; i++) {
         const struct runtime_log *l = &w->fx.logs[i];
         printf("%10.3f %s", (double)w->now.mono_ns / 1e9, l->message);

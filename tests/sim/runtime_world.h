@@ -32,11 +32,14 @@ struct world {
     struct runtime_config config;
     struct runtime_effects fx;
     uint64_t outage_until_ns; /* the store cannot be reached until then */
+    enum store_op broken_op;  /* with broken_error: what the store refuses to do, always */
+    int broken_error;         /* 0 = nothing */
     unsigned fault_percent;   /* of store requests: lost on the way there or back */
     struct world_flight flights[WORLD_FLIGHTS_MAX];
     size_t flights_n;
     struct runtime *zombies[WORLD_ZOMBIES_MAX];
     size_t zombies_n;
+    unsigned warns_n;
     uint64_t hash; /* of everything that happened: two runs of one seed must agree */
     void (*reply)(void *data, struct runtime_request *request);
     void *data;

@@ -841,6 +841,93 @@ static void the_lease_is_checked_after_the_handler(void **state)
     assert_status(a, TROUPE_OK); /* the store has confirmed the epochs: it stands */
 }
 
+/* ---- the store answers, but does not do it ---- */
+
+static void refuse(enum store_op op, int error)
+{
+    stage.w.broken_op = op;
+    stage.w.broken_error = error;
+    stage.w.warns_n = 0;
+}
+
+/* Renewals succeed all the while, and do not make it look well; one line tells. */
+static void a_store_that_refuses_to_save_is_told_of(void **state)
+{
+    static const int errors[] = {TROUPE_EVERSION, TROUPE_ENOMEM, TROUPE_ECLOSED, TROUPE_ENOTFOUND};
+    (void)state;
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        pass_ms(2000);
+        assert_true(stats().store_ok);
+        refuse(STORE_SAVE, errors[i]);
+        call("1", "put", i + 1);
+        for (int k = 0; k < 10; k++) {
+            pass_ms(600);
+            assert_false(stats().store_ok);
+        }
+        assert_int_equal(stage.w.warns_n, 1);
+        assert_int_equal(stage.w.fx.phase, RUNTIME_SERVING);
+        refuse(STORE_SAVE, 0);
+        pass_ms(4000);
+        assert_true(stats().store_ok);
+        assert_int_equal(stats().entities_dirty, 0);
+    }
+}
+
+static void a_store_that_refuses_renewals_is_told_of(void **state)
+{
+    (void)state;
+    refuse(STORE_RENEW, TROUPE_EVERSION);
+    pass_ms(4000);
+    assert_false(stats().store_ok);
+    assert_int_equal(stage.w.warns_n, 1);
+    refuse(STORE_RENEW, 0);
+    pass_ms(4000);
+    assert_true(stats().store_ok);
+    assert_int_equal(stage.w.fx.phase, RUNTIME_SERVING);
+}
+
+/* A load that nobody waits for any more is not tried again: its refusal is forgotten. */
+static void a_refusal_that_is_not_repeated_is_forgotten(void **state)
+{
+    (void)state;
+    refuse(STORE_LOAD, TROUPE_EVERSION);
+    struct ask *a = call("1", "list", 0);
+    pass_ms(2100);
+    assert_status(a, TROUPE_UNAVAILABLE);
+    assert_true(says(a, "simulated"));
+    assert_false(stats().store_ok);
+    refuse(STORE_LOAD, 0);
+    pass_ms(32000);
+    assert_true(stats().store_ok);
+}
+
+static void the_start_tells_that_claims_are_refused(void **state)
+{
+    (void)state;
+    open_with(NULL);
+    refuse(STORE_CLAIM, TROUPE_EVERSION);
+    pass_ms(5000);
+    assert_int_equal(stage.w.fx.phase, RUNTIME_STARTING);
+    assert_false(stats().store_ok);
+    assert_int_equal(stage.w.warns_n, 1);
+    refuse(STORE_CLAIM, 0);
+    pass_ms(4000);
+    assert_int_equal(stage.w.fx.phase, RUNTIME_SERVING);
+    assert_true(stats().store_ok);
+}
+
+/* A row that it does not take is that entity's matter. */
+static void a_row_that_is_rejected_is_no_fault_of_the_store(void **state)
+{
+    (void)state;
+    refuse(STORE_SAVE, TROUPE_EREJECTED);
+    call("1", "put", 1);
+    for (int k = 0; k < 10; k++) {
+        pass_ms(300);
+        assert_true(stats().store_ok);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -876,6 +963,11 @@ int main(void)
         TEST(memory_calls_go_on_without_the_store),
         TEST(past_the_lease_calls_wait_and_nothing_is_lost),
         TEST(the_lease_is_checked_after_the_handler),
+        TEST(a_store_that_refuses_to_save_is_told_of),
+        TEST(a_store_that_refuses_renewals_is_told_of),
+        TEST(a_refusal_that_is_not_repeated_is_forgotten),
+        cmocka_unit_test_teardown(the_start_tells_that_claims_are_refused, tear_down),
+        TEST(a_row_that_is_rejected_is_no_fault_of_the_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -405,8 +405,8 @@ static void status_tells_how_the_node_is(void **state)
     f->world.status.store_ok = false;
     f->world.status.store_error = error;
     assert_int_equal(RUN(f, command_status, "status"), EXIT_ANSWERED);
-    assert_non_null(strstr(f->out, "NOT REACHED: disk full"));
-    assert_non_null(strstr(f->out, "verdict      DEGRADED\n             node-1: it does not reach "
+    assert_non_null(strstr(f->out, "NOT USABLE: disk full"));
+    assert_non_null(strstr(f->out, "verdict      DEGRADED\n             node-1: it cannot use "
                                    "its store: disk full\n"));
     f->world.status.store_ok = true;
     f->world.status.state = suspended;

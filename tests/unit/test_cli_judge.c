@@ -115,9 +115,9 @@ static void a_node_that_does_not_serve_degrades(void **state)
     expect(DEGRADED, "node-2: it does not serve; it is suspended");
     cluster.status[1].state = cli_text("serving");
     cluster.status[1].store_ok = false;
-    expect(DEGRADED, "node-2: it does not reach its store: no answer");
+    expect(DEGRADED, "node-2: it cannot use its store: no answer");
     cluster.status[1].store_error = cli_text("disk full\033[2J");
-    expect(DEGRADED, "node-2: it does not reach its store: disk full?[2J");
+    expect(DEGRADED, "node-2: it cannot use its store: disk full?[2J");
     cluster.status[1].store_ok = true;
     nodes[1].state = "draining";
     expect(DEGRADED, "node-2: it is draining");
@@ -233,7 +233,7 @@ static void a_cluster_is_a_table(void **state)
         "verdict      DEGRADED\n"
         "             node-2: no answer at 10.0.0.2:7700, and the others suspect it: connection "
         "refused\n"
-        "             node-3: it does not reach its store: no answer\n");
+        "             node-3: it cannot use its store: no answer\n");
     free(text);
 }
 

@@ -223,7 +223,7 @@ static void judge_answer(struct court *c, const struct cluster_node *n)
     else if (strcmp(s->state, "serving") != 0)
         reason(c, "%s: it does not serve; it is %s", n->name, s->state);
     if (!s->store_ok)
-        reason(c, "%s: it does not reach its store: %s", n->name,
+        reason(c, "%s: it cannot use its store: %s", n->name,
                s->store_error[0] == '\0' ? "no answer" : s->store_error);
     if (s->entities_quarantined != 0)
         note(c, "%s: %" PRIu64 " entities are in quarantine after crashes", n->name,

@@ -13,7 +13,7 @@ static const char about[] =
     "persistence. --timeout is for each node.";
 
 static const char epilogue[] =
-    "Exit codes: 0 healthy; 1 degraded: a node does not answer, does not serve or does not reach\n"
+    "Exit codes: 0 healthy; 1 degraded: a node does not answer, does not serve or cannot use\n"
     "its store, is suspect, comes or goes, or partitions are unowned or moving (or the answer was\n"
     "an error); 2 wrong usage; 3 no answer; 4 the nodes do not agree on the members or on the\n"
     "ring. With --watch: of the last look.";

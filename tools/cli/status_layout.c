@@ -53,7 +53,7 @@ static void store_lines(FILE *out, const Troupe__Rpc__NodeStatus *s)
         line(out, "", "ok, lease renewed %s ago, last commit took %.1f ms",
              duration_text(s->lease_age_ms, age), (double)s->commit_us / 1000);
     else
-        line(out, "", "NOT REACHED: %s; lease renewed %s ago",
+        line(out, "", "NOT USABLE: %s; lease renewed %s ago",
              s->store_error[0] == '\0' ? "no answer" : s->store_error,
              duration_text(s->lease_age_ms, age));
 }
