@@ -170,6 +170,11 @@ void node_kind__ask(struct runtime *rt, struct message *m, const struct node_ans
         request__fail(rt, m, TROUPE_UNAVAILABLE, "the node is stopping: ask another one");
         return;
     }
+    if (!rt->store_ok && rt->store_refuses == 0) { /* it would wait for its deadline */
+        request__fail(rt, m, TROUPE_UNAVAILABLE, "the store cannot be reached: %s",
+                      rt->store_error);
+        return;
+    }
     if (ask == NULL) {
         request__fail(rt, m, TROUPE_RESOURCE_EXHAUSTED,
                       "%d such questions wait for the store already: retry later", NODE_ASKS_MAX);

@@ -158,7 +158,7 @@ void request__fail(struct runtime *rt, struct message *m, enum troupe_status sta
 /* Why a call that has waited until its deadline was not done. */
 static void expire_call(struct runtime *rt, struct message *m)
 {
-    bool gated = m->gated, parked = m->waiting, away = m->forward != NULL;
+    bool gated = m->gated, parked = m->waiting, away = m->forward != NULL, asking = m->asking;
     bool homeless = parked && m->mailbox == NULL && !ownership_is_held(&rt->ownership, m->pid);
     message__unlink(rt, m);
     const char *store = rt->store_ok ? "it is slow" : rt->store_error;
@@ -168,6 +168,8 @@ static void expire_call(struct runtime *rt, struct message *m)
             "executed, but not committed in time (the store: %s); it may still be. Retry with the "
             "same request id",
             store);
+    } else if (asking) {
+        request__fail(rt, m, TROUPE_UNAVAILABLE, "the store has not answered in time: %s", store);
     } else if (away || m->unsure) {
         request__fail(
             rt, m, TROUPE_UNAVAILABLE,

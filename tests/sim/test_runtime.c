@@ -841,6 +841,24 @@ static void the_lease_is_checked_after_the_handler(void **state)
     assert_status(a, TROUPE_OK); /* the store has confirmed the epochs: it stands */
 }
 
+/* What only the store knows is refused at once, with the reason; or when no answer has come. */
+static void questions_to_the_store_tell_that_it_is_away(void **state)
+{
+    (void)state;
+    stage.w.outage_until_ns = UINT64_MAX;
+    pass_ms(2000);
+    struct ask *owners = send_off(prepare("$node", "self", "owners", 0));
+    assert_status(owners, TROUPE_UNAVAILABLE);
+    assert_true(says(owners, "the store cannot be reached: simulated"));
+    stage.w.outage_until_ns = 0;
+    pass_ms(2000);
+    owners = send_off(prepare("$node", "self", "owners", 0));
+    lose_the_last_answer(STORE_OWNERS);
+    pass_ms(2100);
+    assert_status(owners, TROUPE_UNAVAILABLE);
+    assert_true(says(owners, "the store has not answered in time"));
+}
+
 /* ---- the store answers, but does not do it ---- */
 
 static void refuse(enum store_op op, int error)
@@ -963,6 +981,7 @@ int main(void)
         TEST(memory_calls_go_on_without_the_store),
         TEST(past_the_lease_calls_wait_and_nothing_is_lost),
         TEST(the_lease_is_checked_after_the_handler),
+        TEST(questions_to_the_store_tell_that_it_is_away),
         TEST(a_store_that_refuses_to_save_is_told_of),
         TEST(a_store_that_refuses_renewals_is_told_of),
         TEST(a_refusal_that_is_not_repeated_is_forgotten),
