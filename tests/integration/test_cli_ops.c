@@ -35,15 +35,20 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int run_cli(size_t node, const char *const *words)
+static void start_cli(struct proc *p, size_t node, const char *const *words)
 {
     char at[96];
     const char *argv[WORDS_MAX] = {TEST_CLI};
     for (int n = 0; words[n] != NULL; n++)
         argv[n + 1] = words[n];
     snprintf(at, sizeof at, "TROUPE_NODE=%s", c.nodes[node].address);
+    proc_start(p, &(struct proc_options){.argv = argv, .env = (const char *const[]){at, NULL}});
+}
+
+static int run_cli(size_t node, const char *const *words)
+{
     proc_close(&cli);
-    proc_start(&cli, &(struct proc_options){.argv = argv, .env = (const char *const[]){at, NULL}});
+    start_cli(&cli, node, words);
     int code = proc_wait_exit(&cli, PROC_TIMEOUT_MS);
     proc_has_line(&cli, "");
     return code;
@@ -111,6 +116,29 @@ static void drains_are_refused(void **state)
     expect(RUN(0, "why", "--partition", "4096"), 2, "there is no partition 4096");
 }
 
+/* Drains of all nodes at once, each by way of the node itself: they may all be accepted, before the
+ * nodes have heard of each other. Some node keeps partitions, and its drain says why. */
+static void drains_of_all_nodes_at_once_are_told_apart(void **state)
+{
+    (void)state;
+    static const char *const names[NODES] = {"n1", "n2", "n3"};
+    struct proc drains[NODES];
+    int kept = 0;
+    for (size_t i = 0; i < NODES; i++)
+        start_cli(&drains[i], i, (const char *const[]){"drain", names[i], "--wait", "20s", NULL});
+    for (size_t i = 0; i < NODES; i++) {
+        int code = proc_wait_exit(&drains[i], PROC_TIMEOUT_MS);
+        bool said = proc_has_line(&drains[i], "no active node is left to take its partitions") ||
+                    proc_has_line(&drains[i], "there is no other active node");
+        kept += said;
+        if (code != (said ? 1 : 0))
+            fail_msg("exit code %d:\n%s", code, drains[i].log);
+        proc_close(&drains[i]);
+    }
+    assert_true(kept > 0);
+    expect(RUN(0, "call", "counter/7", "incr"), 0, "1"); /* it is served on */
+}
+
 /* A node that has just been killed is silent first; later the others have its part. */
 static void check_finds_what_is_wrong(void **state)
 {
@@ -130,6 +158,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_node_is_drained_and_taken_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(drains_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(drains_of_all_nodes_at_once_are_told_apart, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(check_finds_what_is_wrong, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("cli for operators, and nodes", tests, NULL, NULL);

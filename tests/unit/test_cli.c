@@ -367,6 +367,22 @@ static void errors_have_their_exit_codes(void **state)
         f->out, "{\"status\":\"ALREADY_EXISTS\",\"message\":\"it is there\",\"answered\":true}\n");
     assert_int_equal(RUN(f, command_call, "call", "venue/1", "echo", "{"), EXIT_USAGE);
     assert_non_null(strstr(f->err, "line 1, column 1"));
+    assert_string_equal(f->out, "");
+    static const struct { /* programs get one line, whatever is wrong */
+        const char *entity, *method, *payload, *why;
+    } wrong[] = {
+        {"venue/1", "echo", "{", "the payload is not JSON: line 1, column 1"},
+        {"venue", "echo", "{}", "\\\"venue\\\": "},
+        {"venue/1", "echo", "@/no/such/file", "/no/such/file: No such file"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(RUN(f, command_call, "call", wrong[i].entity, wrong[i].method,
+                             wrong[i].payload, "--json"),
+                         EXIT_USAGE);
+        assert_ptr_equal(strstr(f->out, "{\"status\":\"INVALID_ARGUMENT\",\"message\":\""), f->out);
+        assert_non_null(strstr(f->out, wrong[i].why));
+        assert_ptr_equal(strchr(f->out, '\n'), f->out + strlen(f->out) - 1);
+    }
     assert_int_equal(RUN(f, command_call, "call", "venue/1"), EXIT_USAGE);
     assert_int_equal(RUN(f, command_call, "call", "venue/1", "x", "--akc", "durable"), EXIT_USAGE);
     assert_non_null(strstr(f->err, "did you mean --ack?"));

@@ -211,7 +211,7 @@ static void a_ring_tells_what_moves(void **state)
             cluster.owner[pid] = pid % 2 + 1;
     cluster.owner[0] = cluster.owner[1] = 0;
     cli_cluster_count(&cluster);
-    struct ring_counts counts = ring_count(&cluster.ring);
+    struct ring_counts counts = ring_count(&cluster.ring, &cluster.members);
     assert_int_equal(counts.unowned, 2);
     assert_int_equal(counts.moving, 16);
     char *text = ring_text(true);
@@ -243,7 +243,16 @@ static void former_nodes_are_left_out_of_the_ring(void **state)
     cluster.owner[5] = 4; /* it still owns one */
     text = ring_text(false);
     assert_has(text, "   node-4  down      dead        1     0        1       0        0\n");
+    assert_has(text, "48 partitions, 1 WITHOUT AN OWNER\n"); /* nobody serves it */
     free(text);
+    text = ring_text(true);
+    assert_has(text, "        5  node-4      6  node-");
+    assert_has(text, "  its owner is gone\n");
+    free(text);
+    cluster.member[3].state = cli_text("active");
+    struct ring_counts counts = ring_count(&cluster.ring, &cluster.members);
+    assert_int_equal(counts.unowned, 0);
+    assert_int_equal(counts.moving, 1);
 }
 
 static void the_ring_has_a_json_form(void **state)

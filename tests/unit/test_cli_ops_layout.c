@@ -83,7 +83,60 @@ static void a_history_is_told_in_words(void **state)
     history.n_changes = 0;
     cluster.owner[0] = 0;
     CLI_TEXT(text, why_layout(out, &why));
-    assert_has(text, "owner        nobody that node-1 knows of\nhistory      none");
+    assert_has(text,
+               "owner        nobody that node-1 knows of\nhistory      none: nobody has owned");
+    free(text);
+}
+
+/* A program of an older version changes owners without a history. */
+static void a_history_that_lacks_changes_is_told(void **state)
+{
+    (void)state;
+    uint32_t owner = 1;
+    uint64_t epoch = 9;
+    char *text = NULL;
+    cli_cluster_make(&cluster, NODES);
+    Troupe__Rpc__OwnerNode node, *nodes[] = {&node};
+    troupe__rpc__owner_node__init(&node);
+    node.name = cli_text("node-2");
+    Troupe__Rpc__Owners owners = TROUPE__RPC__OWNERS__INIT;
+    owners.nodes = nodes;
+    owners.n_nodes = owners.n_owner = owners.n_epoch = 1;
+    owners.owner = &owner;
+    owners.epoch = &epoch;
+    Troupe__Rpc__OwnerChange change, *changes[] = {&change};
+    troupe__rpc__owner_change__init(&change);
+    change.epoch = 8;
+    change.cause = cli_text("first");
+    change.owner = cli_text("node-1");
+    change.previous = cli_text("");
+    Troupe__Rpc__History history = TROUPE__RPC__HISTORY__INIT;
+    cluster.owner[0] = 2;
+    cluster.epoch[0] = 9;
+    struct why why = {.entity = "venue/\033[2J\n42",
+                      .asked = "node-1",
+                      .ring = &cluster.ring,
+                      .history = &history,
+                      .owners = &owners};
+    CLI_TEXT(text, why_layout(out, &why));
+    assert_has(text, "entity       venue/?[2J?42\n");
+    assert_has(text, "owner        node-2, epoch 9\n"
+                     "history      none: the store remembers no change");
+    free(text);
+    json_t *json = why_json(&why);
+    assert_true(json_is_true(json_object_get(json, "agrees_with_store")));
+    json_decref(json);
+    history.changes = changes;
+    history.n_changes = 1;
+    CLI_TEXT(text, why_layout(out, &why));
+    assert_has(text, "owner        node-2, epoch 9\nhistory  ");
+    assert_has(text,
+               "\n             the store's owner is node-2, epoch 9: of that the history does not");
+    free(text);
+    change.owner = cli_text("node-2");
+    change.epoch = 9;
+    CLI_TEXT(text, why_layout(out, &why));
+    assert_null(strstr(text, "the store's owner"));
     free(text);
 }
 
@@ -364,6 +417,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_history_is_told_in_words),
+        cmocka_unit_test(a_history_that_lacks_changes_is_told),
         cmocka_unit_test(transfers_are_told_by_pairs),
         cmocka_unit_test(a_plan_is_told_by_pairs),
         cmocka_unit_test(differences_are_named),

@@ -39,7 +39,7 @@ static bool read_file(FILE *file, const char *name, char **text, size_t *len)
             char *larger =
                 capacity > 2 * (size_t)PAYLOAD_BYTES_MAX ? NULL : realloc(*text, capacity);
             if (larger == NULL) {
-                fprintf(stderr, "troupe call: %s is larger than the 32 MiB of a payload\n", name);
+                usage_error("call", "%s is larger than the 32 MiB of a payload", name);
                 return false;
             }
             *text = larger;
@@ -50,7 +50,7 @@ static bool read_file(FILE *file, const char *name, char **text, size_t *len)
             break;
     }
     if (ferror(file))
-        fprintf(stderr, "troupe call: %s: %s\n", name, strerror(errno));
+        usage_error("call", "%s: %s", name, strerror(errno));
     return !ferror(file);
 }
 
@@ -71,7 +71,7 @@ static bool find_payload(const char *argument, char **owned, struct troupe_bytes
     }
     FILE *file = fopen(argument + 1, "re");
     if (file == NULL) {
-        fprintf(stderr, "troupe call: %s: %s\n", argument + 1, strerror(errno));
+        usage_error("call", "%s: %s", argument + 1, strerror(errno));
         return false;
     }
     bool ok = read_file(file, argument + 1, owned, &len);
@@ -112,7 +112,7 @@ static int run(const struct common *common, const struct call_args *args)
     return rc;
 }
 
-int command_call(int argc, char **argv)
+static int call(int argc, char **argv)
 {
     static const char *const acks[] = {"memory", "replica", "durable", NULL};
     struct common common;
@@ -154,5 +154,18 @@ int command_call(int argc, char **argv)
         find_payload(n == 3 ? arguments[2] : "", &owned, &args.payload) && check_json(args.payload))
         rc = run(&common, &args);
     free(owned);
+    return rc;
+}
+
+/* Programs get their line even for a call that was never sent, be it for a payload with a typo. */
+int command_call(int argc, char **argv)
+{
+    int rc = call(argc, argv);
+    for (int i = 1; rc == EXIT_USAGE && i < argc; i++) {
+        if (strcmp(argv[i], "--json") != 0)
+            continue;
+        output_refusal(usage_last_error());
+        break;
+    }
     return rc;
 }

@@ -65,7 +65,7 @@ static void print_head(FILE *out, const struct cluster_view *v)
     struct ring_counts counts = {0};
     size_t answered = 0;
     if (v->ring != NULL)
-        counts = ring_count(v->ring);
+        counts = ring_count(v->ring, v->members);
     for (size_t i = 0; i < v->nodes_n; i++)
         answered += v->nodes[i].status != NULL;
     members_headline(out, v->asked);
@@ -131,7 +131,7 @@ json_t *cluster_json(const struct cluster_view *v, const struct verdict *verdict
     json_t *nodes = json_array();
     struct ring_counts counts = {.unowned = v->asked->partitions_unowned};
     if (v->ring != NULL)
-        counts = ring_count(v->ring);
+        counts = ring_count(v->ring, v->members);
     for (size_t i = 0; i < v->nodes_n; i++)
         json_array_append_new(nodes, node_json(&v->nodes[i]));
     return json_pack("{s:s, s:i, s:o, s:o, s:s, s:s, s:s, s:i, s:i, s:i, s:b, s:b, s:o}", "verdict",

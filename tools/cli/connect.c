@@ -41,12 +41,11 @@ const struct troupe_call_result *connection_call(struct connection *connection, 
     if (rc == 0)
         rc = troupe_batch_send_wait(batch, timeout_ms);
     if (rc == TROUPE_ELIMIT)
-        fprintf(stderr, "troupe %s: the payload is too large; a call has at most 32 MiB\n",
-                command);
+        usage_error(command, "the payload is too large; a call has at most 32 MiB");
     else if (rc == TROUPE_EINVAL)
-        fprintf(stderr, "troupe %s: the method is longer than 64 bytes\n", command);
+        usage_error(command, "the method is longer than 64 bytes");
     else if (rc != 0)
-        fprintf(stderr, "troupe %s: %s\n", command, troupe_error_text(rc));
+        usage_error(command, "%s", troupe_error_text(rc));
     return rc == 0 ? troupe_batch_result(batch, 0) : NULL;
 }
 

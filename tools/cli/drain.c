@@ -10,7 +10,14 @@
 #include "tools/cli/output.h"
 #include "tools/cli/view.h"
 
-enum { DEFAULT_TIMEOUT_MS = 5000, WAIT_MS = 600000, POLL_MS = 200, TELL_MS = 1000, NAMES_MAX = 64 };
+enum {
+    DEFAULT_TIMEOUT_MS = 5000,
+    WAIT_MS = 600000,
+    POLL_MS = 200,
+    TELL_MS = 1000,
+    ALONE_MS = 2000, /* for so long nobody can take anything: news of a node take a moment */
+    NAMES_MAX = 64,
+};
 
 static const char about[] =
     "Has a node give all its partitions to the others, and take none until it is told otherwise, "
@@ -32,7 +39,8 @@ struct drain {
     uint32_t wait_ms;
     struct troupe_client *client; /* of the node itself */
     uint32_t first;               /* partitions at the beginning */
-    uint64_t begun_ms, told_ms;
+    uint64_t begun_ms, told_ms,
+        alone_ms; /* since then nobody can take its partitions; 0: somebody */
 };
 
 static uint64_t now_ms(void)
@@ -165,6 +173,7 @@ static void tell_progress(struct drain *d, uint32_t left)
     if (d->common.json || (!terminal && now - d->told_ms < TELL_MS))
         return;
     d->told_ms = now;
+    d->first = left > d->first ? left : d->first; /* it was given some when it began */
     fprintf(stderr, "%s%s: %s of %s partitions left%s", terminal ? "\r" : "", d->name,
             output_number(left, number), output_number(d->first, all), terminal ? "\033[K" : "\n");
     if (terminal && left == 0)
@@ -181,6 +190,31 @@ static bool gives(const Troupe__Rpc__Transfers *t)
     return false;
 }
 
+/* Drains of several nodes at once, each asked of the node itself, may all have been accepted before
+ * the nodes heard of each other. Nobody is left to take anything then, and the node serves on. */
+static bool is_alone(struct drain *d, const Troupe__Rpc__Members *members)
+{
+    bool alone = members != NULL;
+    for (size_t i = 0; members != NULL && i < members->n_members; i++)
+        alone &= members->members[i]->self || strcmp(members->members[i]->state, "active") != 0;
+    if (!alone)
+        d->alone_ms = 0;
+    else if (d->alone_ms == 0)
+        d->alone_ms = now_ms();
+    return alone && now_ms() - d->alone_ms >= ALONE_MS;
+}
+
+static int tell_alone(const struct drain *d, uint32_t left)
+{
+    char text[VIEW_MESSAGE_BYTES], number[OUTPUT_NUMBER_BYTES];
+    snprintf(
+        text, sizeof text,
+        "no active node is left to take its partitions: %.80s keeps %s, and serves them. Start "
+        "a node, or `troupe drain --cancel` one; then the drain goes on",
+        d->name, output_number(left, number));
+    return refuse(d, TROUPE_FAILED_PRECONDITION, text);
+}
+
 /* Looks only: to ask for the drain again would undo what another operator has said since. */
 static int wait_drained(struct drain *d)
 {
@@ -188,7 +222,8 @@ static int wait_drained(struct drain *d)
     uint64_t until_ms = d->begun_ms + d->wait_ms;
     for (;;) {
         struct view view;
-        view_ask(d->client, VIEW_STATUS | VIEW_TRANSFERS, d->common.timeout_ms, &view);
+        view_ask(d->client, VIEW_STATUS | VIEW_TRANSFERS | VIEW_MEMBERS, d->common.timeout_ms,
+                 &view);
         int rc = OPTIONS_GO_ON;
         if (view.code != TROUPE_OK || view.status == NULL) {
             rc = view_show_error(&view, d->common.json, stdout, stderr);
@@ -198,9 +233,13 @@ static int wait_drained(struct drain *d)
                         "been started anew");
         } else {
             left = view.status->partitions_owned;
-            tell_progress(d, left);
+            bool alone = left > 0 && is_alone(d, view.members);
+            if (d->alone_ms == 0)
+                tell_progress(d, left);
             if (left == 0 && !gives(view.transfers))
                 rc = finish(d, "drained", 0, EXIT_OK);
+            else if (alone && !gives(view.transfers))
+                rc = tell_alone(d, left);
         }
         view_close(&view);
         if (rc != OPTIONS_GO_ON)

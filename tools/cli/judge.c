@@ -191,7 +191,7 @@ static void judge_partitions(struct court *c)
     const struct cluster_view *v = c->view;
     struct ring_counts counts = {0};
     if (v->ring != NULL)
-        counts = ring_count(v->ring);
+        counts = ring_count(v->ring, v->members);
     else
         counts.unowned = v->asked->partitions_unowned;
     if (counts.unowned != 0)

@@ -22,15 +22,22 @@ void options_common_init(struct common *common, uint32_t timeout_ms)
     };
 }
 
+static char last_error[1024];
+
 int usage_error(const char *command, const char *format, ...)
 {
     va_list args;
-    fprintf(stderr, "troupe %s: ", command);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(last_error, sizeof last_error, format, args);
     va_end(args);
-    fprintf(stderr, "\n`troupe %s --help` tells more.\n", command);
+    fprintf(stderr, "troupe %s: %s\n`troupe %s --help` tells more.\n", command, last_error,
+            command);
     return EXIT_USAGE;
+}
+
+const char *usage_last_error(void)
+{
+    return last_error;
 }
 
 /* ---- help ---- */

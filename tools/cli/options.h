@@ -64,5 +64,7 @@ int options_parse(const struct usage *usage, int argc, char **argv, char **argum
 
 /* "troupe call: …" with a line that points to the help, on stderr. Returns EXIT_USAGE. */
 int usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What the last one said; "" before. */
+const char *usage_last_error(void);
 
 #endif

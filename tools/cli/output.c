@@ -34,6 +34,16 @@ static json_t *text_of(struct troupe_bytes bytes)
     return json != NULL ? json : json_string("(not UTF-8)");
 }
 
+void output_refusal(const char *why)
+{
+    json_t *all =
+        json_pack("{s:s, s:o, s:b}", "status", troupe_status_name(TROUPE_INVALID_ARGUMENT),
+                  "message", text_of(troupe_bytes_of(why)), "answered", 0);
+    json_dumpf(all, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(all);
+}
+
 /* One object. The version is a string, as ProtoJSON has 64-bit integers. */
 static void result_as_json(const struct troupe_call_result *r)
 {

@@ -14,6 +14,9 @@ void output_payload(FILE *file, struct troupe_bytes payload);
 /* The result of a call, in the form of --json or for people; errors for people go to stderr. */
 void output_result(const struct troupe_call_result *result, bool json);
 
+/* In the form of --json: a call that was not even sent. */
+void output_refusal(const char *why);
+
 /* 0, 1 or 3. */
 enum exit_code output_exit_code(const struct troupe_call_result *result);
 

@@ -16,12 +16,37 @@ struct node_counts {
     uint32_t owned, proposed, give, get, backups;
 };
 
-struct ring_counts ring_count(const Troupe__Rpc__Ring *r)
+/* The run of that name which is not gone, if there is one. */
+static const Troupe__Rpc__Member *find_member(const Troupe__Rpc__Members *members, const char *name)
+{
+    const Troupe__Rpc__Member *found = NULL;
+    for (size_t i = 0; members != NULL && i < members->n_members; i++) {
+        const Troupe__Rpc__Member *m = members->members[i];
+        if (strcmp(m->name, name) == 0 && (found == NULL || view_is_gone(found)))
+            found = m;
+    }
+    return found;
+}
+
+static bool is_gone(const Troupe__Rpc__Members *members, const char *name)
+{
+    const Troupe__Rpc__Member *m = find_member(members, name);
+    return m != NULL && view_is_gone(m);
+}
+
+struct ring_counts ring_count(const Troupe__Rpc__Ring *r, const Troupe__Rpc__Members *members)
 {
     struct ring_counts counts = {0};
     for (size_t pid = 0; pid < r->n_owner; pid++) {
         counts.unowned += r->owner[pid] == 0;
         counts.moving += r->owner[pid] != 0 && r->owner[pid] != r->proposed[pid];
+    }
+    for (size_t i = 0; i < r->n_nodes; i++) {
+        bool gone = is_gone(members, r->nodes[i]);
+        for (size_t pid = 0; gone && pid < r->n_owner; pid++) {
+            counts.unowned += r->owner[pid] == i + 1;
+            counts.moving -= r->owner[pid] == i + 1 && r->owner[pid] != r->proposed[pid];
+        }
     }
     return counts;
 }
@@ -29,14 +54,6 @@ struct ring_counts ring_count(const Troupe__Rpc__Ring *r)
 static const char *name_of(const Troupe__Rpc__Ring *r, uint32_t node)
 {
     return node == 0 ? "-" : r->nodes[node - 1];
-}
-
-static const Troupe__Rpc__Member *find_member(const Troupe__Rpc__Members *members, const char *name)
-{
-    for (size_t i = 0; members != NULL && i < members->n_members; i++)
-        if (strcmp(members->members[i]->name, name) == 0)
-            return members->members[i];
-    return NULL;
 }
 
 /* A name that the node remembers from former days, and no more. */
@@ -86,10 +103,11 @@ static struct node_counts *count_nodes(const Troupe__Rpc__Ring *r,
 
 /* ---- for people ---- */
 
-static void print_summary(FILE *out, const Troupe__Rpc__Ring *r)
+static void print_summary(FILE *out, const Troupe__Rpc__Members *members,
+                          const Troupe__Rpc__Ring *r)
 {
     char partitions[OUTPUT_NUMBER_BYTES], number[OUTPUT_NUMBER_BYTES];
-    struct ring_counts counts = ring_count(r);
+    struct ring_counts counts = ring_count(r, members);
     fprintf(out, "%s partitions", output_number(r->n_owner, partitions));
     if (counts.unowned == 0 && counts.moving == 0)
         fprintf(out, ": all are where the ring wants them");
@@ -130,7 +148,8 @@ static void print_nodes(FILE *out, const Troupe__Rpc__NodeStatus *asked,
     free(nodes);
 }
 
-static void print_partitions(FILE *out, const Troupe__Rpc__Ring *r)
+static void print_partitions(FILE *out, const Troupe__Rpc__Members *members,
+                             const Troupe__Rpc__Ring *r)
 {
     static const struct table_column columns[] = {
         {"PARTITION", true}, {"OWNER", false},  {"EPOCH", true},
@@ -145,9 +164,10 @@ static void print_partitions(FILE *out, const Troupe__Rpc__Ring *r)
         table_cell(&table, "%s", name_of(r, r->proposed[pid]));
         table_cell(&table, "%s", name_of(r, r->backup[pid]));
         table_cell(&table, "%s",
-                   r->owner[pid] == 0                  ? "unowned"
-                   : r->owner[pid] != r->proposed[pid] ? "moving"
-                                                       : "");
+                   r->owner[pid] == 0                            ? "unowned"
+                   : is_gone(members, name_of(r, r->owner[pid])) ? "its owner is gone"
+                   : r->owner[pid] != r->proposed[pid]           ? "moving"
+                                                                 : "");
     }
     putc('\n', out);
     table_print(&table, out);
@@ -158,10 +178,10 @@ void ring_layout(FILE *out, const Troupe__Rpc__NodeStatus *asked,
                  const Troupe__Rpc__Members *members, const Troupe__Rpc__Ring *r, bool partitions)
 {
     members_headline(out, asked);
-    print_summary(out, r);
+    print_summary(out, members, r);
     print_nodes(out, asked, members, r);
     if (partitions)
-        print_partitions(out, r);
+        print_partitions(out, members, r);
 }
 
 /* ---- for programs ---- */
@@ -207,7 +227,7 @@ static json_t *partitions_json(const Troupe__Rpc__Ring *r)
 json_t *ring_json(const Troupe__Rpc__NodeStatus *asked, const Troupe__Rpc__Members *members,
                   const Troupe__Rpc__Ring *r, bool partitions)
 {
-    struct ring_counts counts = ring_count(r);
+    struct ring_counts counts = ring_count(r, members);
     json_t *all = json_pack(
         "{s:s, s:s, s:s, s:i, s:i, s:i, s:b, s:o, s:o, s:o}", "cluster", asked->cluster,
         "cluster_uid", asked->cluster_uid, "answered_by", asked->name, "partitions",

@@ -9,11 +9,12 @@
 #include "status.pb-c.h"
 
 struct ring_counts {
-    uint32_t unowned;
-    uint32_t moving; /* that have an owner, but not the one that the ring proposes */
+    uint32_t unowned; /* or with an owner that is dead or has left: nobody serves them */
+    uint32_t moving;  /* that have an owner, but not the one that the ring proposes */
 };
 
-struct ring_counts ring_count(const Troupe__Rpc__Ring *ring);
+/* Without members (NULL), owners that are gone are not known as such. */
+struct ring_counts ring_count(const Troupe__Rpc__Ring *ring, const Troupe__Rpc__Members *members);
 
 /* `members` (may be NULL) says which nodes are gone: these are left out unless they own something.
  * The ring must be sound (view.h). `partitions`: with a line for each. */

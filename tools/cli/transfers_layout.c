@@ -192,6 +192,12 @@ static json_t *silent_json(const struct transfers_view *v)
     return list;
 }
 
+/* To the millisecond: more would be noise. */
+static json_t *seconds_json(double seconds)
+{
+    return json_real((double)(uint64_t)(seconds * 1000 + 0.5) / 1000);
+}
+
 json_t *transfers_json(const struct transfers_view *v)
 {
     json_t *nodes = json_array();
@@ -199,7 +205,7 @@ json_t *transfers_json(const struct transfers_view *v)
     for (size_t i = 0; i < v->all_n; i++) {
         json_t *node = view_json(&v->all[i]->base);
         double s = seconds_left(v, i);
-        json_object_set_new(node, "seconds_left", s < 0 ? json_null() : json_real(s));
+        json_object_set_new(node, "seconds_left", s < 0 ? json_null() : seconds_json(s));
         json_array_append_new(nodes, node);
     }
     return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:o, s:o, s:o}", "cluster",
@@ -208,7 +214,7 @@ json_t *transfers_json(const struct transfers_view *v)
                      (json_int_t)sum.entities, "pending_bytes", (json_int_t)sum.bytes,
                      "partitions_per_s", v->per_s, "seconds_left",
                      sum.pending == 0 ? json_real(0)
-                     : v->per_s > 0   ? json_real((double)sum.pending / v->per_s)
+                     : v->per_s > 0   ? seconds_json((double)sum.pending / v->per_s)
                                       : json_null(),
                      "silent", silent_json(v), "nodes", nodes);
 }

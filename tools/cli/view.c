@@ -106,6 +106,13 @@ enum { PARTS_N = sizeof parts_known / sizeof parts_known[0] };
 
 static const char unreadable[] = "the answer cannot be read; is the node of another version?";
 
+/* What only the store knows is asked for without a request id, and so once: if the node says that
+ * the store is away, that is the answer, and not a reason to try until the time is over. */
+static uint32_t flags_of(const char *method)
+{
+    return strcmp(method, "owners") == 0 || strcmp(method, "history") == 0 ? TROUPE_CALL_NO_ID : 0;
+}
+
 static void read_result(struct view *view, unsigned part, const struct troupe_call_result *result)
 {
     if (result->status == TROUPE_UNIMPLEMENTED && part != VIEW_STATUS)
@@ -125,7 +132,7 @@ static void ask(struct troupe_batch *batch, unsigned parts, uint32_t timeout_ms,
         if ((parts & parts_known[i].part) != 0)
             rc = troupe_batch_add(batch, troupe_bytes_of("$node"), troupe_bytes_of("self"),
                                   troupe_bytes_of(parts_known[i].method), troupe_bytes(NULL, 0),
-                                  TROUPE_ACK_MEMORY, 0);
+                                  TROUPE_ACK_MEMORY, flags_of(parts_known[i].method));
     if (rc == 0)
         rc = troupe_batch_send_wait(batch, timeout_ms);
     if (rc != 0) {
@@ -187,9 +194,9 @@ static int send_call(struct troupe_batch *batch, const char *method,
         return TROUPE_ENOMEM;
     if (payload != NULL)
         protobuf_c_message_pack(payload, packed);
-    int rc =
-        troupe_batch_add(batch, troupe_bytes_of("$node"), troupe_bytes_of("self"),
-                         troupe_bytes_of(method), troupe_bytes(packed, len), TROUPE_ACK_MEMORY, 0);
+    int rc = troupe_batch_add(batch, troupe_bytes_of("$node"), troupe_bytes_of("self"),
+                              troupe_bytes_of(method), troupe_bytes(packed, len), TROUPE_ACK_MEMORY,
+                              flags_of(method));
     if (rc == 0)
         rc = troupe_batch_send_wait(batch, timeout_ms);
     free(packed);
@@ -223,7 +230,7 @@ ProtobufCMessage *view_call(struct troupe_client *client, const char *method,
 
 void view_print_json(FILE *out, json_t *json)
 {
-    if (json == NULL || json_dumpf(json, out, JSON_COMPACT) != 0)
+    if (json == NULL || json_dumpf(json, out, JSON_COMPACT | JSON_REAL_PRECISION(15)) != 0)
         fprintf(stderr, "troupe: the answer has no JSON form: it holds text that is not UTF-8\n");
     else
         putc('\n', out);

@@ -44,7 +44,9 @@ static int show(const struct asked *a, struct troupe_client *client, const struc
                   a->common.timeout_ms, &failed);
     if (message == NULL)
         return view_show_error(&failed, a->common.json, stdout, stderr);
-    struct why why = {.entity = a->entity,
+    view_ask(client, VIEW_OWNERS, a->common.timeout_ms, &failed);
+    struct why why = {.owners = failed.code == TROUPE_OK ? failed.owners : NULL,
+                      .entity = a->entity,
                       .partition = request.partition,
                       .asked = view->status->name,
                       .ring = view->ring,
@@ -54,6 +56,7 @@ static int show(const struct asked *a, struct troupe_client *client, const struc
         view_print_json(stdout, why_json(&why));
     else
         why_layout(stdout, &why);
+    view_close(&failed);
     protobuf_c_message_free_unpacked(message, NULL);
     return EXIT_OK;
 }

@@ -10,7 +10,7 @@
 #include "tools/cli/output.h"
 #include "tools/cli/view.h"
 
-enum { TIME_BYTES = 32, TEXT_BYTES = 400 };
+enum { TIME_BYTES = 32, TEXT_BYTES = 400, ENTITY_BYTES = 2048 };
 
 static const char *time_text(uint64_t ms, char text[TIME_BYTES])
 {
@@ -53,15 +53,51 @@ static const char *owner_of(const struct why *w)
     return owner == 0 ? NULL : w->ring->nodes[owner - 1];
 }
 
+/* Whose the store says it is now. The owner is NULL if that is nobody, or nothing tells. */
+struct last_word {
+    const char *owner;
+    uint64_t epoch;
+};
+
+static struct last_word last_word(const struct why *w)
+{
+    const Troupe__Rpc__Owners *o = w->owners;
+    const Troupe__Rpc__History *h = w->history;
+    struct last_word last = {0};
+    if (o != NULL && w->partition < o->n_owner) {
+        uint32_t owner = o->owner[w->partition];
+        last.owner = owner == 0 ? NULL : o->nodes[owner - 1]->name;
+        last.epoch = o->epoch[w->partition];
+    } else if (h->n_changes > 0) {
+        last = (struct last_word){h->changes[0]->owner, h->changes[0]->epoch};
+    }
+    return last;
+}
+
+static bool is_same(struct last_word a, struct last_word b)
+{
+    bool same =
+        a.owner == NULL ? b.owner == NULL : b.owner != NULL && strcmp(a.owner, b.owner) == 0;
+    return same && (a.owner == NULL || a.epoch == b.epoch);
+}
+
+static struct last_word known_to_the_node(const struct why *w)
+{
+    return (struct last_word){owner_of(w), w->ring->epoch[w->partition]};
+}
+
+/* The last change that the store remembers. */
+static struct last_word remembered(const struct why *w)
+{
+    const Troupe__Rpc__History *h = w->history;
+    return h->n_changes == 0 ? (struct last_word){0}
+                             : (struct last_word){h->changes[0]->owner, h->changes[0]->epoch};
+}
+
 /* Whether the node that was asked knows what the store knows. */
 static bool is_known(const struct why *w)
 {
-    const char *owner = owner_of(w);
-    const Troupe__Rpc__History *h = w->history;
-    if (h->n_changes == 0)
-        return owner == NULL;
-    return owner != NULL && strcmp(owner, h->changes[0]->owner) == 0 &&
-           w->ring->epoch[w->partition] == h->changes[0]->epoch;
+    return is_same(known_to_the_node(w), last_word(w));
 }
 
 static void print_owner(FILE *out, const struct why *w)
@@ -75,18 +111,45 @@ static void print_owner(FILE *out, const struct why *w)
         snprintf(text, sizeof text, "%.80s, epoch %" PRIu64, owner, w->ring->epoch[w->partition]);
     output_clean(text);
     fprintf(out, "owner        %s", text);
-    if (is_known(w) && h->n_changes > 0) {
+    if (is_same(known_to_the_node(w), remembered(w)) && h->n_changes > 0 && is_known(w)) {
         fprintf(out, ", since %s", time_text(h->changes[0]->at_ms, at));
         if (w->now_ms > h->changes[0]->at_ms)
             fprintf(out, " (%s)", duration_text(w->now_ms - h->changes[0]->at_ms, age));
-    } else if (h->n_changes > 0) {
+    } else if (!is_known(w) && last_word(w).owner != NULL) {
         snprintf(text, sizeof text,
                  "; the store's last word is %.80s, epoch %" PRIu64 ": `troupe check` compares",
-                 h->changes[0]->owner, h->changes[0]->epoch);
+                 last_word(w).owner, last_word(w).epoch);
         output_clean(text);
         fputs(text, out);
     }
     putc('\n', out);
+}
+
+/* The history is kept beside the owners: a program of an older version changes these alone. */
+static void print_gap(FILE *out, const struct why *w)
+{
+    char text[TEXT_BYTES];
+    const char *owner = owner_of(w);
+    struct last_word last = last_word(w);
+    if (w->history->n_changes == 0 && owner == NULL && last.owner == NULL) {
+        fprintf(out, "history      none: nobody has owned it yet\n");
+    } else if (w->history->n_changes == 0) {
+        fprintf(out, "history      none: the store remembers no change of its owner\n");
+    } else if (!is_same(last, remembered(w))) {
+        snprintf(text, sizeof text, "the store's owner is %.80s, epoch %" PRIu64,
+                 last.owner == NULL ? "nobody" : last.owner, last.epoch);
+        output_clean(text);
+        fprintf(out, "%-13s%s: of that the history does not tell, or it has just changed\n", "",
+                text);
+    }
+}
+
+static void print_entity(FILE *out, const char *entity)
+{
+    char text[ENTITY_BYTES];
+    snprintf(text, sizeof text, "%s", entity);
+    output_clean(text);
+    fprintf(out, "entity       %s\n", text);
 }
 
 void why_layout(FILE *out, const struct why *w)
@@ -94,7 +157,7 @@ void why_layout(FILE *out, const struct why *w)
     char number[OUTPUT_NUMBER_BYTES], all[OUTPUT_NUMBER_BYTES], at[TIME_BYTES], text[TEXT_BYTES];
     const Troupe__Rpc__History *h = w->history;
     if (w->entity != NULL)
-        fprintf(out, "entity       %s\n", w->entity);
+        print_entity(out, w->entity);
     fprintf(out, "partition    %s of %s\n", output_number(w->partition, number),
             output_number(w->ring->n_owner, all));
     print_owner(out, w);
@@ -103,8 +166,7 @@ void why_layout(FILE *out, const struct why *w)
         fprintf(out, "%-13s%s  epoch %" PRIu64 "  %s\n", i == 0 ? "history" : "",
                 time_text(h->changes[i]->at_ms, at), h->changes[i]->epoch, text);
     }
-    if (h->n_changes == 0)
-        fprintf(out, "history      none: nobody has owned it yet\n");
+    print_gap(out, w);
 }
 
 json_t *why_json(const struct why *w)

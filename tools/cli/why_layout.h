@@ -13,7 +13,8 @@ struct why {
     const char *asked;  /* the node that answered */
     const Troupe__Rpc__Ring *ring;
     const Troupe__Rpc__History *history;
-    uint64_t now_ms; /* since 1970 */
+    const Troupe__Rpc__Owners *owners; /* the store's, sound; NULL: the history has to do */
+    uint64_t now_ms;                   /* since 1970 */
 };
 
 void why_layout(FILE *out, const struct why *why);
