@@ -79,7 +79,7 @@ enum store_node_state {
  */
 struct store_node {
     const char *name;
-    uint64_t generation;  /* which run of this name; handed out by register, grows by one */
+    uint64_t generation;  /* which run of this name; handed out by register, only grows */
     uint64_t incarnation; /* as given to register */
     const char *addr, *proof;
     const char *gossip; /* where it takes gossip, "host:port"; "" = it takes none */
@@ -91,8 +91,8 @@ struct store_node {
 };
 
 /* REGISTER: become a run of a name. One transaction:
- *   - no row of this name, or its state is left or dead: a row with generation (old or 0) + 1,
- *     active.
+ *   - no row of this name, or its state is left or dead: an active row with generation
+ *     max(old or 0, (timeline - 1) << 40) + 1, so that a failover never hands one out twice.
  *   - an active row with the same incarnation as ours: our own earlier attempt whose answer was
  *     lost; its generation again (idempotent). It counts as a renewal: renew_seq grows.
  *   - an active row whose generation and renew_seq are both those in supersede_*: taken over as

@@ -315,7 +315,11 @@ static int run_register(struct database *db, struct cluster *c, uint32_t partiti
         return store__fail(r, TROUPE_EBUSY, "the name '%s' is held by a run at %s", n->name,
                            n->addr);
     }
-    n->generation += !same;
+    if (!same) { /* none comes twice, whatever a failover has lost */
+        uint64_t first = UINT64_C(1) << 40, floor = cluster_epoch_floor(c);
+        floor = floor > first ? floor - first : 0;
+        n->generation = (n->generation > floor ? n->generation : floor) + 1;
+    }
     n->incarnation = reg->incarnation;
     n->renew_seq++;
     n->renewed_at_ms = now_ms(db);
@@ -327,6 +331,11 @@ static int run_register(struct database *db, struct cluster *c, uint32_t partiti
     reg->generation = n->generation;
     memcpy(reg->cluster_uid, c->uid, sizeof reg->cluster_uid);
     return 0;
+}
+
+uint64_t cluster_epoch_floor(const struct cluster *c)
+{
+    return c->forgetful ? 0 : c->timeline << 40;
 }
 
 int cluster_fail_fenced(struct store_request *r, const char *name, uint64_t generation)
@@ -527,6 +536,13 @@ void database_run(struct database *db, struct cluster *cluster, uint32_t partiti
     pthread_mutex_lock(&db->lock);
     int rc = run(db, cluster, partitions, request);
     INVARIANT(rc == request->error);
+    pthread_mutex_unlock(&db->lock);
+}
+
+void database_forget_timeline(struct database *db, struct cluster *c)
+{
+    pthread_mutex_lock(&db->lock);
+    c->forgetful = true;
     pthread_mutex_unlock(&db->lock);
 }
 

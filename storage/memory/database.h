@@ -41,6 +41,7 @@ struct cluster {
     uint32_t nodes_n, nodes_max;
     struct rows rows;
     uint64_t timeline;    /* 0 until the first failover */
+    bool forgetful;       /* of the timeline; see store_memory_forget_timeline */
     struct cluster *kept; /* what a failover brings back; NULL = nothing */
 };
 
@@ -63,6 +64,8 @@ struct cluster_node *cluster_find_run(struct cluster *c, const char *name, uint6
 struct cluster_node *cluster_find_node(struct cluster *c, const char *name);
 bool cluster_is_owned_by(const struct cluster *c, const struct cluster_partition *p,
                          const struct cluster_node *n, uint64_t generation);
+/* No epoch is below it, so that a failover never hands one out twice. */
+uint64_t cluster_epoch_floor(const struct cluster *c);
 int cluster_fail_fenced(struct store_request *r, const char *name, uint64_t generation);
 
 /* ---- partitions.c ---- */
@@ -77,6 +80,8 @@ int recent_find(const struct cluster *c, uint64_t now_ms, struct store_request *
 bool database_keep(struct database *db, struct cluster *cluster);
 /* Puts that copy in the place of the data, on the next timeline. */
 void database_fail_over(struct database *db, struct cluster *cluster);
+/* See store_memory_forget_timeline. */
+void database_forget_timeline(struct database *db, struct cluster *cluster);
 bool database_evict(struct database *db, struct cluster *cluster, const char *name);
 
 #endif

@@ -195,3 +195,9 @@ void store_memory_fail_over(struct store *store)
     struct memory_store *m = memory_of(store);
     database_fail_over(m->database, m->cluster);
 }
+
+void store_memory_forget_timeline(struct store *store)
+{
+    struct memory_store *m = memory_of(store);
+    database_forget_timeline(m->database, m->cluster);
+}

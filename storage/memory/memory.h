@@ -35,6 +35,10 @@ bool store_memory_keep(struct store *store);
  * lost, and the timeline grows: to 2 the first time, as the first one is 1 (and reported as 0). */
 void store_memory_fail_over(struct store *store);
 
+/* A broken store, to see that it is noticed: epochs and generations that a failover has lost are
+ * handed out again. */
+void store_memory_forget_timeline(struct store *store);
+
 /* Marks a node of the handle's cluster as dead, as the eviction by another node would. False when
  * there is no such active node. */
 bool store_memory_evict(struct store *store, const char *name);

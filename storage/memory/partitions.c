@@ -20,7 +20,7 @@ static void give(const struct cluster *c, struct cluster_partition *p,
                  const struct cluster_node *to, enum store_cause cause, uint64_t now_ms)
 {
     uint32_t node = (uint32_t)(to - c->nodes);
-    uint64_t floor = c->timeline << 40; /* no epoch comes twice, whatever a failover has lost */
+    uint64_t floor = cluster_epoch_floor(c);
     p->epoch = (p->epoch > floor ? p->epoch : floor) + 1;
     p->changes[p->changes_n++ % STORE_HISTORY_MAX] = (struct cluster_change){
         .epoch = p->epoch, .at_ms = now_ms, .node = node, .previous = p->node, .cause = cause};

@@ -109,6 +109,31 @@ static void the_clock_can_be_set(void **state)
     assert_string_equal(uid[0], uid[1]);
 }
 
+/* Neither an epoch nor a generation comes twice, though the standby has not seen the first time. */
+static void a_failover_repeats_nothing(void **state)
+{
+    struct contract_store s, t;
+    struct contract_request q;
+    (void)state;
+    open_both(&s, &t, "memory:failover");
+    assert_int_equal(contract_must_register(&s, "a", 1), 1);
+    uint64_t first = contract_must_claim(&s, "a", 1, 5);
+    assert_true(store_memory_keep(s.store));
+    assert_int_equal(contract_leave(&s, &q, "a", 1), 0);
+    contract_free(&q);
+    assert_int_equal(contract_must_register(&s, "a", 2), 2);
+    uint64_t second = contract_must_claim(&s, "a", 2, 5);
+    assert_true(second > first);
+    store_memory_fail_over(s.store);
+    assert_int_equal(contract_leave(&s, &q, "a", 1), 0);
+    contract_free(&q);
+    uint64_t generation = contract_must_register(&s, "a", 3);
+    assert_true(generation > 2);
+    assert_true(contract_must_claim(&s, "a", generation, 5) > second);
+    contract_close(&s);
+    contract_close(&t);
+}
+
 static struct store_memory_fault test_fault(void *data, const struct store_request *request)
 {
     struct store_memory_fault *fault = data;
@@ -215,6 +240,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_shared_until_the_last_close),
         cmocka_unit_test(the_clock_can_be_set),
+        cmocka_unit_test(a_failover_repeats_nothing),
         cmocka_unit_test(faults_before_and_after_applying),
         cmocka_unit_test(polls_run_in_order_and_no_more_than_asked),
         cmocka_unit_test(hundred_thousand_rows),
