@@ -102,6 +102,14 @@ bool ownership_learn(struct ownership *o, uint32_t pid, uint64_t epoch, uint32_t
     return true;
 }
 
+void ownership_go_back(struct ownership *o, uint32_t pid, uint64_t epoch, uint32_t node)
+{
+    struct ownership_entry *e = &o->entries[pid];
+    INVARIANT(!ownership_is_held(o, pid) && epoch < e->epoch);
+    e->epoch = epoch;
+    e->node = node;
+}
+
 void ownership_lose(struct ownership *o, uint32_t pid)
 {
     INVARIANT(ownership_is_held(o, pid));

@@ -24,6 +24,9 @@ enum ownership_state {
 };
 
 enum { OWNERSHIP_NOBODY = UINT32_MAX };
+enum {
+    OWNERSHIP_EPOCH_BITS = 40, /* of an epoch; above them is the store's timeline when it was new */
+};
 
 struct ownership_entry {
     uint64_t epoch; /* of its owner, as last heard; ours while it is ours */
@@ -76,6 +79,8 @@ void ownership_miss(struct ownership *o, uint32_t pid);
 void ownership_retry(struct ownership *o, uint32_t pid);
 /* Somebody has it at this epoch. Taken when that is news, and when it is not ours; true: taken. */
 bool ownership_learn(struct ownership *o, uint32_t pid, uint64_t epoch, uint32_t node);
+/* The store has gone back to an older copy, which has this owner, at a lower epoch. Not ours. */
+void ownership_go_back(struct ownership *o, uint32_t pid, uint64_t epoch, uint32_t node);
 /* Ours no longer, by the store's word; what is in memory is kept, see kept. */
 void ownership_lose(struct ownership *o, uint32_t pid);
 /* What was in memory of a partition is gone. */

@@ -254,16 +254,41 @@ static bool is_confirmed(const struct runtime *rt, const struct store_owners *ma
            owner->generation == rt->generation && owner->epoch == rt->ownership.entries[pid].epoch;
 }
 
+/* A failover of the store has lost the change of owner that we know of. The map was read after we
+ * heard of the failover, and what we know is from before it. */
+static bool is_older(const struct runtime *rt, uint32_t pid, uint64_t epoch)
+{
+    uint64_t known = rt->ownership.entries[pid].epoch;
+    return epoch < known && known >> OWNERSHIP_EPOCH_BITS < rt->timeline &&
+           rt->owners.sent_ns > rt->timeline_ns;
+}
+
+/* If the one who has it again is there, its word counts; we have nothing of it. */
+static void go_back(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t node)
+{
+    const struct ownership_entry *e = &rt->ownership.entries[pid];
+    ownership_go_back(&rt->ownership, pid, epoch, node);
+    if (node == OWNERSHIP_NOBODY || node == rt->members.self || e->state > OWNERSHIP_WANTED ||
+        e->coming)
+        return;
+    entity__drop_partition(rt, pid, false);
+    ownership_forget(&rt->ownership, pid);
+}
+
 static void apply_map(struct runtime *rt, const struct store_owners *map, bool recheck)
 {
     const uint32_t *numbers = learn_nodes(rt, map);
     for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
+        uint64_t epoch = map->owners[pid].epoch;
         if (!ownership_is_held(&rt->ownership, pid)) {
-            if (claims__learn(rt, pid, map->owners[pid].epoch, owner_of(map, numbers, pid)))
+            if (claims__learn(rt, pid, epoch, owner_of(map, numbers, pid)))
                 owners__told(rt, pid);
-        } else if (recheck && map->owners[pid].epoch < rt->ownership.entries[pid].epoch &&
+            else if (is_older(rt, pid, epoch))
+                go_back(rt, pid, epoch, owner_of(map, numbers, pid));
+        } else if (recheck && epoch < rt->ownership.entries[pid].epoch &&
                    rt->phase != RUNTIME_STOPPING) {
             claims__went_back(rt, pid);
+            go_back(rt, pid, epoch, owner_of(map, numbers, pid));
         } else if (recheck && !is_confirmed(rt, map, pid)) {
             lifecycle__fenced(rt, pid, false);
         } else if (recheck) {

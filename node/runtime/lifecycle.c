@@ -318,7 +318,7 @@ static void check_timeline(struct runtime *rt, uint64_t timeline)
         return;
     if (rt->phase == RUNTIME_SERVING)
         lifecycle__suspend(rt, "the store has failed over to another copy of the data");
-    rt->failed_over = true;
+    rt->failed_over = rt->want_map = true;
     rt->timeline_ns = rt->recheck_ns = rt->now.mono_ns;
     rt->rows_ns = 0; /* renewals of the others may be lost: they are watched for a TTL anew */
     save__again(rt);

@@ -44,7 +44,9 @@ static void learn(struct runtime *rt)
     for (uint32_t pid; (pid = owner_map_next_change(&rt->owner_map)) != OWNER_MAP_NONE;) {
         struct owner owner = owner_map_get(&rt->owner_map, pid);
         uint32_t node = nodes__take(rt, owner.name);
-        if (node == NODE_NONE || node == rt->members.self ||
+        /* The store may have failed over since, and lost it: then only the store knows. */
+        bool old = owner.epoch >> OWNERSHIP_EPOCH_BITS < rt->timeline;
+        if (old || node == NODE_NONE || node == rt->members.self ||
             !claims__learn(rt, pid, owner.epoch, node))
             continue;
         rt->unpark_ns = rt->now.mono_ns;

@@ -888,6 +888,62 @@ static void lost_claims_are_made_again(void **state)
     troop_close(&t);
 }
 
+/* So are they if nothing can be written meanwhile, and what was never committed is kept as well. */
+static void lost_claims_keep_the_memory(void **state)
+{
+    (void)state;
+    struct troop t;
+    struct troop_answer answer;
+    open_troop(&t);
+    troop_start(&t, 0);
+    assert_true(troop_until(&t, is_registered, 0, 1000));
+    assert_true(store_memory_keep(t.store));
+    assert_true(troop_until(&t, has_all, 0, 10000));
+    assert_true(troop_until(&t, serves, 0, 10000));
+    for (uint32_t bag = 0; bag < 100; bag++)
+        assert_int_equal(add(&t, 0, bag, token_of(bag, 1)), TROUPE_OK);
+    t.nodes[0].saves_cut = true;
+    store_memory_fail_over(t.store);
+    troop_run(&t, 2000);
+    t.nodes[0].saves_cut = false;
+    assert_true(troop_until(&t, serves, 0, 20000));
+    assert_true(has_all(&t, 0));
+    for (uint32_t bag = 0; bag < 100; bag++)
+        assert_int_equal(list(&t, 0, bag, &answer), 1);
+    troop_close(&t);
+}
+
+static bool has_nothing(struct troop *t, uint32_t n)
+{
+    return owned(t, n) == 0;
+}
+
+/* The standby does not know that a node has been drained: what it gave away is its again, and it
+ * gives it away once more. */
+static void lost_moves_are_made_again(void **state)
+{
+    (void)state;
+    struct troop t;
+    struct troop_answer answer;
+    open_troop(&t);
+    start(&t, 3);
+    troop_run(&t, 3000);
+    for (uint32_t bag = 0; bag < 200; bag++)
+        assert_int_equal(put(&t, bag, token_of(bag, 1)), TROUPE_OK);
+    assert_true(store_memory_keep(t.store));
+    troupe__rpc__drain__free_unpacked(ask_drain(&t, 0, "drain"), NULL);
+    assert_true(troop_until(&t, has_nothing, 0, 5000));
+    store_memory_fail_over(t.store);
+    troop_run(&t, 3000);
+    for (uint32_t bag = 0; bag < 200; bag++) {
+        assert_int_equal(list(&t, bag % 3, bag, &answer), 1);
+        assert_true(answer.took_ns < 20 * TROOP_MS);
+    }
+    assert_int_equal(owned(&t, 0), 0);
+    assert_int_equal(owned(&t, 1) + owned(&t, 2), 256);
+    troop_close(&t);
+}
+
 /* A question to a store that is away ends with its deadline; what comes late finds nobody. */
 static void questions_to_the_store_end(void **state)
 {
@@ -938,6 +994,8 @@ int main(void)
         cmocka_unit_test(large_casts_leave_in_several_frames),
         cmocka_unit_test(lost_commits_are_written_again),
         cmocka_unit_test(lost_claims_are_made_again),
+        cmocka_unit_test(lost_claims_keep_the_memory),
+        cmocka_unit_test(lost_moves_are_made_again),
         cmocka_unit_test(questions_to_the_store_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -208,7 +208,8 @@ static void send_store(struct troop *t, uint32_t n, struct store_request *r)
         r->done = done;
         if (t->on_store != NULL)
             t->on_store(n, r);
-        if (t->store_down || t->nodes[n].store_cut) {
+        if (t->store_down || t->nodes[n].store_cut ||
+            (t->nodes[n].saves_cut && r->op == STORE_SAVE)) {
             r->error = TROUPE_EUNAVAILABLE;
             snprintf(r->errmsg, sizeof r->errmsg, "down");
         } else {

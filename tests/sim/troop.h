@@ -28,6 +28,7 @@ struct troop_node {
     bool paused;                /* SIGSTOP: what comes in waits */
     bool cut;                   /* from all the others: neither gossip nor requests */
     bool store_cut;             /* from the store */
+    bool saves_cut;             /* … for saves only */
     enum troupe_status refuses; /* with it, requests of other nodes, as a whole; 0 = it does not */
 };
 
