@@ -171,6 +171,20 @@ static void claim_applied(struct runtime *rt)
                          (members__is_on(&rt->members) ? ASK_ALL_MS : ASK_ALL_ALONE_MS) * NS_PER_MS;
 }
 
+/* An answer that is not believed. If it was true, the claim that follows finds us as the owner, by
+ * an epoch that nobody else has had: what we have in memory is right then. If it has become untrue,
+ * that one gets a higher epoch, as anybody else would. */
+static void keep_on_hearsay(struct runtime *rt)
+{
+    const struct store_claim *claim = &rt->claim.request.u.claim;
+    for (size_t i = 0; i < claim->claimed_n; i++) {
+        const struct store_claimed *c = &claim->claimed[i];
+        struct ownership_entry *e = &rt->ownership.entries[c->pid];
+        if (e->kept != 0 && c->epoch_prev <= e->kept)
+            e->kept = c->epoch;
+    }
+}
+
 void claims__done(struct runtime *rt)
 {
     const struct store_request *request = &rt->claim.request;
@@ -182,6 +196,8 @@ void claims__done(struct runtime *rt)
         rt->unpark_ns = rt->now.mono_ns;
         return;
     }
+    if (request->error == 0 && stale)
+        keep_on_hearsay(rt);
     for (size_t i = 0; i < request->u.claim.pids_n; i++)
         ownership_retry(&rt->ownership, request->u.claim.pids[i]);
     rt->want_map |= members__is_on(&rt->members); /* it may have been executed */

@@ -944,6 +944,34 @@ static void lost_moves_are_made_again(void **state)
     troop_close(&t);
 }
 
+/* The standby knows the node's earlier run only: it has to register anew, and to claim everything
+ * anew, and still has all that it had in memory. */
+static void a_lost_registration_costs_no_memory(void **state)
+{
+    (void)state;
+    struct troop t;
+    struct troop_answer answer;
+    struct runtime_stats before, after;
+    open_troop(&t);
+    troop_start(&t, 0);
+    assert_true(troop_until(&t, serves, 0, 1000));
+    assert_true(store_memory_keep(t.store));
+    troop_crash(&t, 0);
+    troop_start(&t, 0);
+    assert_true(troop_until(&t, serves, 0, 700000)); /* alone, it had a long lease */
+    troop_stats(&t, 0, &before);
+    for (uint32_t bag = 0; bag < 100; bag++)
+        assert_int_equal(put(&t, bag, token_of(bag, 1)), TROUPE_OK);
+    store_memory_fail_over(t.store);
+    troop_run(&t, 2000);
+    assert_true(troop_until(&t, serves, 0, 700000));
+    for (uint32_t bag = 0; bag < 100; bag++)
+        assert_int_equal(list(&t, 0, bag, &answer), 1);
+    troop_stats(&t, 0, &after);
+    assert_true(after.generation > before.generation);
+    troop_close(&t);
+}
+
 /* A question to a store that is away ends with its deadline; what comes late finds nobody. */
 static void questions_to_the_store_end(void **state)
 {
@@ -996,6 +1024,7 @@ int main(void)
         cmocka_unit_test(lost_claims_are_made_again),
         cmocka_unit_test(lost_claims_keep_the_memory),
         cmocka_unit_test(lost_moves_are_made_again),
+        cmocka_unit_test(a_lost_registration_costs_no_memory),
         cmocka_unit_test(questions_to_the_store_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
