@@ -134,9 +134,19 @@ void claims__resume(struct runtime *rt, uint32_t pid)
     }
 }
 
+/* A new epoch tells the timeline; what was claimed before the first renewal may be lost by then. */
+static void learn_timeline(struct runtime *rt, const struct store_claimed *claimed)
+{
+    if (rt->timeline_known || claimed->epoch == claimed->epoch_prev)
+        return;
+    rt->timeline = claimed->epoch >> OWNERSHIP_EPOCH_BITS;
+    rt->timeline_known = true;
+}
+
 static void won(struct runtime *rt, const struct store_claimed *claimed)
 {
     uint32_t pid = claimed->pid;
+    learn_timeline(rt, claimed);
     /* It was ours already: moved to us by one that could not tell us so. What it sent is right. */
     bool found = claimed->epoch == claimed->epoch_prev && handoff__has_orphan(rt, pid);
     if (!found && claimed->epoch_prev > rt->ownership.entries[pid].kept) {

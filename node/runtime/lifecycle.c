@@ -318,6 +318,7 @@ static void check_timeline(struct runtime *rt, uint64_t timeline)
         return;
     if (rt->phase == RUNTIME_SERVING)
         lifecycle__suspend(rt, "the store has failed over to another copy of the data");
+    rt->recheck |= rt->phase == RUNTIME_STARTING; /* what it has claimed already */
     rt->failed_over = rt->want_map = true;
     rt->timeline_ns = rt->recheck_ns = rt->now.mono_ns;
     rt->rows_ns = 0; /* renewals of the others may be lost: they are watched for a TTL anew */
@@ -542,7 +543,7 @@ void lifecycle__tick(struct runtime *rt)
     }
     claims__tick(rt);
     failover__tick(rt);
-    if (rt->phase == RUNTIME_STARTING && claims__are_settled(rt) &&
+    if (rt->phase == RUNTIME_STARTING && !rt->recheck && claims__are_settled(rt) &&
         lease_is_valid(&rt->lease, now, rt->now.wall_ms))
         serve(rt);
 }
