@@ -258,7 +258,8 @@ void entity__start(struct runtime *rt, struct entity *e, const struct store_row 
 }
 
 bool entity__build(struct runtime *rt, uint8_t kind, uint64_t hash,
-                   const Troupe__Peer__Entity *from, uint64_t used_ns, uint64_t dirty_ns)
+                   const Troupe__Peer__Entity *from, uint64_t used_ns, uint64_t dirty_ns,
+                   bool failed_over)
 {
     struct troupe_bytes id = troupe_bytes(from->id.data, from->id.len);
     struct entity *e = evict__is_full(rt) ? NULL : entity__new(rt, kind, hash, id);
@@ -271,8 +272,8 @@ bool entity__build(struct runtime *rt, uint8_t kind, uint64_t hash,
     e->saved = e->durable = from->saved;
     e->used_ns = used_ns;
     e->dirty_ns = dirty_ns;
-    if (entity__is_clean(e) && e->version > 0 && save__may_be_lost(rt, dirty_ns)) {
-        e->saved = e->version - 1; /* its giver may not know of the failover yet */
+    if (entity__is_clean(e) && e->version > 0 && save__may_be_lost(rt, dirty_ns, failed_over)) {
+        e->saved = e->version - 1; /* its giver does not know of the failover yet */
         e->durable = e->version;
     }
     rt->dirty_n += !entity__is_clean(e);

@@ -252,7 +252,8 @@ static uint64_t ago(const struct runtime *rt, uint64_t ms)
 }
 
 /* False: it is not built up, and will be read from the store when it is used. */
-static bool build(struct runtime *rt, const struct incoming *in, const Troupe__Peer__Entity *from)
+static bool build(struct runtime *rt, const struct incoming *in, const Troupe__Peer__Take *take,
+                  const Troupe__Peer__Entity *from)
 {
     const char *why = NULL;
     const struct kind *k = deliver__kind(rt, bytes_of(from->kind));
@@ -264,7 +265,8 @@ static bool build(struct runtime *rt, const struct incoming *in, const Troupe__P
     if (!is_in(in, pid) || !rt->ownership.entries[pid].coming ||
         table_find(&rt->partitions[pid], hash, kind, bytes_of(from->id)) != NULL)
         return false;
-    return entity__build(rt, kind, hash, from, ago(rt, from->idle_ms), ago(rt, from->dirty_ms)) &&
+    return entity__build(rt, kind, hash, from, ago(rt, from->idle_ms), ago(rt, from->dirty_ms),
+                         take->timeline < rt->timeline) &&
            set_timers(rt, table_find(&rt->partitions[pid], hash, kind, bytes_of(from->id)), from);
 }
 
@@ -272,7 +274,7 @@ static void build_all(struct runtime *rt, struct incoming *in, const Troupe__Pee
 {
     for (size_t i = 0; i < take->n_entities; i++) {
         const Troupe__Peer__Entity *from = take->entities[i];
-        if (build(rt, in, from))
+        if (build(rt, in, take, from))
             in->entities++;
         else if (from->saved != from->version)
             log__add(rt, RUNTIME_ERROR,
@@ -298,7 +300,7 @@ struct handoff_answer handoff__take(struct runtime *rt, const Troupe__Peer__Take
     struct handoff_answer answer = may_take(rt, take->transfer);
     if (answer.status != TROUPE_OK)
         return answer;
-    if (rt->phase != RUNTIME_SERVING || rt->draining || rt->drain_asked)
+    if (rt->phase != RUNTIME_SERVING || rt->draining || rt->drain_asked || !rt->timeline_known)
         return ANSWER(TROUPE_UNAVAILABLE, "the node does not take partitions now");
     struct incoming *in = find(rt, take->transfer);
     if (in == NULL && take->part == 0)

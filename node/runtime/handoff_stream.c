@@ -123,6 +123,7 @@ void handoff__stream(struct runtime *rt, struct handoff *h)
     h->check_ns = rt->now.mono_ns;
     handoff__name(rt, h, &p.transfer);
     p.take.transfer = &p.transfer;
+    p.take.timeline = rt->timeline;
     p.entities = p.take.entities =
         arena_alloc(&a, HANDOFF_ENTITIES * sizeof(Troupe__Peer__Entity *));
     p.failed = p.entities == NULL || !list_partitions(&a, h, &p);

@@ -538,9 +538,10 @@ struct entity_extra *
 entity__extra(struct entity *e); /* made on first use; NULL when out of memory */
 void entity__free(struct runtime *rt, struct entity *e);
 /* An active entity as another node had it; whether it could be made. Nothing of it runs before its
- * partition is ours. */
+ * partition is ours. failed_over: the store has, and that node did not know. */
 bool entity__build(struct runtime *rt, uint8_t kind, uint64_t hash,
-                   const Troupe__Peer__Entity *from, uint64_t used_ns, uint64_t dirty_ns);
+                   const Troupe__Peer__Entity *from, uint64_t used_ns, uint64_t dirty_ns,
+                   bool failed_over);
 /* Queues the message in the mailbox, or refuses it when that is full. */
 void entity__enqueue(struct runtime *rt, struct entity *e, struct message *m);
 /* Queues the entity to be loaded (again). */
@@ -650,8 +651,9 @@ bool save__done(struct runtime *rt, struct store_request *request);
 /* The store has failed over to a copy that may lack the last commits: what was committed lately and
  * is resident is written again, and again_n tells how much of it is still to come. */
 void save__again(struct runtime *rt);
-/* Whether what was committed then is of the time shortly before the last failover. */
-bool save__may_be_lost(const struct runtime *rt, uint64_t committed_ns);
+/* Whether what was committed then is of the time shortly before the last failover. failed_over: of
+ * one that whoever committed it did not know of yet. */
+bool save__may_be_lost(const struct runtime *rt, uint64_t committed_ns, bool failed_over);
 /* It need not be waited for any more. */
 void save__not_again(struct runtime *rt, struct entity *e);
 void save__all(struct runtime *rt);

@@ -139,8 +139,10 @@ static void write_again(struct runtime *rt, struct entity *e)
     save__enqueue(rt, e);
 }
 
-bool save__may_be_lost(const struct runtime *rt, uint64_t committed_ns)
+bool save__may_be_lost(const struct runtime *rt, uint64_t committed_ns, bool failed_over)
 {
+    if (failed_over)
+        return rt->now.mono_ns - committed_ns <= AGAIN_S * NS_PER_S;
     return rt->timeline_ns != 0 && committed_ns <= rt->timeline_ns &&
            rt->timeline_ns - committed_ns <= AGAIN_S * NS_PER_S;
 }

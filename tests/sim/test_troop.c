@@ -944,6 +944,32 @@ static void lost_moves_are_made_again(void **state)
     troop_close(&t);
 }
 
+/* A node that comes after the failover gets entities from some who have not noticed it yet, and
+ * take what they have committed for safe. */
+static void what_is_lost_moves_along(void **state)
+{
+    (void)state;
+    struct troop t;
+    struct troop_answer answer;
+    open_troop(&t);
+    start(&t, 2);
+    troop_run(&t, 3000);
+    assert_true(store_memory_keep(t.store));
+    for (uint32_t bag = 0; bag < 200; bag++)
+        assert_int_equal(put(&t, bag, token_of(bag, 1)), TROUPE_OK);
+    store_memory_fail_over(t.store);
+    t.nodes[0].unaware = t.nodes[1].unaware = true;
+    troop_start(&t, 2);
+    assert_true(troop_until(&t, is_balanced, 3, 20000));
+    t.nodes[0].unaware = t.nodes[1].unaware = false;
+    troop_run(&t, 2000); /* until the others know it well enough to evict it soon */
+    troop_crash(&t, 2);
+    assert_true(troop_until(&t, is_balanced, 2, 30000));
+    for (uint32_t bag = 0; bag < 200; bag++)
+        assert_int_equal(list(&t, 0, bag, &answer), 1);
+    troop_close(&t);
+}
+
 /* The standby knows the node's earlier run only: it has to register anew, and to claim everything
  * anew, and still has all that it had in memory. */
 static void a_lost_registration_costs_no_memory(void **state)
@@ -1024,6 +1050,7 @@ int main(void)
         cmocka_unit_test(lost_claims_are_made_again),
         cmocka_unit_test(lost_claims_keep_the_memory),
         cmocka_unit_test(lost_moves_are_made_again),
+        cmocka_unit_test(what_is_lost_moves_along),
         cmocka_unit_test(a_lost_registration_costs_no_memory),
         cmocka_unit_test(questions_to_the_store_end),
     };

@@ -215,6 +215,8 @@ static void send_store(struct troop *t, uint32_t n, struct store_request *r)
         } else {
             store_submit(t->store, r);
             store_memory_poll(t->store, SIZE_MAX);
+            if (t->nodes[n].unaware && r->op == STORE_RENEW)
+                r->u.renew.timeline = 0;
         }
         push(t, (struct troop_event){.at_ns = t->now.mono_ns + TROOP_LATENCY_NS,
                                      .what = TROOP_STORE,

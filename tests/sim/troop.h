@@ -29,6 +29,7 @@ struct troop_node {
     bool cut;                   /* from all the others: neither gossip nor requests */
     bool store_cut;             /* from the store */
     bool saves_cut;             /* … for saves only */
+    bool unaware;               /* of a failover: renewals tell it of no timeline */
     enum troupe_status refuses; /* with it, requests of other nodes, as a whole; 0 = it does not */
 };
 
