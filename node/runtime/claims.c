@@ -10,6 +10,7 @@
 enum {
     ASK_ALL_MS = 5000,       /* all of our part is asked for again, whatever we know of owners */
     ASK_ALL_ALONE_MS = 2000, /* … by a node without gossip */
+    CLAIM_DOUBT_MS = 15000,  /* a claim of unknown outcome has been executed by then, or never is */
 };
 
 /* ---- what to ask for ---- */
@@ -210,7 +211,9 @@ void claims__done(struct runtime *rt)
         keep_on_hearsay(rt);
     for (size_t i = 0; i < request->u.claim.pids_n; i++)
         ownership_retry(&rt->ownership, request->u.claim.pids[i]);
-    rt->want_map |= members__is_on(&rt->members); /* it may have been executed */
+    rt->want_map |= members__is_on(&rt->members); /* it may have been executed, or be yet */
+    if (request->error == TROUPE_EOUTCOME && members__is_on(&rt->members))
+        rt->claim_doubt_ns = rt->now.mono_ns + CLAIM_DOUBT_MS * NS_PER_MS;
     lifecycle__slot_failed(rt, &rt->claim);
     if (request->error == TROUPE_EFENCED && rt->lease.held)
         lifecycle__evicted(rt);
@@ -380,6 +383,10 @@ void claims__tick(struct runtime *rt)
     }
     if (members__is_on(m) && m->others > 0 && !rt->map_known)
         rt->want_map = true;
+    if (rt->now.mono_ns >= rt->claim_doubt_ns) {
+        rt->claim_doubt_ns = UINT64_MAX;
+        rt->want_map = true;
+    }
     if (may_claim(rt) && lifecycle__is_free(rt, &rt->claim))
         send_claim(rt);
     claims__tick_map(rt, rt->recheck || rt->want_map);
@@ -416,7 +423,10 @@ uint64_t claims__next_ns(const struct runtime *rt)
         lifecycle__slot_next(rt, &rt->claim, may_claim(rt)),
         lifecycle__slot_next(rt, &rt->owners, rt->recheck || rt->want_map),
         asks_all(rt) ? rt->ask_all_ns : UINT64_MAX,
+        rt->claim_doubt_ns,
     };
-    uint64_t next = times[0] < times[1] ? times[0] : times[1];
-    return times[2] < next ? times[2] : next;
+    uint64_t next = UINT64_MAX;
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+        next = times[i] < next ? times[i] : next;
+    return next;
 }

@@ -40,6 +40,7 @@ int lifecycle__init(struct runtime *rt)
         .outage_fence = c->outage_fence,
     };
     lease_init(&rt->lease, &lease);
+    rt->claim_doubt_ns = UINT64_MAX;
     slot_init(&rt->reg);
     slot_init(&rt->renew);
     slot_init(&rt->claim);

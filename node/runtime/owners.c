@@ -39,6 +39,16 @@ void owners__told(struct runtime *rt, uint32_t pid)
 
 /* ---- in ---- */
 
+/* That it is ours: a claim or a transfer has taken effect long after it was given up. The store
+ * tells whether that is true. */
+static bool is_news_to_us(const struct runtime *rt, uint32_t pid, const struct owner *owner,
+                          uint32_t node)
+{
+    const struct ownership_entry *e = &rt->ownership.entries[pid];
+    return node == rt->members.self && !ownership_is_held(&rt->ownership, pid) && !e->coming &&
+           owner->epoch > e->epoch;
+}
+
 static void learn(struct runtime *rt)
 {
     for (uint32_t pid; (pid = owner_map_next_change(&rt->owner_map)) != OWNER_MAP_NONE;) {
@@ -46,6 +56,7 @@ static void learn(struct runtime *rt)
         uint32_t node = nodes__take(rt, owner.name);
         /* The store may have failed over since, and lost it: then only the store knows. */
         bool old = owner.epoch >> OWNERSHIP_EPOCH_BITS < rt->timeline;
+        rt->want_map |= !old && is_news_to_us(rt, pid, &owner, node);
         if (old || node == NODE_NONE || node == rt->members.self ||
             !claims__learn(rt, pid, owner.epoch, node))
             continue;
