@@ -43,6 +43,7 @@ static struct key *key_new(struct world *w)
     key->pid = name_partition(name_hash(troupe_bytes_of("ledger"), troupe_bytes_of(key->id)),
                               PARTITION_BITS);
     key->born_ns = w->now_ns;
+    key->watch.pid = key->pid;
     return key;
 }
 
@@ -55,6 +56,7 @@ static struct key *key_draw(struct world *w)
     if ((*key)->out > 0)
         return NULL;
     judge_key(w, *key);
+    failover_forget(&(*key)->watch);
     free(*key);
     *key = key_new(w);
     return *key;
@@ -162,10 +164,13 @@ static void look_at_list(struct client *c, struct troupe_bytes payload)
     gigbook__venue_bookings_response__free_unpacked(list, NULL);
 }
 
-static void booked(struct client *c, const struct rpc_result *result)
+/* let_out_ns: what was let out before a failover's loss showed is not there any more. */
+static void booked(struct client *c, const struct rpc_result *result, uint64_t let_out_ns)
 {
     struct world *w = c->w;
     struct booking *b = &w->bookings[c->venue][c->slot];
+    if (c->in_overlap || let_out_ns <= w->venues[c->venue].lost_ns)
+        return;
     if (c->lists) {
         look_at_list(c, result->payload);
         return;
@@ -294,6 +299,7 @@ static void next_op(struct world *w, void *data)
     }
     w->stats.ops++;
     c->busy = true;
+    c->in_overlap = false;
     c->hint = NODES_MAX;
     c->attempts = 0;
     c->begun_ns = w->now_ns;
@@ -318,7 +324,10 @@ static void ledger_done(struct client *c, const struct rpc_result *result, uint6
         return;
     }
     memcpy(&reply, result->payload.data, sizeof reply);
+    if (c->in_overlap) /* as good as no answer */
+        return;
     op->outcome = HISTORY_DONE;
+    op->run = c->run;
     op->end_ns = let_out_ns;
     op->count = reply.count;
     op->value = reply.value;
@@ -383,7 +392,7 @@ void client_answered(struct client *c, uint64_t ticket, const struct rpc_result 
         if (c->key != NULL)
             ledger_done(c, result, let_out_ns);
         else
-            booked(c, result);
+            booked(c, result, let_out_ns);
         finish(c);
         break;
     case TROUPE_UNAVAILABLE:
@@ -428,8 +437,10 @@ void clients_open(struct world *w)
 
 void clients_close(struct world *w)
 {
-    for (uint32_t i = 0; i < KEYS_N; i++)
+    for (uint32_t i = 0; i < KEYS_N; i++) {
+        failover_forget(&w->keys[i]->watch);
         free(w->keys[i]);
+    }
 }
 
 void clients_judge(struct world *w)

@@ -61,6 +61,17 @@ void disk_run(struct world *w, struct store_request *request)
     INVARIANT(n == 1);
 }
 
+bool disk_load(struct world *w, const struct store_key *key, struct arena *a, struct store_row *row)
+{
+    struct store_request load = {.op = STORE_LOAD, .arena = a};
+    load.u.load.keys = key;
+    load.u.load.keys_n = 1;
+    disk_run(w, &load);
+    INVARIANT(load.error == 0);
+    *row = load.u.load.rows[0];
+    return load.u.load.found[0];
+}
+
 /* ---- copies ---- */
 
 static const char *copy_text(struct arena *a, const char *text)
@@ -153,6 +164,8 @@ static void execute(struct flight *f)
     if (!mutant_executes(w, f->run, r))
         disk_run(w, r);
     judge_after(w, f->run, r);
+    if (r->op == STORE_CLAIM && r->error == 0 && f->fault != 0)
+        failover_unheard(w, f->run, &r->u.claim);
     world_note(w, (uint64_t)r->op * 1000 + (uint64_t)-r->error);
 }
 
@@ -224,6 +237,10 @@ static void answer(struct world *w, void *data)
         r->error = f->fault;
         snprintf(r->errmsg, sizeof r->errmsg, "simulated");
     }
+    if (r->op == STORE_RENEW && r->error == 0)
+        run->timeline = r->u.renew.timeline;
+    if (w->mutant == MUTANT_NO_RECHECK && r->op == STORE_RENEW)
+        r->u.renew.timeline = 0;
     if (w->mutant == MUTANT_OUTCOME_FAILED && r->error == TROUPE_EOUTCOME)
         r->error = TROUPE_EUNAVAILABLE;
     if (r->op == STORE_REGISTER && r->error == TROUPE_EBUSY)
@@ -336,6 +353,25 @@ void disk_crash(struct world *w, uint64_t ns)
             execute(f);
         f->executes = false;
     }
+}
+
+void disk_keep(struct world *w)
+{
+    bool kept = store_memory_keep(w->store);
+    INVARIANT(kept);
+    failover_keep(w);
+}
+
+void disk_fail_over(struct world *w, uint64_t ns)
+{
+    world_trace(w, "the store fails over to an older copy, and is away for %.3f s",
+                (double)ns / 1e9);
+    disk_crash(w, ns);
+    for (struct flight *f = w->flights; f != NULL; f = f->next)
+        f->executes = false; /* nor do those who were given up long ago reach the new one */
+    failover_begins(w);
+    store_memory_fail_over(w->store);
+    failover_ends(w);
 }
 
 void disk_close(struct world *w)

@@ -7,6 +7,9 @@
 
 /* Runs a request in the store, at once. */
 void disk_run(struct world *w, struct store_request *request);
+/* Reads one row, into the arena; false: there is none. */
+bool disk_load(struct world *w, const struct store_key *key, struct arena *a,
+               struct store_row *row);
 /* Copies everything a request points to, into the arena; outputs are not copied. */
 void disk_copy_request(struct arena *a, struct store_request *to, const struct store_request *from);
 

@@ -15,6 +15,9 @@ enum {
     CUT_MS_MAX = 15000,
     OUTAGE_MS_MAX = 7000,
     SLOW_MS_MAX = 4000,
+    LAG_MS_MAX = 2000, /* of a standby */
+    FAILOVER_EVERY_MS_MIN = 15000,
+    FAILOVER_EVERY_MS_MAX = 60000,
     QUALITY_MS_MAX = 8000,
 };
 
@@ -253,6 +256,28 @@ static void bad_store(struct world *w)
     }
 }
 
+static void standby_comes(struct world *w, void *data);
+
+static void fail_over(struct world *w, void *data)
+{
+    (void)data;
+    if (w->quiet)
+        return;
+    disk_fail_over(w, draw_ms(w, OUTAGE_MS_MAX));
+    uint64_t more_ms = dice_below(&w->dice, FAILOVER_EVERY_MS_MAX - FAILOVER_EVERY_MS_MIN);
+    world_at(w, w->now_ns + (FAILOVER_EVERY_MS_MIN + more_ms) * WORLD_MS, standby_comes, NULL);
+}
+
+/* What is committed from now on, until the database dies, has not reached the standby then. */
+static void standby_comes(struct world *w, void *data)
+{
+    (void)data;
+    if (w->quiet)
+        return;
+    disk_keep(w);
+    world_at(w, w->now_ns + draw_ms(w, LAG_MS_MAX), fail_over, NULL);
+}
+
 /* ---- clocks ---- */
 
 static void step_clock(struct world *w)
@@ -298,6 +323,10 @@ void faults_open(struct world *w)
         w->fault_kinds &= dice_throw(&w->dice);
     w->fault_every_ms = EVERY_MS_MIN << dice_below(&w->dice, 4);
     world_at(w, w->now_ns + 4 * WORLD_S, something_happens, NULL);
+    if (w->store_failovers && dice_below(&w->dice, 3) == 0)
+        world_at(w,
+                 w->now_ns + FAILOVER_EVERY_MS_MIN * WORLD_MS + draw_ms(w, FAILOVER_EVERY_MS_MIN),
+                 standby_comes, NULL);
     for (uint32_t i = 0; i < w->nodes_n; i++)
         world_at(w, w->now_ns, watch, &w->nodes[i]);
 }

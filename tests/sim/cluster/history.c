@@ -87,8 +87,8 @@ static uint64_t horizon_ns(const struct search *s, const struct state *state)
             end = op->end_ns;
     }
     for (uint32_t i = 0; i < s->h->losses_n; i++) {
-        if (!(state->taken & bit_of_loss(i)) && s->h->losses_ns[i] < end)
-            end = s->h->losses_ns[i];
+        if (!(state->taken & bit_of_loss(i)) && s->h->losses[i].at_ns < end)
+            end = s->h->losses[i].at_ns;
     }
     return end;
 }
@@ -105,7 +105,7 @@ static bool apply_fruitless(const struct search *s, struct state *state, uint32_
     const struct history_op *op = &s->h->ops[i];
     bool lost = false;
     for (uint32_t k = 0; k < s->h->losses_n; k++)
-        lost |= !(state->taken & bit_of_loss(k)) && s->h->losses_ns[k] < op->end_ns;
+        lost |= !(state->taken & bit_of_loss(k)) && s->h->losses[k].at_ns < op->end_ns;
     if (!lost || op->outcome != HISTORY_DONE || op->method == LEDGER_READ ||
         (op->method == LEDGER_CAS && value_of(s, state) != op->expected))
         return false;
@@ -113,6 +113,17 @@ static bool apply_fruitless(const struct search *s, struct state *state, uint32_
     state->stack[state->depth++] = (uint8_t)(i | FRUITLESS);
     state->fruitless++;
     return true;
+}
+
+/* Whether what is there by now, fruitless as it is, can vanish though somebody was told that it is
+ * durable. */
+static bool can_commits_vanish(const struct search *s, const struct state *state)
+{
+    for (uint32_t i = 0; i < s->h->losses_n; i++) {
+        if (!(state->taken & bit_of_loss(i)) && s->h->losses[i].of_commits)
+            return true;
+    }
+    return false;
 }
 
 /* Applies op i; false: it could not have been answered like that. */
@@ -133,7 +144,7 @@ static bool apply(const struct search *s, struct state *state, uint32_t i)
         state->durable = state->depth;
     if (op->again && !done) /* what changed nothing is not remembered */
         state->ghosts |= bit_of_op(i);
-    return !(answered && op->durable && state->fruitless > 0);
+    return !(answered && op->durable && state->fruitless > 0) || can_commits_vanish(s, state);
 }
 
 static bool apply_ghost(const struct search *s, struct state *state, uint32_t i)
@@ -151,36 +162,39 @@ static bool explore(struct search *s, const struct state *state);
 
 /* So much has vanished at that instant, and perhaps more. One whose caller had no answer yet may
  * come back, unless its answer was on its way. */
-static bool vanish(struct search *s, const struct state *from, uint64_t at_ns)
+static bool vanish(struct search *s, const struct state *from, const struct history_loss *loss)
 {
     struct state next = *from;
     if (explore(s, &next))
         return true;
-    if (next.depth == next.durable)
+    uint32_t floor = loss->of_commits && loss->kept < next.durable ? loss->kept : next.durable;
+    if (next.depth == floor)
         return false;
     uint32_t top = next.stack[--next.depth], op = top & ~FRUITLESS;
+    if (next.durable > next.depth)
+        next.durable = next.depth;
     if (top & FRUITLESS) {
         next.fruitless--;
         next.taken &= ~bit_of_op(op);
-        return vanish(s, &next, at_ns);
+        return vanish(s, &next, loss);
     }
     if (s->h->ops[op].again)
         next.ghosts |= bit_of_op(op);
-    bool answered_before = s->h->ops[op].end_ns <= at_ns;
-    if ((answered_before || s->h->ops[op].outcome == HISTORY_DONE) && vanish(s, &next, at_ns))
+    bool answered_before = s->h->ops[op].end_ns <= loss->at_ns;
+    if ((answered_before || s->h->ops[op].outcome == HISTORY_DONE) && vanish(s, &next, loss))
         return true;
     if (answered_before)
         return false;
     next.ghosts &= ~bit_of_op(op);
     next.taken &= ~bit_of_op(op);
-    return vanish(s, &next, at_ns);
+    return vanish(s, &next, loss);
 }
 
 static bool explore_loss(struct search *s, const struct state *from, uint32_t loss)
 {
     struct state next = *from;
     next.taken |= bit_of_loss(loss);
-    return vanish(s, &next, s->h->losses_ns[loss]);
+    return vanish(s, &next, &s->h->losses[loss]);
 }
 
 static bool explore(struct search *s, const struct state *state)
@@ -193,7 +207,7 @@ static bool explore(struct search *s, const struct state *state)
     for (uint32_t i = 0; i < s->h->losses_n; i++) {
         if (state->taken & bit_of_loss(i))
             continue;
-        if (s->h->losses_ns[i] <= horizon && explore_loss(s, state, i))
+        if (s->h->losses[i].at_ns <= horizon && explore_loss(s, state, i))
             return true;
         break; /* in their order */
     }
@@ -232,15 +246,23 @@ enum history_verdict history_judge(const struct history *h)
     return found ? HISTORY_EXPLAINED : s.gave_up ? HISTORY_UNDECIDED : HISTORY_IMPOSSIBLE;
 }
 
+static void print_loss(const struct history_loss *loss, FILE *out)
+{
+    fprintf(out, "    %12.6f               ", (double)loss->at_ns / 1e9);
+    if (loss->of_commits)
+        fprintf(out, "a failover may have lost commits, down to #%u\n", loss->kept);
+    else
+        fprintf(out, "claimed anew\n");
+}
+
 void history_print(const struct history *h, FILE *out)
 {
     static const char *const methods[] = {"read", "write", "put", "cas", "bump"};
     uint32_t loss = 0;
     for (uint32_t i = 0; i < h->ops_n; i++) {
         const struct history_op *op = &h->ops[i];
-        for (; loss < h->losses_n && h->losses_ns[loss] < op->begin_ns; loss++)
-            fprintf(out, "    %12.6f               claimed anew\n",
-                    (double)h->losses_ns[loss] / 1e9);
+        for (; loss < h->losses_n && h->losses[loss].at_ns < op->begin_ns; loss++)
+            print_loss(&h->losses[loss], out);
         fprintf(out, "    %12.6f ", (double)op->begin_ns / 1e9);
         if (op->end_ns == UINT64_MAX)
             fprintf(out, "          ... ");
@@ -259,5 +281,5 @@ void history_print(const struct history *h, FILE *out)
         fputc('\n', out);
     }
     for (; loss < h->losses_n; loss++)
-        fprintf(out, "    %12.6f               claimed anew\n", (double)h->losses_ns[loss] / 1e9);
+        print_loss(&h->losses[loss], out);
 }

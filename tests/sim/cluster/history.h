@@ -9,7 +9,11 @@
  * caller has not been answered yet may happen again: it is retried. So may one whose caller sent it
  * more than once, and got an answer to the first: the second arrives after the loss. And a CAS that
  * was sent more than once may succeed after it was answered that it has not, as an answer to
- * something that changed nothing is not remembered. */
+ * something that changed nothing is not remembered.
+ *
+ * When the store has failed over to an older copy, and nobody has what the copy lacks in memory
+ * (failover.c knows), commits may vanish as well: at the instant at which the entity is loaded,
+ * down to what is loaded. */
 #ifndef TROUPE_SIM_CLUSTER_HISTORY_H
 #define TROUPE_SIM_CLUSTER_HISTORY_H
 
@@ -37,12 +41,19 @@ struct history_op {
     bool done;             /* CAS: as answered */
     bool durable;          /* as answered */
     bool again;            /* sent more than once */
+    uint64_t run;          /* that answered; not the judge's business */
+};
+
+struct history_loss {
+    uint64_t at_ns;
+    bool of_commits; /* too, but for the oldest ones: so many changes are kept */
+    uint32_t kept;
 };
 
 struct history {
     struct history_op ops[HISTORY_OPS_MAX];
     uint32_t ops_n;
-    uint64_t losses_ns[HISTORY_LOSSES_MAX]; /* ascending */
+    struct history_loss losses[HISTORY_LOSSES_MAX]; /* ascending */
     uint32_t losses_n;
 };
 

@@ -32,14 +32,15 @@ void judge_ended(struct world *w, const char *name, uint64_t generation)
 
 static void registered(struct world *w, struct run *run, const struct store_register *reg)
 {
-    uint64_t *latest = &w->generations[run->node->is_twin ? 0 : run->node->index];
+    uint32_t name = run->node->is_twin ? 0 : run->node->index;
+    uint64_t *latest = &w->generations[name], *max = &w->generations_max[name];
     if (run->generation == reg->generation)
         return;
-    if (reg->generation <= *latest)
+    if (reg->generation <= *max)
         world_fail(w, "%s registers as generation %" PRIu64 " after %" PRIu64, run->node->client,
-                   reg->generation, *latest);
+                   reg->generation, *max);
     judge_ended(w, run->node->name, *latest);
-    *latest = reg->generation;
+    *latest = *max = reg->generation;
     run->generation = reg->generation;
     run->ended = false;
     world_trace(w, "%s is %s, generation %" PRIu64, run->node->client, run->node->name,
@@ -73,20 +74,38 @@ static void claimed_again(struct world *w, const struct run *run, const struct s
         world_fail(w, "partition %u is said to be %s's already", c->pid, run->node->client);
     if (owner->given_by != 0 && is_disturbed(w, owner))
         may_lose(w, owner);
+    failover_claimed_again(w, run, c->pid);
+}
+
+static struct run *find_owner(const struct world *w, const struct owner *owner)
+{
+    struct run *run = w->runs;
+    while (run != NULL && run->number != owner->run_number)
+        run = run->next;
+    return run;
 }
 
 static void change_owner(struct world *w, uint32_t pid, struct run *run, uint64_t epoch, bool anew)
 {
     struct owner *owner = &w->owners[pid];
-    if (epoch <= owner->epoch)
-        world_fail(w, "partition %u goes from epoch %" PRIu64 " to %" PRIu64, pid, owner->epoch,
-                   epoch);
+    if (epoch <= owner->epoch_max)
+        world_fail(w, "partition %u gets epoch %" PRIu64 ", and had %" PRIu64 " before", pid, epoch,
+                   owner->epoch_max);
     if (w->trace_all)
         world_trace(w, "partition %u: from n%u (run %" PRIu64 ") to n%u (run %" PRIu64 ") %s", pid,
                     owner->node, owner->run_number, run->node->index, run->number,
                     anew ? "by a claim" : "by a transfer");
-    if (anew && owner->epoch > 0)
+    /* What it had itself, it has kept. */
+    bool had = (owner->undone ? owner->keeper : owner->run_number) == run->number;
+    if (anew && owner->epoch > 0 && !had)
         may_lose(w, owner);
+    failover_moved(w, pid, find_owner(w, owner), run, anew);
+    owner->keeper = 0;
+    owner->undone = false;
+    owner->unheard = 0;
+    if (owner->displaced == run->number)
+        owner->displaced = 0;
+    owner->epoch_max = epoch;
     owner->given_by = anew ? 0 : owner->run_number;
     owner->giver = owner->node;
     owner->since_ns = w->now_ns;
@@ -186,12 +205,17 @@ static void saved(struct world *w, const struct run *run, const struct store_sav
     }
     /* The store may have sorted the rows: they are found again by their place in memory. */
     for (size_t i = 0; i < save->rows_n; i++) {
+        const struct store_row *row = &save->rows[i], *now = &after->load.u.load.rows[i];
         for (size_t k = 0; k < before->load.u.load.keys_n; k++) {
             const struct store_key *key = &before->load.u.load.keys[k];
-            if (key->id.data == save->rows[i].key.id.data && before->load.u.load.found[k])
-                judge_row(w, run, key, &before->load.u.load.rows[k], &after->load.u.load.rows[i]);
+            if (key->id.data == row->key.id.data && before->load.u.load.found[k])
+                judge_row(w, run, key, &before->load.u.load.rows[k], now);
         }
+        failover_saved(w, run, &row->key, now,
+                       now->epoch == row->epoch && now->version == row->version);
     }
+    for (size_t i = 0; i < save->fenced_n; i++)
+        failover_fenced(w, run, save->fenced[i]);
 }
 
 /* ---- */
@@ -228,16 +252,24 @@ void judge_after(struct world *w, struct run *run, const struct store_request *r
     case STORE_REGISTER:
         registered(w, run, &r->u.reg);
         break;
+    case STORE_RENEW:
+        failover_acted(w, run, r->u.renew.generation);
+        break;
+    case STORE_LOAD:
+        failover_loaded(w, run, &r->u.load);
+        break;
     case STORE_LEAVE:
         judge_ended(w, r->u.leave.name, r->u.leave.generation);
         break;
     case STORE_CLAIM:
+        failover_acted(w, run, r->u.claim.generation);
         claimed(w, run, &r->u.claim);
         break;
     case STORE_SAVE:
         saved(w, run, &r->u.save);
         break;
     case STORE_EVICT:
+        failover_acted(w, run, r->u.evict.generation);
         if (!r->u.evict.evicted)
             break;
         world_trace(w, "%s evicts %s", run->node->client, r->u.evict.target);
@@ -245,6 +277,7 @@ void judge_after(struct world *w, struct run *run, const struct store_request *r
         judge_ended(w, r->u.evict.target, r->u.evict.target_generation);
         break;
     case STORE_TRANSFER:
+        failover_acted(w, run, r->u.transfer.generation);
         transferred(w, &r->u.transfer);
         break;
     default:
@@ -271,7 +304,12 @@ void judge_executed(struct run *run, const struct runtime_request *request)
             continue;
         uint32_t pid = name_partition(name_hash(call->kind, call->id), PARTITION_BITS);
         const struct owner *owner = &w->owners[pid];
-        if (owner->run_number == run->number && !run->ended)
+        const struct store_key key = {.pid = pid, .kind = call->kind, .id = call->id};
+        if (owner->run_number == run->number && !run->ended) {
+            failover_answered(w, run, &key, request->rpc->client);
+            continue;
+        }
+        if (failover_admits(w, run, pid, request->rpc->client))
             continue;
         world_fail(w,
                    "%s (run %" PRIu64 ") answers for %.*s/%.*s, but the store has partition %u as "
@@ -285,16 +323,28 @@ void judge_executed(struct run *run, const struct runtime_request *request)
 
 /* ---- histories ---- */
 
+/* In their order, with those that are there already; false: there is no room for all. */
+static bool add_loss(struct history *h, uint64_t at_ns)
+{
+    uint32_t at = h->losses_n;
+    if (at == HISTORY_LOSSES_MAX)
+        return false;
+    for (; at > 0 && h->losses[at - 1].at_ns > at_ns; at--)
+        h->losses[at] = h->losses[at - 1];
+    h->losses[at] = (struct history_loss){.at_ns = at_ns};
+    h->losses_n++;
+    return true;
+}
+
 void judge_key(struct world *w, struct key *key)
 {
     const struct owner *owner = &w->owners[key->pid];
     struct history *h = &key->history;
     uint64_t kept = owner->claims_n < CLAIMS_KEPT ? owner->claims_n : CLAIMS_KEPT;
-    h->losses_n = 0;
     for (uint64_t i = owner->claims_n - kept; i < owner->claims_n; i++) {
         uint64_t at = owner->claims_ns[i % CLAIMS_KEPT];
-        if (at > key->born_ns && h->losses_n < HISTORY_LOSSES_MAX)
-            h->losses_ns[h->losses_n++] = at;
+        if (at > key->born_ns && !add_loss(h, at))
+            break;
     }
     w->stats.keys++;
     w->stats.losses += h->losses_n;

@@ -24,6 +24,8 @@ static void help(FILE *out)
           "  --nodes N        2 to 15 (default 5)\n"
           "  --minutes M      of faults, in each (default 1)\n"
           "  --store-faults   on (default) or off: outages, slowness, lost answers, late effects\n"
+          "  --store-failovers  on (default) or off: to a standby that lacks the last commits, in\n"
+          "                   some of the stories\n"
           "  --mutant NAME    without a safety check, see below\n"
           "  --trace          the end of each story's trace, not only of one that fails\n"
           "  --trace-all      everything that happens, on stderr\n"
@@ -97,6 +99,10 @@ static bool read_option(int option, struct request *r)
         r->options.store_faults = strcmp(optarg, "on") == 0;
         return r->options.store_faults || strcmp(optarg, "off") == 0 ||
                bad("--store-faults", optarg, "on or off");
+    case 'o':
+        r->options.store_failovers = strcmp(optarg, "on") == 0;
+        return r->options.store_failovers || strcmp(optarg, "off") == 0 ||
+               bad("--store-failovers", optarg, "on or off");
     case 'x':
         return read_mutant(optarg, &r->options.mutant) || bad("--mutant", optarg, "one of them");
     case 't':
@@ -120,10 +126,13 @@ static void print_story(const struct world *w, uint64_t seed)
            " durable), %" PRIu64 " booked, %" PRIu64 " unknown, %" PRIu64 " refused; %" PRIu64
            " keys, %" PRIu64 " losses, %" PRIu64 " undecided; %" PRIu64 " starts, %" PRIu64
            " crashes, %" PRIu64 " pauses, %" PRIu64 " evictions, %" PRIu64 " claims, %" PRIu64
-           " transfers; calm after %" PRIu64 " ms\n",
+           " transfers; %" PRIu64 " failovers, %" PRIu64 " rows went back, %" PRIu64
+           " of them guarded, %" PRIu64 " loaded so, %" PRIu64
+           " answers in overlaps; calm after %" PRIu64 " ms\n",
            seed, w->failed ? "FAILED" : "well", w->hash, s->ops, s->acks, s->durable, s->booked,
            s->unknown, s->refused, s->keys, s->losses, s->undecided, s->starts, s->crashes,
-           s->pauses, s->evictions, s->claims, s->transfers, s->calm_ms);
+           s->pauses, s->evictions, s->claims, s->transfers, s->failovers, s->behind, s->guarded,
+           s->commits_lost, s->overlaps, s->calm_ms);
 }
 
 /* Tells it once more, with its trace. */
@@ -174,14 +183,21 @@ static int run(const struct request *r)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"seeds", required_argument, NULL, 's'},   {"nodes", required_argument, NULL, 'n'},
-        {"minutes", required_argument, NULL, 'm'}, {"store-faults", required_argument, NULL, 'f'},
-        {"mutant", required_argument, NULL, 'x'},  {"trace", no_argument, NULL, 't'},
-        {"trace-all", no_argument, NULL, 'a'},     {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
+                                            {"nodes", required_argument, NULL, 'n'},
+                                            {"minutes", required_argument, NULL, 'm'},
+                                            {"store-faults", required_argument, NULL, 'f'},
+                                            {"store-failovers", required_argument, NULL, 'o'},
+                                            {"mutant", required_argument, NULL, 'x'},
+                                            {"trace", no_argument, NULL, 't'},
+                                            {"trace-all", no_argument, NULL, 'a'},
+                                            {"quiet", no_argument, NULL, 'q'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     struct request request = {
-        .from = 1, .to = 20, .options = {.nodes = 5, .minutes = 1, .store_faults = true}};
+        .from = 1,
+        .to = 20,
+        .options = {.nodes = 5, .minutes = 1, .store_faults = true, .store_failovers = true}};
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         if (option == 'h') {
             help(stdout);

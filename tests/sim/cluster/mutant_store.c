@@ -36,6 +36,8 @@ void mutant_open(struct world *w)
 {
     if (w->mutant == MUTANT_NONE)
         return;
+    if (w->mutant == MUTANT_EPOCH)
+        store_memory_forget_timeline(w->store);
     w->mutant_state = calloc(1, sizeof *w->mutant_state);
     INVARIANT(w->mutant_state != NULL);
 }
@@ -67,18 +69,6 @@ static bool fence_holds(const struct world *w, const struct run *run, const stru
     return true;
 }
 
-static bool load_row(struct world *w, const struct store_key *key, struct arena *a,
-                     struct store_row *row)
-{
-    struct store_request load = {.op = STORE_LOAD, .arena = a};
-    load.u.load.keys = key;
-    load.u.load.keys_n = 1;
-    disk_run(w, &load);
-    INVARIANT(load.error == 0);
-    *row = load.u.load.rows[0];
-    return load.u.load.found[0];
-}
-
 /* Writes one row as its partition's owner would, unless a newer one is there. */
 static bool save_row(struct world *w, const struct store_row *row)
 {
@@ -87,7 +77,7 @@ static bool save_row(struct world *w, const struct store_row *row)
     struct store_row stored, mine = *row;
     arena_init(&a, 0, 0);
     bool newer =
-        load_row(w, &row->key, &a, &stored) &&
+        disk_load(w, &row->key, &a, &stored) &&
         (stored.epoch != row->epoch ? stored.epoch > row->epoch : stored.version > row->version);
     if (!newer && owner->run_number != 0) {
         mine.epoch = owner->epoch;
@@ -126,6 +116,34 @@ static bool take_passed(struct mutant_state *m, const struct store_request *r)
     return false;
 }
 
+/* What a failover has lost is said to be written again, and is not. */
+static void save_not_again(struct world *w, struct store_request *r)
+{
+    struct store_save *save = &r->u.save;
+    struct store_request rest = *r;
+    struct store_row *rows = arena_alloc(r->arena, save->rows_n * sizeof *rows);
+    INVARIANT(rows != NULL);
+    rest.u.save.rows = rows;
+    rest.u.save.rows_n = 0;
+    for (size_t i = 0; i < save->rows_n; i++) {
+        const struct watch *watch = failover_watch(w, &save->rows[i].key);
+        bool again = watch != NULL && watch->behind && save->rows[i].version == watch->lost_version;
+        if (!again)
+            rows[rest.u.save.rows_n++] = save->rows[i];
+    }
+    r->error = 0;
+    save->applied = save->rows_n - rest.u.save.rows_n;
+    save->skipped = save->fenced_n = 0;
+    if (rest.u.save.rows_n == 0)
+        return;
+    disk_run(w, &rest);
+    r->error = rest.error;
+    save->applied += rest.u.save.applied;
+    save->skipped = rest.u.save.skipped;
+    save->fenced = rest.u.save.fenced;
+    save->fenced_n = rest.u.save.fenced_n;
+}
+
 /* ---- claims and loads in one snapshot ---- */
 
 static void write_down(struct world *w, const struct store_save *save)
@@ -139,7 +157,7 @@ static void write_down(struct world *w, const struct store_save *save)
         arena_init(&b->arena, 512, 0);
         b->at_ns = w->now_ns;
         memcpy(b->id, key->id.data, key->id.len);
-        b->found = load_row(w, key, &b->arena, &b->row);
+        b->found = disk_load(w, key, &b->arena, &b->row);
         b->row.key.pid = key->pid;
     }
 }
@@ -235,6 +253,10 @@ bool mutant_executes(struct world *w, struct run *run, struct store_request *r)
     case MUTANT_NO_FENCE:
         if (r->op == STORE_SAVE)
             save_unfenced(w, r);
+        return r->op == STORE_SAVE;
+    case MUTANT_NOT_AGAIN:
+        if (r->op == STORE_SAVE)
+            save_not_again(w, r);
         return r->op == STORE_SAVE;
     case MUTANT_KEY_SHARE:
         if (r->op != STORE_SAVE || !take_passed(w->mutant_state, r))

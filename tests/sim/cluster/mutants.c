@@ -9,5 +9,8 @@ const char *const mutant_names[MUTANTS] = {
     [MUTANT_STORE_CLOCK] = "store-clock",
     [MUTANT_DEADLINE_BEFORE] = "deadline-before",
     [MUTANT_PROMISE] = "promise",
+    [MUTANT_NO_RECHECK] = "no-recheck",
+    [MUTANT_NOT_AGAIN] = "not-again",
+    [MUTANT_EPOCH] = "epoch",
     [MUTANT_OUTCOME_FAILED] = "outcome-failed",
 };

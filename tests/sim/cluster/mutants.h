@@ -13,6 +13,9 @@ enum mutant {
                                watched */
     MUTANT_DEADLINE_BEFORE, /* the lease's deadline is checked before the handler only */
     MUTANT_PROMISE,         /* a long lease of one that was alone is not respected */
+    MUTANT_NO_RECHECK,      /* a failover of the store is not noticed */
+    MUTANT_NOT_AGAIN,       /* what it has lost is not written again */
+    MUTANT_EPOCH,           /* epochs and generations that it has lost are handed out again */
     MUTANT_OUTCOME_FAILED,  /* an unknown outcome is taken for a failure */
     MUTANTS,
 };

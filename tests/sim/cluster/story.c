@@ -1,5 +1,6 @@
 /* One story: the nodes come up, for some minutes anything may go wrong, then nothing does any more,
  * and all must be well within 30 s. */
+#include "tests/sim/cluster/peek.h"
 #include "tests/sim/cluster/world.h"
 
 #include <inttypes.h>
@@ -38,7 +39,7 @@ static uint64_t pauses_end_ns(const struct world *w)
 }
 
 /* Every node serves, and every partition is served. */
-static bool is_calm(const struct world *w, char why[64])
+static bool is_calm(struct world *w, char why[64])
 {
     for (uint32_t i = 0; i < w->nodes_n; i++) {
         const struct node *n = &w->nodes[i];
@@ -51,13 +52,14 @@ static bool is_calm(const struct world *w, char why[64])
     for (uint32_t pid = 0; pid < PARTITIONS; pid++) {
         const struct owner *owner = &w->owners[pid];
         const struct run *run = w->nodes[owner->node].run;
-        if (run != NULL && run->number == owner->run_number && !run->ended)
+        if (run != NULL && run->number == owner->run_number && !run->ended &&
+            peek_owns(run->rt, pid))
             continue;
         snprintf(why, 64, "partition %u is not served (%s, run %" PRIu64 ")", pid,
                  w->nodes[owner->node].client, owner->run_number);
         return false;
     }
-    return true;
+    return failover_is_settled(w, why);
 }
 
 static void calm_down(struct world *w)

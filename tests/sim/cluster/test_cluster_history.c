@@ -42,7 +42,7 @@ static enum history_verdict judge(const struct row *rows, size_t n, uint64_t los
     for (size_t i = 0; i < n; i++)
         add(&h, &rows[i]);
     if (loss_ns > 0)
-        h.losses_ns[h.losses_n++] = loss_ns;
+        h.losses[h.losses_n++].at_ns = loss_ns;
     return history_judge(&h);
 }
 
@@ -147,13 +147,52 @@ static void what_was_lost_may_happen_again(void **state)
                            READ(3, 4, 1, 2, MEMORY), READ(6, 7, 2, 1, MEMORY)),
                      HISTORY_EXPLAINED);
     /* Answered, lost, and made anew by a second attempt: only if there was one. */
-    struct history h = {.losses_ns = {5}, .losses_n = 1};
+    struct history h = {.losses = {{.at_ns = 5}}, .losses_n = 1};
     add(&h, &(struct row)WRITE(1, 2, 1, 1, MEMORY));
     add(&h, &(struct row)READ(6, 7, 0, 0, MEMORY));
     add(&h, &(struct row)READ(8, 9, 1, 1, MEMORY));
     assert_int_equal(history_judge(&h), HISTORY_IMPOSSIBLE);
     h.ops[0].again = true;
     assert_int_equal(history_judge(&h), HISTORY_EXPLAINED);
+}
+
+/* The store has failed over, and the entity is loaded as its copy has it. */
+static void commits_that_vanish(void **state)
+{
+    (void)state;
+    struct history h = {.losses = {{.at_ns = 5, .of_commits = true, .kept = 1}}, .losses_n = 1};
+    add(&h, &(struct row)WRITE(1, 2, 1, 1, DURABLE));
+    add(&h, &(struct row)WRITE(3, 4, 2, 2, DURABLE));
+    struct history kept = h, gone = h;
+    add(&h, &(struct row)READ(6, 7, 1, 1, MEMORY));
+    assert_int_equal(history_judge(&h), HISTORY_EXPLAINED);
+    h.losses[0].of_commits = false;
+    assert_int_equal(history_judge(&h), HISTORY_IMPOSSIBLE);
+    add(&kept, &(struct row)READ(6, 7, 2, 2, MEMORY));
+    assert_int_equal(history_judge(&kept), HISTORY_EXPLAINED);
+    /* What the copy has is not gone, and what is durable from then on stays. */
+    add(&gone, &(struct row)READ(6, 7, 0, 0, MEMORY));
+    assert_int_equal(history_judge(&gone), HISTORY_IMPOSSIBLE);
+    gone.ops_n--;
+    gone.losses[gone.losses_n++].at_ns = 9;
+    add(&gone, &(struct row)WRITE(6, 7, 3, 2, DURABLE));
+    add(&gone, &(struct row)READ(10, 11, 3, 2, MEMORY));
+    assert_int_equal(history_judge(&gone), HISTORY_EXPLAINED);
+    add(&gone, &(struct row)READ(12, 13, 1, 1, MEMORY));
+    assert_int_equal(history_judge(&gone), HISTORY_IMPOSSIBLE);
+}
+
+/* Committed, seen as durable, lost before its caller had an answer, and made anew. */
+static void a_lost_commit_may_happen_again(void **state)
+{
+    (void)state;
+    struct history h = {.losses = {{.at_ns = 5, .of_commits = true, .kept = 0}}, .losses_n = 1};
+    add(&h, &(struct row)WRITE(1, 9, 1, 1, DURABLE));
+    add(&h, &(struct row)WRITE(2, 3, 2, 2, DURABLE));
+    add(&h, &(struct row)READ(6, 7, 0, 0, DURABLE));
+    assert_int_equal(history_judge(&h), HISTORY_EXPLAINED);
+    h.losses[0].of_commits = false;
+    assert_int_equal(history_judge(&h), HISTORY_IMPOSSIBLE);
 }
 
 int main(void)
@@ -164,6 +203,8 @@ int main(void)
         cmocka_unit_test(unknown_outcomes),
         cmocka_unit_test(losses),
         cmocka_unit_test(what_was_lost_may_happen_again),
+        cmocka_unit_test(commits_that_vanish),
+        cmocka_unit_test(a_lost_commit_may_happen_again),
     };
     return cmocka_run_group_tests_name("cluster_history", tests, NULL, NULL);
 }

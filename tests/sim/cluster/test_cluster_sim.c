@@ -33,14 +33,15 @@ static uint64_t tell(const struct world_options *options, bool *well)
 static void stories_keep_their_promises(void **state)
 {
     (void)state;
-    uint64_t acks = 0, crashes = 0, transfers = 0, keys = 0, undecided = 0;
+    uint64_t acks = 0, crashes = 0, transfers = 0, keys = 0, undecided = 0, failovers = 0;
     bool all_well = true;
     for (uint64_t seed = 1; seed <= STORIES; seed++) {
         bool well;
         struct world_options options = {.seed = seed,
                                         .nodes = 2 + (uint32_t)(seed % 6),
                                         .minutes = 1,
-                                        .store_faults = seed % 8 != 0};
+                                        .store_faults = seed % 8 != 0,
+                                        .store_failovers = true};
         tell(&options, &well);
         all_well &= well;
         acks += w.stats.acks;
@@ -48,18 +49,20 @@ static void stories_keep_their_promises(void **state)
         transfers += w.stats.transfers;
         keys += w.stats.keys;
         undecided += w.stats.undecided;
+        failovers += w.stats.failovers;
     }
     assert_true(all_well);
     /* The stories are about something. */
     assert_true(acks > 500 * STORIES && crashes > 2 * STORIES && transfers > 100 * STORIES);
-    assert_true(keys > 10 * STORIES && undecided * 20 < keys);
+    assert_true(keys > 10 * STORIES && undecided * 20 < keys && failovers > STORIES / 4);
 }
 
 static void the_same_seed_is_the_same_story(void **state)
 {
     (void)state;
     bool well;
-    struct world_options options = {.seed = 4711, .nodes = 5, .minutes = 1, .store_faults = true};
+    struct world_options options = {
+        .seed = 4711, .nodes = 5, .minutes = 1, .store_faults = true, .store_failovers = true};
     uint64_t first = tell(&options, &well);
     assert_true(first == tell(&options, &well));
     options.seed++;
@@ -70,8 +73,12 @@ static void the_same_seed_is_the_same_story(void **state)
 static bool is_caught(enum mutant mutant, uint64_t seed, char failure[sizeof w.failure])
 {
     bool well;
-    struct world_options options = {
-        .seed = seed, .nodes = 5, .minutes = 1, .store_faults = true, .mutant = mutant};
+    struct world_options options = {.seed = seed,
+                                    .nodes = 5,
+                                    .minutes = 1,
+                                    .store_faults = true,
+                                    .store_failovers = true,
+                                    .mutant = mutant};
     tell(&options, &well);
     if (well)
         return false;

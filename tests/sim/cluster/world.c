@@ -94,6 +94,7 @@ void world_open(struct world *w, const struct world_options *options)
         .now_ns = WORLD_BEGIN_NS,
         .mutant = options->mutant,
         .store_faults = options->store_faults,
+        .store_failovers = options->store_failovers,
         .trace = options->trace || options->trace_all,
         .trace_all = options->trace_all,
         .hash = UINT64_C(0xCBF29CE484222325),
@@ -105,6 +106,7 @@ void world_open(struct world *w, const struct world_options *options)
         INVARIANT(w->trace_lines != NULL);
     }
     judge_open(w);
+    failover_open(w);
     disk_open(w);
     nodes_open(w, options->nodes);
     clients_open(w);
@@ -116,6 +118,7 @@ void world_close(struct world *w)
     clients_close(w);
     disk_close(w);
     judge_close(w);
+    failover_close(w);
     agenda_close(&w->agenda);
     free(w->trace_lines);
 }

@@ -16,18 +16,23 @@
  *   - the way to the store and back (disk.c): cut for one node in one direction or both, slow, lost
  *     answers (a commit of unknown outcome), a store that crashes with requests under way, and
  *     requests that take effect long after they were given up.
+ *     A store that fails over comes back as a standby that lacks the last commits.
  *   - clients (clients.c): registers, counters and bookings, retried with their request ids.
  *   - faults.c draws what goes wrong; story.c tells a whole story and ends it in calm.
  *
  * What is checked, at every step (judge.c):
  *   - at most one node serves a partition: an answer that a handler gave leaves a node only while
- *     the store has the partition as that run's;
- *   - epochs and generations never go down;
+ *     the store has the partition as that run's, or had it so until it failed over, and the node
+ *     cannot know yet;
+ *   - epochs and generations never go down, and none is handed out twice, whatever a failover has
+ *     lost;
  *   - no commit forgets one that came before: each state saved of a ledger continues the stored
  * one;
  *   - what each entity's clients saw is linearizable, but for losses that an ack level admits
  *     (history.h); what was refused as not done is never seen;
  *   - no slot is booked twice, no booking that was acknowledged is gone;
+ *   - what a failover has lost, and a node has in memory and may write, it writes again before it
+ *     tells anybody of it (failover.c);
  *   - after the faults have stopped, all nodes serve all partitions within 30 s.
  * mutants.h breaks the store or the driver on purpose, one safety check at a time, to see that
  * these checks notice. */
@@ -91,8 +96,13 @@ struct run {
     uint64_t renewed_ns; /* its lease, in the store */
     uint64_t stepped_ns; /* when it was stepped first since the last collect */
     uint32_t flights;    /* store requests under way */
-    struct list held;    /* exchanges that it works on */
-    struct list asked;   /* its own requests to other nodes … */
+    uint64_t timeline;   /* of the store, as its driver was told last */
+    struct {
+        uint64_t generation;
+        bool ended;
+    } kept;                                 /* … as the standby has it */
+    struct list held;                       /* exchanges that it works on */
+    struct list asked;                      /* its own requests to other nodes … */
     struct runtime_peer_request *unsettled; /* … and those given up after its end */
 };
 
@@ -123,6 +133,24 @@ struct owner {
     uint64_t given_by;                         /* by the giver's run; 0: it was claimed */
     uint64_t run_number, generation, epoch;    /* run_number 0: nobody's */
     uint64_t claims_n, claims_ns[CLAIMS_KEPT]; /* claimed anew, the last ones, as a ring */
+    uint64_t epoch_max;                        /* ever handed out */
+    uint64_t unheard; /* the run that claimed it last, and whose answer got lost; 0: nobody */
+    /* Its owner until a failover lost that: it may not know yet. */
+    uint64_t displaced, displaced_until_ns; /* by its run; 0: nobody */
+    bool undone;                            /* and nobody who is there has it since then */
+    uint64_t keeper; /* it, while it can claim it again, and has all that it had in memory */
+};
+
+/* The row of an entity, and who could write it again if a failover lost the last commits. */
+struct watch {
+    uint32_t pid;
+    uint64_t
+        holder;     /* the run that has the last commit in memory, by what it asked the store for */
+    bool behind;    /* the row has gone back, and was not brought up again … */
+    uint64_t guard; /* … by this run, which has to; 0: nobody can */
+    uint64_t lost_version, lost_ns; /* … at the failover; when an older state was loaded last */
+    uint8_t *lost;                  /* the state that is missing; a copy */
+    size_t lost_len;
 };
 
 /* ---- clients ---- */
@@ -131,7 +159,8 @@ struct key {
     uint32_t number, pid, out;
     char id[16];
     uint64_t born_ns, last_value;
-    struct history history;
+    struct history history; /* its losses: of commits only, until it is judged */
+    struct watch watch;
 };
 
 struct booking {
@@ -154,11 +183,14 @@ struct client {
     uint8_t method;
     uint32_t venue, slot, reference;
     bool creates, lists; /* the venue; its bookings */
+    bool in_overlap;     /* answered by a node that a failover has deposed */
+    uint64_t run;        /* that answered last */
 };
 
 struct world_stats {
     uint64_t ops, acks, durable, unknown, refused, retries, booked, losses;
     uint64_t keys, undecided, starts, crashes, pauses, evictions, claims, transfers;
+    uint64_t failovers, behind, guarded, commits_lost, overlaps;
     uint64_t events, calm_ms;
 };
 
@@ -167,7 +199,7 @@ struct world {
     uint64_t now_ns, end_ns;
     struct agenda agenda;
     enum mutant mutant;
-    bool store_faults, trace, trace_all;
+    bool store_faults, store_failovers, trace, trace_all;
     bool quiet; /* no more faults */
     uint64_t fault_kinds, fault_every_ms;
     uint64_t hash;
@@ -192,7 +224,11 @@ struct world {
     struct flight *flights;
     struct list exchanges, frames; /* on their way */
     struct owner owners[PARTITIONS];
-    uint64_t generations[NODES_MAX];
+    uint64_t generations[NODES_MAX];     /* the latest of each name */
+    uint64_t generations_max[NODES_MAX]; /* ever handed out */
+    struct standby *standby;             /* failover.c */
+    uint64_t timeline;                   /* 0 until the first failover */
+    struct watch venues[VENUES_N];
     struct mutant_state *mutant_state;
     struct judge *judge;
 
@@ -217,9 +253,10 @@ struct world_options {
     uint64_t seed;
     uint32_t nodes, minutes;
     enum mutant mutant;
-    bool store_faults; /* outages, slowness, lost answers, late effects */
-    bool trace;        /* keep the last lines of what happens … */
-    bool trace_all;    /* … or all lines, and many more of them, on stderr at once */
+    bool store_faults;    /* outages, slowness, lost answers, late effects */
+    bool store_failovers; /* to a standby that lacks the last commits */
+    bool trace;           /* keep the last lines of what happens … */
+    bool trace_all;       /* … or all lines, and many more of them, on stderr at once */
 };
 
 void world_open(struct world *w, const struct world_options *options);
@@ -274,6 +311,11 @@ void disk_submit(struct run *run, struct store_request *requests);
 void disk_forget(struct run *run);
 /* The database dies with what is under way, and is back after a while. */
 void disk_crash(struct world *w, uint64_t ns);
+/* A standby has come so far … */
+void disk_keep(struct world *w);
+/* … and takes over now: the database dies with what is under way, and with what was committed since
+ * then. */
+void disk_fail_over(struct world *w, uint64_t ns);
 
 /* ---- judge.c ---- */
 void judge_open(struct world *w);
@@ -286,6 +328,35 @@ void judge_executed(struct run *run, const struct runtime_request *request);
 void judge_before(struct world *w, struct run *run, const struct store_request *request);
 void judge_after(struct world *w, struct run *run, const struct store_request *request);
 void judge_key(struct world *w, struct key *key);
+
+/* ---- failover.c ---- */
+void failover_open(struct world *w);
+void failover_close(struct world *w);
+void failover_forget(struct watch *watch);
+void failover_keep(struct world *w);
+void failover_begins(struct world *w); /* before the data go back … */
+void failover_ends(struct world *w);   /* … and after */
+/* The row that is watched, of an entity; NULL: it is not. */
+struct watch *failover_watch(struct world *w, const struct store_key *key);
+void failover_saved(struct world *w, const struct run *run, const struct store_key *key,
+                    const struct store_row *now, bool applied);
+void failover_fenced(struct world *w, const struct run *run, uint32_t pid);
+void failover_loaded(struct world *w, const struct run *run, const struct store_load *load);
+/* A claim whose answer is lost: when it is made again, the run cannot know that nobody else had the
+ * partition in between, and lets go of what it has of it. */
+void failover_unheard(struct world *w, const struct run *run, const struct store_claim *claim);
+void failover_claimed_again(struct world *w, const struct run *run, uint32_t pid);
+void failover_moved(struct world *w, uint32_t pid, const struct run *from, const struct run *to,
+                    bool claimed);
+/* A request takes effect in the name of this generation: whether it is that run's. */
+void failover_acted(struct world *w, const struct run *run, uint64_t generation);
+/* A run that is not the partition's owner by the store lets an answer out; whether it may. */
+bool failover_admits(struct world *w, const struct run *run, uint32_t pid, uint64_t client);
+/* The owner does: not before it has written again what it has to. */
+void failover_answered(struct world *w, const struct run *run, const struct store_key *key,
+                       uint64_t client);
+/* Nothing is left to be written again. */
+bool failover_is_settled(struct world *w, char why[64]);
 
 /* ---- clients.c ---- */
 void clients_open(struct world *w);

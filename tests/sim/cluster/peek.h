@@ -1,0 +1,13 @@
+/* What a run has in memory. The judge knows most of it from what a run asks the store for; that an
+ * entity has been stopped is not among it. */
+#ifndef TROUPE_SIM_CLUSTER_PEEK_H
+#define TROUPE_SIM_CLUSTER_PEEK_H
+
+#include "node/runtime/runtime.h"
+
+/* The version that it has of an entity; 0: none. rt may be NULL. */
+uint64_t peek_version(const struct runtime *rt, const struct store_key *key);
+/* It serves the partition. */
+bool peek_owns(const struct runtime *rt, uint32_t pid);
+
+#endif
