@@ -285,7 +285,7 @@ struct runtime {
     uint64_t drain_until_ns;    /* a drain at the stop ends then at the latest */
     uint64_t answers_until_ns;  /* while stopping: other nodes' answers are waited for until then */
     uint64_t incoming_until_ns; /* … and what they are handing to us; then the store is asked */
-    uint64_t claim_doubt_ns;    /* what has become of a claim is looked for then; UINT64_MAX: none */
+    uint64_t claim_doubt_ns; /* what has become of a claim is looked for then; UINT64_MAX: none */
     uint64_t holder_generation, holder_seq, holder_seen_ns,
         holder_heard_ns; /* of a name that is taken */
     uint32_t holder_moves;

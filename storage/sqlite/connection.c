@@ -242,10 +242,9 @@ static int check_uid(struct sqlite_connection *c, struct store_request *r, struc
     struct sqlite_config *config = c->config;
     if (uid.len != STORE_UID_BYTES)
         return sqlite__fail_row(c, r, "cluster_meta", config->cluster);
+    memcpy(c->uid, uid.data, uid.len);
     uv_mutex_lock(config->lock);
-    if (config->uid[0] == '\0')
-        memcpy(config->uid, uid.data, uid.len);
-    bool same = memcmp(config->uid, uid.data, uid.len) == 0;
+    bool same = config->uid[0] == '\0' || memcmp(config->uid, uid.data, uid.len) == 0;
     uv_mutex_unlock(config->lock);
     return same
                ? 0
@@ -253,6 +252,17 @@ static int check_uid(struct sqlite_connection *c, struct store_request *r, struc
                              "%s has been replaced: cluster '%s' in it is another one than before. "
                              "Put the file back, or restart the node to go on with this one",
                              config->path, config->cluster);
+}
+
+void sqlite__confirm_cluster(struct sqlite_connection *c)
+{
+    if (c->uid[0] == '\0')
+        return;
+    uv_mutex_lock(c->config->lock);
+    if (c->config->uid[0] == '\0')
+        memcpy(c->config->uid, c->uid, sizeof c->uid);
+    uv_mutex_unlock(c->config->lock);
+    c->uid[0] = '\0';
 }
 
 int sqlite__find_cluster(struct sqlite_connection *c, struct store_request *r)

@@ -19,7 +19,7 @@ struct sqlite_config {
     uint32_t partitions;
     uint32_t timeout_ms;           /* how long one request may wait for locks */
     uv_mutex_t *lock;              /* the store's, over uid */
-    char uid[STORE_UID_BYTES + 1]; /* of the cluster, once it has been seen; "" = not yet */
+    char uid[STORE_UID_BYTES + 1]; /* of the cluster, as a commit has confirmed it; "" = not yet */
     atomic_bool was_there; /* the file has been opened once: its absence is an error from now on */
     atomic_uint_least64_t give_up_ns; /* closing: from then on nobody waits for locks. 0 = not */
     void (*log)(void *data, enum store_log_level level, const char *text); /* from any thread */
@@ -33,11 +33,12 @@ struct sqlite_connection {
     struct sqlite_gate *yield; /* give up waiting for a lock when somebody hurries; or NULL */
     sqlite3 *db;               /* NULL: not open */
     sqlite3_stmt *statements[SQL_STATEMENTS_N];
-    int64_t cluster;      /* its number, 0 when it is not known or does not exist yet */
-    uint32_t partitions;  /* how many it has */
-    uint64_t patience_ns; /* until when to wait for locks, by uv_hrtime */
-    uint32_t wal_pages;   /* in the log after the last commit */
-    uint32_t wal_tidied;  /* … and after the last copying back */
+    char uid[STORE_UID_BYTES + 1]; /* of the cluster, in the transaction under way; "" = not seen */
+    int64_t cluster;               /* its number, 0 when it is not known or does not exist yet */
+    uint32_t partitions;           /* how many it has */
+    uint64_t patience_ns;          /* until when to wait for locks, by uv_hrtime */
+    uint32_t wal_pages;            /* in the log after the last commit */
+    uint32_t wal_tidied;           /* … and after the last copying back */
     uint32_t cache_kib;
     bool has_failed; /* an error that the connection will not get over: reopen it */
 };
@@ -51,6 +52,8 @@ void sqlite__set_patience(struct sqlite_connection *c, uint32_t ms);
 int sqlite__check_file(struct sqlite_connection *c, struct store_request *r);
 /* Sets c->cluster and c->partitions if the cluster exists. 0, or the request's error. */
 int sqlite__find_cluster(struct sqlite_connection *c, struct store_request *r);
+/* The transaction has been committed: what it saw of the cluster is true. */
+void sqlite__confirm_cluster(struct sqlite_connection *c);
 
 /* ---- statements ---- */
 

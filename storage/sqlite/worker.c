@@ -141,6 +141,7 @@ static void leave(struct sqlite_worker *w)
 
 static void rollback(struct sqlite_connection *c)
 {
+    c->uid[0] = '\0';
     if (sqlite3_get_autocommit(c->db) != 0) /* SQLite has rolled back by itself */
         return;
     if (sqlite__exec(c, SQL_ROLLBACK) != SQLITE_OK)
@@ -150,8 +151,10 @@ static void rollback(struct sqlite_connection *c)
 static int commit(struct sqlite_worker *w, struct store_request *r)
 {
     struct sqlite_connection *c = &w->connection;
-    if (sqlite__exec(c, SQL_COMMIT) == SQLITE_OK)
+    if (sqlite__exec(c, SQL_COMMIT) == SQLITE_OK) {
+        sqlite__confirm_cluster(c);
         return 0;
+    }
     bool busy = sqlite3_errcode(c->db) == SQLITE_BUSY;
     int rc = sqlite__fail(c, r);
     rollback(c);
