@@ -70,14 +70,16 @@ void warm__want(struct runtime *rt, uint32_t pid)
     w->wanted_n++;
 }
 
-uint32_t warm__partitions(const struct runtime *rt)
-{
-    return rt->warm.wanted_n + rt->warm.pids_n;
-}
-
 static bool has_work(const struct warm *w)
 {
     return w->wanted_n > 0 || w->pids_n > 0 || w->found_at < w->found_n;
+}
+
+uint32_t warm__partitions(const struct runtime *rt)
+{
+    const struct warm *w = &rt->warm;
+    uint32_t n = w->wanted_n + w->pids_n;
+    return n == 0 && w->active ? 1 : n; /* what was found in the last ones is not loaded yet */
 }
 
 static void begin(struct runtime *rt)
@@ -101,7 +103,7 @@ static void end(struct runtime *rt, const char *why)
     if (w->active)
         log__add(rt, RUNTIME_INFO, "warming has ended", "why", why, "entities",
                  number(entities, w->entities_n), "partitions_left",
-                 number(left, warm__partitions(rt)), "ms",
+                 number(left, w->wanted_n + w->pids_n), "ms",
                  number(ms, (rt->now.mono_ns - w->begun_ns) / NS_PER_MS), NULL);
     w->active = false;
     memset(w->wanted, 0, rt->config.partitions * sizeof *w->wanted);
@@ -332,9 +334,9 @@ void warm__tick(struct runtime *rt)
     struct warm *w = &rt->warm;
     if (rt->phase == RUNTIME_STARTING && !w->active)
         return;
-    if (rt->phase != RUNTIME_SERVING) {
+    if (rt->phase != RUNTIME_SERVING || rt->draining || rt->drain_asked) {
         if (has_work(w) || w->active)
-            end(rt, "the node does not serve");
+            end(rt, "the node does not serve, or not for long");
         return;
     }
     if (!w->active && has_work(w))
