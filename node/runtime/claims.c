@@ -43,7 +43,11 @@ static void review(struct runtime *rt, uint32_t pid, bool whatever)
 {
     if (rt->phase >= RUNTIME_STOPPING)
         return;
-    if (is_left_over(rt, pid) || (is_proposed(rt, pid) && (whatever || may_be_free(rt, pid))))
+    /* An orphan may be ours by the store's word: that is to be known, whatever the ring proposes.
+     */
+    bool orphan = rt->orphans && handoff__has_orphan(rt, pid);
+    if (orphan || is_left_over(rt, pid) ||
+        (is_proposed(rt, pid) && (whatever || may_be_free(rt, pid))))
         ownership_want(&rt->ownership, pid);
     else
         ownership_unwant(&rt->ownership, pid);

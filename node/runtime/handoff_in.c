@@ -167,8 +167,11 @@ void handoff__tick_orphans(struct runtime *rt)
 static void forget_older(struct runtime *rt, uint32_t pid)
 {
     for (uint32_t i = 0; i < INCOMING_MAX && rt->ownership.entries[pid].coming; i++) {
-        if (rt->incoming[i].node != NODE_NONE && is_in(&rt->incoming[i], pid))
-            forget(rt, &rt->incoming[i]);
+        struct incoming *in = &rt->incoming[i];
+        if (in->node == NODE_NONE || !is_in(in, pid))
+            continue;
+        rt->want_map |= is_whole(in); /* the rest of it may be ours */
+        forget(rt, in);
     }
 }
 
