@@ -69,7 +69,7 @@ void claims__ring_changed(struct runtime *rt)
 
 void claims__owner_gone(struct runtime *rt, uint32_t node)
 {
-    handoff__giver_gone(rt, node);
+    handoff__giver_gone(rt, node, UINT64_MAX);
     rt->unpark_ns = rt->now.mono_ns;
     for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
         if (rt->ownership.entries[pid].node == node && rt->phase < RUNTIME_STOPPING &&
@@ -176,8 +176,8 @@ static void claim_applied(struct runtime *rt)
             entity__drop_partition(rt, pid, false);
             ownership_miss(&rt->ownership, pid);
             ownership_forget(&rt->ownership, pid);
-            /* Whose is it? Gossip would have told us of one that lives. */
-            rt->want_map |= node__at(rt, rt->ownership.entries[pid].node) == NULL;
+            /* Whose is it, if not that of whom we took for gone, or nobody's? */
+            rt->want_map |= may_be_free(rt, pid);
         }
     }
     INVARIANT(at == claim->claimed_n);
@@ -240,6 +240,8 @@ bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t no
     if (!ownership_learn(&rt->ownership, pid, epoch, node))
         return false;
     const struct ownership_entry *e = &rt->ownership.entries[pid];
+    if (e->coming && node != rt->members.self)
+        handoff__heard_of_owner(rt, pid, node);
     if (e->kept < epoch && e->state <= OWNERSHIP_WANTED && !e->coming && node != rt->members.self) {
         entity__drop_partition(rt, pid, false);
         ownership_forget(&rt->ownership, pid);
@@ -346,7 +348,7 @@ void claims__map_done(struct runtime *rt)
     if (!rt->lease.held || map->owners_n != rt->config.partitions)
         return;
     /* A claim that was under way when the map was read may be ahead of it: those are not judged. */
-    bool recheck = rt->recheck && rt->owners.sent_ns >= rt->lease.renewed_ns &&
+    bool recheck = rt->recheck && rt->owners.sent_ns >= rt->confirmed_ns &&
                    rt->owners.sent_ns > rt->recheck_ns;
     rt->failed_over &= !recheck; /* the map tells what a failover has lost, and what others own */
     apply_map(rt, map, recheck);

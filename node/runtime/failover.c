@@ -29,10 +29,13 @@ static void gone(struct runtime *rt, struct node_info *n)
 
 static void see(struct runtime *rt, const struct store_node *row, bool gap)
 {
-    struct node_info *n = node__at(rt, nodes__take(rt, troupe_bytes_of(row->name)));
+    uint32_t at = nodes__take(rt, troupe_bytes_of(row->name));
+    struct node_info *n = node__at(rt, at);
     if (n == NULL) /* no room: it is not evicted by us */
         return;
     bool other = !n->row_active || n->row_generation != row->generation;
+    if (other)
+        handoff__giver_gone(rt, at, row->generation);
     bool moved = other || n->row_seq != row->renew_seq;
     uint64_t renews = row->renew_seq > n->row_seq ? row->renew_seq - n->row_seq : 0;
     if (other)
@@ -146,7 +149,8 @@ void failover__done(struct runtime *rt)
     struct node_info *n = node__at(rt, rt->evict_node);
     if (request->error != 0) {
         lifecycle__slot_failed(rt, &rt->evict);
-        if (request->error == TROUPE_EFENCED && rt->lease.held)
+        bool ours = request->u.evict.generation == rt->generation; /* not that of a run before */
+        if (request->error == TROUPE_EFENCED && rt->lease.held && ours)
             lifecycle__evicted(rt);
         return;
     }

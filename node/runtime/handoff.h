@@ -35,13 +35,14 @@ enum handoff_phase {
     HANDOFF_STREAMING,
     HANDOFF_COMMITTING,
     HANDOFF_TELLING,
+    HANDOFF_KEEPING, /* given up, and the other node is to know that it forgets what it has of it */
 };
 
 /* One batch on its way out. */
 struct handoff {
     enum handoff_phase phase;
-    uint32_t node; /* to whom */
-    uint64_t to_generation;
+    uint32_t node;                      /* to whom */
+    uint64_t to_generation, generation; /* of the runs: its, and ours */
     uint64_t number;
     struct store_move moves[HANDOFF_PIDS_MAX]; /* ascending */
     uint32_t moves_n;
@@ -118,8 +119,11 @@ void handoff__confirmed(struct runtime *rt, uint32_t pid);
 struct handoff_answer handoff__take(struct runtime *rt, const Troupe__Peer__Take *take);
 struct handoff_answer handoff__given(struct runtime *rt, const Troupe__Peer__Given *given);
 struct handoff_answer handoff__keep(struct runtime *rt, const Troupe__Peer__Keep *keep);
-/* That node is gone: what it was giving us is forgotten, and asked of the store. */
-void handoff__giver_gone(struct runtime *rt, uint32_t node);
+/* The runs of that node before this generation are gone: what they were giving us is forgotten, and
+ * asked of the store. */
+void handoff__giver_gone(struct runtime *rt, uint32_t node, uint64_t generation);
+/* It is news that another node has the partition, which is coming. */
+void handoff__heard_of_owner(struct runtime *rt, uint32_t pid, uint32_t node);
 void handoff__forget_incoming(struct runtime *rt);
 /* The same, but for what has come whole: it may be ours already, or may become so at any moment. */
 void handoff__forget_partial(struct runtime *rt);

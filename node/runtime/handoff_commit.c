@@ -102,7 +102,7 @@ bool handoff__commit_done(struct runtime *rt, struct store_request *request)
         committed(rt, h, &request->u.transfer);
     } else if (request->error == TROUPE_EFENCED) { /* evicted: nothing is ours */
         h->phase = HANDOFF_IDLE;
-        if (rt->lease.held)
+        if (rt->lease.held && request->u.transfer.generation == rt->generation)
             lifecycle__evicted(rt);
     } else {
         h->uncertain |= request->error == TROUPE_EOUTCOME;
@@ -119,7 +119,8 @@ static bool is_in_batch(const struct runtime *rt, uint32_t pid)
 {
     for (uint32_t i = 0; i < HANDOFFS_MAX; i++) {
         const struct handoff *h = &rt->handoffs[i];
-        for (uint32_t k = 0; h->phase != HANDOFF_IDLE && k < h->moves_n; k++) {
+        bool moves = h->phase != HANDOFF_IDLE && h->phase != HANDOFF_KEEPING;
+        for (uint32_t k = 0; moves && k < h->moves_n; k++) {
             if (h->moves[k].pid == pid)
                 return true;
         }

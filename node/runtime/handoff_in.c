@@ -10,6 +10,8 @@
 
 #include "node/runtime/internal.h"
 
+enum { INCOMING_S = 30 }; /* for all parts to come: longer than a giver waits for their answers */
+
 #define ANSWER(status, text) ((struct handoff_answer){status, text})
 
 static struct troupe_bytes bytes_of(ProtobufCBinaryData data)
@@ -93,12 +95,37 @@ static void orphan(struct runtime *rt, struct incoming *in)
         forget(rt, in);
 }
 
-void handoff__giver_gone(struct runtime *rt, uint32_t node)
+void handoff__giver_gone(struct runtime *rt, uint32_t node, uint64_t generation)
 {
     for (uint32_t i = 0; i < INCOMING_MAX; i++) {
         struct incoming *in = &rt->incoming[i];
-        if (in->node == node && !in->orphan)
+        if (in->node == node && !in->orphan && in->from_generation < generation)
             orphan(rt, in);
+    }
+}
+
+/* After its giver somebody else has had it (begin has noted the giver's epoch): nothing will come
+ * of it. */
+void handoff__heard_of_owner(struct runtime *rt, uint32_t pid, uint32_t node)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX && rt->ownership.entries[pid].coming; i++) {
+        struct incoming *in = &rt->incoming[i];
+        if (in->node == NODE_NONE || in->node == node || !is_in(in, pid))
+            continue;
+        rt->want_map |= is_whole(in);
+        forget(rt, in);
+    }
+}
+
+/* A batch of which no more comes: its giver has given it up, and could not say so. While parts of
+ * it are missing it cannot become ours. */
+static void forget_stale(struct runtime *rt)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
+        struct incoming *in = &rt->incoming[i];
+        if (in->node != NODE_NONE && !is_whole(in) &&
+            rt->now.mono_ns - in->begun_ns > INCOMING_S * NS_PER_S)
+            forget(rt, in);
     }
 }
 
@@ -141,6 +168,7 @@ bool handoff__has_orphan(const struct runtime *rt, uint32_t pid)
 /* The store has answered for all of them. */
 void handoff__tick_orphans(struct runtime *rt)
 {
+    forget_stale(rt);
     bool orphans = rt->orphans;
     rt->orphans = false;
     for (uint32_t i = 0; i < INCOMING_MAX && orphans; i++) {
@@ -188,7 +216,8 @@ static bool can_come(const struct runtime *rt, const Troupe__Peer__Take *take)
 {
     for (size_t i = 0; i < take->n_partitions; i++) {
         uint32_t pid = take->partitions[i]->pid;
-        if (pid >= rt->config.partitions || rt->ownership.entries[pid].state > OWNERSHIP_WANTED)
+        if (pid >= rt->config.partitions || take->partitions[i]->epoch > INT64_MAX ||
+            rt->ownership.entries[pid].state > OWNERSHIP_WANTED)
             return false;
     }
     return take->n_partitions > 0 && take->n_partitions <= HANDOFF_PIDS_MAX;
@@ -220,6 +249,7 @@ static struct handoff_answer begin(struct runtime *rt, const Troupe__Peer__Take 
         ownership_unwant(&rt->ownership, pid);
         entity__drop_partition(rt, pid, false);
         ownership_forget(&rt->ownership, pid);
+        ownership_learn(&rt->ownership, pid, take->partitions[i]->epoch, node);
         rt->ownership.entries[pid].coming = true;
     }
     *out = in;
@@ -273,18 +303,17 @@ static bool build(struct runtime *rt, const struct incoming *in, const Troupe__P
            set_timers(rt, table_find(&rt->partitions[pid], hash, kind, bytes_of(from->id)), from);
 }
 
-static void build_all(struct runtime *rt, struct incoming *in, const Troupe__Peer__Take *take)
+/* False: what was not persisted yet would be lost. The giver keeps it all, and persists it. */
+static bool build_all(struct runtime *rt, struct incoming *in, const Troupe__Peer__Take *take)
 {
     for (size_t i = 0; i < take->n_entities; i++) {
         const Troupe__Peer__Entity *from = take->entities[i];
         if (build(rt, in, take, from))
             in->entities++;
         else if (from->saved != from->version)
-            log__add(rt, RUNTIME_ERROR,
-                     "an entity that moved here could not be started: what was not persisted yet "
-                     "is lost",
-                     NULL);
+            return false;
     }
+    return true;
 }
 
 /* ---- what the other node says ---- */
@@ -312,10 +341,14 @@ struct handoff_answer handoff__take(struct runtime *rt, const Troupe__Peer__Take
         return answer;
     if (in == NULL || take->part != in->parts_got)
         return ANSWER(TROUPE_FAILED_PRECONDITION, "a part before this one is missing");
+    if (!build_all(rt, in, take))
+        return ANSWER(
+            TROUPE_RESOURCE_EXHAUSTED,
+            "an entity with unsaved changes cannot be started here: the node is full, does "
+            "not have its kind, or cannot read its state");
     in->parts_got++;
     if (take->parts != 0)
         in->parts_n = take->parts;
-    build_all(rt, in, take);
     return answer;
 }
 
@@ -338,7 +371,8 @@ struct handoff_answer handoff__given(struct runtime *rt, const Troupe__Peer__Giv
     bool whole = in != NULL && is_whole(in);
     for (size_t i = 0; i < given->n_partitions; i++) {
         uint32_t pid = given->partitions[i]->pid;
-        if (pid >= rt->config.partitions || ownership_is_held(&rt->ownership, pid))
+        if (pid >= rt->config.partitions || given->partitions[i]->epoch > INT64_MAX ||
+            ownership_is_held(&rt->ownership, pid))
             continue;
         const struct ownership_entry *e = &rt->ownership.entries[pid];
         if (whole && is_in(in, pid) && e->coming && given->partitions[i]->epoch >= e->epoch)

@@ -20,7 +20,7 @@ struct handoff_message {
     struct arena arena;
     struct rpc_call call;
     uint64_t number; /* of the batch */
-    bool is_given;
+    bool is_given, is_keep;
 };
 
 int handoff__init(struct runtime *rt)
@@ -81,6 +81,7 @@ bool handoff__tell(struct runtime *rt, struct handoff *h, const char *method,
     protobuf_c_message_pack(payload, packed);
     hm->number = h->number;
     hm->is_given = strcmp(method, "given") == 0;
+    hm->is_keep = strcmp(method, "keep") == 0;
     hm->call = (struct rpc_call){.kind = troupe_bytes_of("$peer"),
                                  .id = troupe_bytes_of("self"),
                                  .method = troupe_bytes_of(method),
@@ -97,13 +98,23 @@ bool handoff__tell(struct runtime *rt, struct handoff *h, const char *method,
 
 /* ---- choosing ---- */
 
+/* It has something of us that it is still to forget. */
+static bool is_keeping(const struct runtime *rt, uint32_t node)
+{
+    for (uint32_t i = 0; i < HANDOFFS_MAX; i++) {
+        if (rt->handoffs[i].phase == HANDOFF_KEEPING && rt->handoffs[i].node == node)
+            return true;
+    }
+    return false;
+}
+
 /* To whom a partition of ours should go now; NODE_NONE: it stays. */
 static uint32_t destination(const struct runtime *rt, uint32_t pid)
 {
     uint32_t to = ring__owner(rt, pid);
     const struct node_info *n = node__at(rt, to);
     bool good = n != NULL && to != rt->members.self && n->state == GOSSIP_ACTIVE && !n->suspect &&
-                n->peer[0] != '\0' && rt->now.mono_ns >= n->handoff_retry_ns;
+                n->peer[0] != '\0' && rt->now.mono_ns >= n->handoff_retry_ns && !is_keeping(rt, to);
     return good && ownership_is_owned(&rt->ownership, pid) ? to : NODE_NONE;
 }
 
@@ -154,6 +165,7 @@ static void begin(struct runtime *rt, struct handoff *h)
     h->phase = HANDOFF_FREEZING;
     h->number = ++rt->handoff_number;
     h->to_generation = node__at(rt, h->node)->generation;
+    h->generation = rt->generation;
     h->parts_n = h->parts_out = h->commit_failures = 0;
     h->failed = h->uncertain = false;
     h->begun_ns = h->check_ns = rt->now.mono_ns;
@@ -180,25 +192,31 @@ static void thaw(struct runtime *rt, const struct handoff *h)
     rt->unpark_ns = rt->now.mono_ns;
 }
 
+static void send_keep(struct runtime *rt, struct handoff *h)
+{
+    Troupe__Peer__Transfer transfer;
+    Troupe__Peer__Keep keep = TROUPE__PEER__KEEP__INIT;
+    handoff__name(rt, h, &transfer);
+    keep.transfer = &transfer;
+    h->retry_ns = UINT64_MAX; /* until its answer */
+    if (!handoff__tell(rt, h, "keep", &keep.base))
+        h->retry_ns = rt->now.mono_ns + HANDOFF_TELL_AGAIN_MS * NS_PER_MS;
+}
+
 void handoff__abort(struct runtime *rt, struct handoff *h, const char *why)
 {
     struct node_info *n = node__at(rt, h->node);
-    Troupe__Peer__Transfer transfer;
-    Troupe__Peer__Keep keep = TROUPE__PEER__KEEP__INIT;
     INVARIANT(h->phase == HANDOFF_FREEZING || h->phase == HANDOFF_STREAMING ||
               (h->phase == HANDOFF_COMMITTING && !h->uncertain));
     char text[24];
     snprintf(text, sizeof text, "%" PRIu32, h->moves_n);
     log__add(rt, RUNTIME_INFO, "partitions stay here for now", "node", n == NULL ? "" : n->name,
              "partitions", text, "why", why, NULL);
-    if (h->parts_n > 0) {
-        handoff__name(rt, h, &transfer);
-        keep.transfer = &transfer;
-        handoff__tell(rt, h, "keep", &keep.base);
-    }
     if (n != NULL)
         n->handoff_retry_ns = rt->now.mono_ns + HANDOFF_RETRY_NODE_MS * NS_PER_MS;
-    h->phase = HANDOFF_IDLE;
+    h->phase = h->parts_n > 0 ? HANDOFF_KEEPING : HANDOFF_IDLE;
+    if (h->phase == HANDOFF_KEEPING)
+        send_keep(rt, h);
     thaw(rt, h);
     rt->handoff_totals.aborted++;
     rt->handoff_wanted = true;
@@ -222,13 +240,9 @@ static void expire_outcalls(struct runtime *rt, struct entity *e)
         ctx__outcall_expired(rt, LIST_ENTRY(x->outcalls.next, struct outcall, link));
 }
 
-/* Whether nothing refers to the entity but its table; those without a state are let go. */
+/* Whether nothing refers to the entity but its table. */
 static bool is_quiet(struct runtime *rt, struct entity *e, bool late)
 {
-    if (e->phase == ENTITY_LOADING || e->phase == ENTITY_QUARANTINED) {
-        entity__drop(rt, e, false); /* its messages wait for the partition */
-        return false;               /* the table has changed: look again */
-    }
     if (e->phase != ENTITY_ACTIVE)
         return false;
     if (late)
@@ -238,13 +252,26 @@ static bool is_quiet(struct runtime *rt, struct entity *e, bool late)
            (e->extra == NULL || list_is_empty(&e->extra->outcalls));
 }
 
+/* What is in the slot, once those without a state have been let go: their messages wait for the
+ * partition. Each time another one may have moved there. */
+static struct entity *entity_in(struct runtime *rt, struct table *t, uint32_t slot)
+{
+    struct entity *e;
+    while ((e = slot < table_slots(t) ? t->slots[slot] : NULL) != NULL &&
+           (e->phase == ENTITY_LOADING || e->phase == ENTITY_QUARANTINED))
+        entity__drop(rt, e, false);
+    return e;
+}
+
 static bool is_batch_quiet(struct runtime *rt, const struct handoff *h)
 {
     bool quiet = true, late = rt->now.mono_ns - h->begun_ns > OUTCALLS_MS * NS_PER_MS;
     for (uint32_t i = 0; i < h->moves_n && quiet; i++) {
         struct table *t = &rt->partitions[h->moves[i].pid];
-        for (uint32_t s = table_slots(t); s-- > 0 && quiet;)
-            quiet = t->slots[s] == NULL || is_quiet(rt, t->slots[s], late);
+        for (uint32_t s = table_slots(t); s-- > 0 && quiet;) {
+            struct entity *e = entity_in(rt, t, s);
+            quiet = e == NULL || is_quiet(rt, e, late);
+        }
     }
     return quiet;
 }
@@ -269,7 +296,8 @@ void handoff__peer_done(struct runtime *rt, struct runtime_peer_request *peer)
         INVARIANT(h->parts_out > 0);
         h->parts_out--;
         h->failed |= !taken;
-    } else if (h != NULL && h->phase == HANDOFF_TELLING && hm->is_given) {
+    } else if (h != NULL && ((h->phase == HANDOFF_TELLING && hm->is_given) ||
+                             (h->phase == HANDOFF_KEEPING && hm->is_keep))) {
         if (taken)
             h->phase = HANDOFF_IDLE;
         else
@@ -321,6 +349,12 @@ static void advance(struct runtime *rt, struct handoff *h)
         else if (now >= h->retry_ns)
             handoff__send_given(rt, h);
         break;
+    case HANDOFF_KEEPING: /* what an earlier run gave is forgotten with that */
+        if (!there || is_told_enough(rt, h) || h->generation != rt->generation)
+            h->phase = HANDOFF_IDLE;
+        else if (now >= h->retry_ns)
+            send_keep(rt, h);
+        break;
     }
 }
 
@@ -332,9 +366,12 @@ void handoff__review(struct runtime *rt)
 static bool may_begin(const struct runtime *rt)
 {
     const struct members *m = &rt->members;
-    return rt->handoff_wanted && rt->now.mono_ns >= rt->handoff_paced_ns &&
-           rt->phase == RUNTIME_SERVING && rt->store_ok && !m->ring_stale && !m->ring_building &&
-           m->rings > 0 && !rt->recheck;
+    uint32_t moving = 0;
+    for (uint32_t i = 0; i < HANDOFFS_MAX; i++)
+        moving += rt->handoffs[i].phase != HANDOFF_IDLE && rt->handoffs[i].phase != HANDOFF_KEEPING;
+    return moving < rt->config.handoff_concurrency && rt->handoff_wanted &&
+           rt->now.mono_ns >= rt->handoff_paced_ns && rt->phase == RUNTIME_SERVING &&
+           rt->store_ok && !m->ring_stale && !m->ring_building && m->rings > 0 && !rt->recheck;
 }
 
 void handoff__tick(struct runtime *rt)
@@ -349,7 +386,7 @@ void handoff__tick(struct runtime *rt)
     handoff__tick_orphans(rt);
     for (uint32_t i = 0; i < HANDOFFS_MAX; i++) {
         struct handoff *h = &rt->handoffs[i];
-        if (h->phase == HANDOFF_IDLE && i < rt->config.handoff_concurrency && may_begin(rt))
+        if (h->phase == HANDOFF_IDLE && may_begin(rt))
             begin(rt, h);
         advance(rt, h);
     }
@@ -372,14 +409,14 @@ uint64_t handoff__next_ns(const struct runtime *rt)
     for (uint32_t i = 0; i < HANDOFFS_MAX; i++) {
         const struct handoff *h = &rt->handoffs[i];
         uint64_t at = UINT64_MAX;
-        if (h->phase == HANDOFF_IDLE && rt->handoff_wanted && i < rt->config.handoff_concurrency)
+        if (h->phase == HANDOFF_IDLE && rt->handoff_wanted)
             at = rt->handoff_paced_ns > rt->now.mono_ns ? rt->handoff_paced_ns : UINT64_MAX;
         else if (h->phase == HANDOFF_FREEZING)
             at = h->check_ns;
         else if (h->phase == HANDOFF_STREAMING)
             at = h->failed || h->parts_out == 0 ? rt->now.mono_ns
                                                 : h->check_ns + STREAM_MS_MAX * NS_PER_MS;
-        else if (h->phase == HANDOFF_TELLING ||
+        else if (h->phase == HANDOFF_TELLING || h->phase == HANDOFF_KEEPING ||
                  (h->phase == HANDOFF_COMMITTING && !rt->commits[i].out))
             at = h->retry_ns;
         next = at < next ? at : next;

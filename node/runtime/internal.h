@@ -279,7 +279,9 @@ struct runtime {
     char cluster_uid[STORE_UID_BYTES + 1];
     struct store_slot reg, renew, claim, owners, leave, evict;
     store_pid claim_pids[CLAIM_PIDS_MAX];
-    uint64_t recheck_ns; /* a map that was read before does not count */
+    uint64_t confirmed_ns; /* while suspended: the first renewal that came back well, since when
+                              nobody can have evicted us; a map is read after that */
+    uint64_t recheck_ns;   /* a map that was read before does not count */
     uint64_t ask_all_ns;
     uint64_t rows_ns;           /* when the rows of the others were last read */
     uint64_t drain_until_ns;    /* a drain at the stop ends then at the latest */

@@ -340,7 +340,10 @@ static void renew_done(struct runtime *rt)
         check_timeline(rt, request->u.renew.timeline);
         members__rows(rt, request->u.renew.others, request->u.renew.others_n);
         rt->rows_fresh = true;
-        rt->recheck |= rt->phase == RUNTIME_SUSPENDED;
+        if (rt->phase == RUNTIME_SUSPENDED && !rt->recheck) {
+            rt->recheck = true;
+            rt->confirmed_ns = rt->now.mono_ns;
+        }
     }
 }
 
@@ -360,8 +363,6 @@ void lifecycle__rechecked(struct runtime *rt)
         return;
     if (lease_is_valid(&rt->lease, rt->now.mono_ns, rt->now.wall_ms))
         serve(rt);
-    else
-        rt->recheck = true;
 }
 
 /* ---- stopping ---- */

@@ -59,7 +59,8 @@ struct troupe_bytes node_kind__drain_state(struct runtime *rt, struct arena *are
 static void fill_out(const struct runtime *rt, const struct handoff *h,
                      Troupe__Rpc__TransferBatch *out)
 {
-    static const char *const phases[] = {"idle", "freezing", "streaming", "committing", "telling"};
+    static const char *const phases[] = {"idle",       "freezing", "streaming",
+                                         "committing", "telling",  "keeping"};
     const struct node_info *n = node__at(rt, h->node);
     out->out = true;
     out->node = node_kind__text(n == NULL ? "" : n->name);

@@ -41,7 +41,8 @@ int table_insert(struct table *t, struct entity *e);
 /* The entity must be in the table. */
 void table_remove(struct table *t, struct entity *e);
 /* Walking: the entity in slot i or NULL, for i in [0, table_slots). Removing while walking
- * backwards from the last slot visits every entity at least once. */
+ * backwards from the last slot visits every entity at least once, if the slot is looked at again
+ * after each removal: one from behind it, or from the beginning, may have moved there. */
 static inline uint32_t table_slots(const struct table *t)
 {
     return t->slots == NULL ? 0 : t->mask + 1;

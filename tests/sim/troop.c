@@ -200,6 +200,14 @@ static void done(struct store_request *request)
     (void)request;
 }
 
+static uint64_t delay_ns(const struct troop *t, const struct store_request *r)
+{
+    return r->op == STORE_LOAD       ? t->load_ns
+           : r->op == STORE_OWNERS   ? t->owners_ns
+           : r->op == STORE_TRANSFER ? t->transfer_ns
+                                     : 0;
+}
+
 /* Takes effect at once; its answer comes later. */
 static void send_store(struct troop *t, uint32_t n, struct store_request *r)
 {
@@ -218,7 +226,7 @@ static void send_store(struct troop *t, uint32_t n, struct store_request *r)
             if (t->nodes[n].unaware && r->op == STORE_RENEW)
                 r->u.renew.timeline = 0;
         }
-        push(t, (struct troop_event){.at_ns = t->now.mono_ns + TROOP_LATENCY_NS,
+        push(t, (struct troop_event){.at_ns = t->now.mono_ns + TROOP_LATENCY_NS + delay_ns(t, r),
                                      .what = TROOP_STORE,
                                      .node = n,
                                      .run = t->nodes[n].run,

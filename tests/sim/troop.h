@@ -47,6 +47,7 @@ struct troop {
     uint64_t warm_entities_max, entities_max; /* likewise; see runtime_config */
     uint32_t load_keys_max, loads_in_flight_max;
     bool warm_off;
+    uint64_t load_ns, owners_ns, transfer_ns;                          /* what these take longer */
     void (*on_store)(uint32_t n, const struct store_request *request); /* submitted; or NULL */
     bool store_down;
     bool trace;         /* the runtimes' log, to stdout */
