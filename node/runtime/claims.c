@@ -298,13 +298,20 @@ static bool is_older(const struct runtime *rt, uint32_t pid, uint64_t epoch)
            rt->owners.sent_ns > rt->timeline_ns;
 }
 
-/* If the one who has it again is there, its word counts; we have nothing of it. */
-static void go_back(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t node)
+/* Another node has it again, or had it: it may have written since the failover, at its old epoch. A
+ * run of ours that is gone has not. */
+static bool was_anothers(const struct runtime *rt, const struct store_owners *map, uint32_t pid)
+{
+    uint32_t node = map->owners[pid].node;
+    return node < map->nodes_n && strcmp(map->nodes[node].name, rt->config.name) != 0;
+}
+
+/* The word of who has it again counts; we have nothing of it then. */
+static void go_back(struct runtime *rt, const struct store_owners *map, uint32_t pid, uint32_t node)
 {
     const struct ownership_entry *e = &rt->ownership.entries[pid];
-    ownership_go_back(&rt->ownership, pid, epoch, node);
-    if (node == OWNERSHIP_NOBODY || node == rt->members.self || e->state > OWNERSHIP_WANTED ||
-        e->coming)
+    ownership_go_back(&rt->ownership, pid, map->owners[pid].epoch, node);
+    if (!was_anothers(rt, map, pid) || e->state > OWNERSHIP_WANTED || e->coming)
         return;
     entity__drop_partition(rt, pid, false);
     ownership_forget(&rt->ownership, pid);
@@ -319,11 +326,11 @@ static void apply_map(struct runtime *rt, const struct store_owners *map, bool r
             if (claims__learn(rt, pid, epoch, owner_of(map, numbers, pid)))
                 owners__told(rt, pid);
             else if (is_older(rt, pid, epoch))
-                go_back(rt, pid, epoch, owner_of(map, numbers, pid));
+                go_back(rt, map, pid, owner_of(map, numbers, pid));
         } else if (recheck && epoch < rt->ownership.entries[pid].epoch &&
                    rt->phase != RUNTIME_STOPPING) {
             claims__went_back(rt, pid);
-            go_back(rt, pid, epoch, owner_of(map, numbers, pid));
+            go_back(rt, map, pid, owner_of(map, numbers, pid));
         } else if (recheck && !is_confirmed(rt, map, pid)) {
             lifecycle__fenced(rt, pid, false);
         } else if (recheck) {
@@ -350,7 +357,8 @@ void claims__map_done(struct runtime *rt)
     /* A claim that was under way when the map was read may be ahead of it: those are not judged. */
     bool recheck = rt->recheck && rt->owners.sent_ns >= rt->confirmed_ns &&
                    rt->owners.sent_ns > rt->recheck_ns;
-    rt->failed_over &= !recheck; /* the map tells what a failover has lost, and what others own */
+    if (recheck || rt->owners.sent_ns > rt->timeline_ns)
+        rt->failed_over = false; /* the map tells what a failover has lost, and what others own */
     apply_map(rt, map, recheck);
     if (recheck)
         lifecycle__rechecked(rt);
@@ -366,12 +374,13 @@ static bool asks_all(const struct runtime *rt)
            ownership_held(&rt->ownership) < rt->config.partitions;
 }
 
-/* With company, only when it is known who has what: else we would ask for everything. */
+/* With company, only when it is known who has what: else we would ask for everything. After a
+ * failover of the store, only when it is known what it has lost. */
 static bool may_claim(const struct runtime *rt)
 {
     const struct members *m = &rt->members;
     bool known = !members__is_on(m) || m->others == 0 || rt->map_known;
-    return rt->claims_begun && known && rt->ownership.in[OWNERSHIP_WANTED] > 0;
+    return rt->claims_begun && known && !rt->failed_over && rt->ownership.in[OWNERSHIP_WANTED] > 0;
 }
 
 void claims__tick_map(struct runtime *rt, bool wanted)

@@ -970,6 +970,48 @@ static void what_is_lost_moves_along(void **state)
     troop_close(&t);
 }
 
+/* Those who took over from a node do not notice that a failover has given it its own back; it
+ * writes, at its old epoch, and is gone when they do. What they have in memory is not what counts.
+ */
+static void who_comes_back_may_have_written(void **state)
+{
+    (void)state;
+    struct troop t;
+    struct troop_answer answer;
+    open_troop(&t);
+    start(&t, 3);
+    troop_run(&t, 3000);
+    uint32_t bag = 0;
+    for (;; bag++) {
+        assert_int_equal(put(&t, bag, token_of(bag, 1)), TROUPE_OK);
+        list(&t, 0, bag, &answer);
+        if (strcmp(answer.owner, t.nodes[2].name) == 0)
+            break;
+    }
+    assert_true(store_memory_keep(t.store));
+    t.nodes[2].paused = true;
+    troop_run(&t, 15000);
+    assert_int_equal(owned(&t, 0) + owned(&t, 1), 256);
+    assert_int_equal(list(&t, 0, bag, &answer), 1);
+    store_memory_fail_over(t.store);
+    t.nodes[0].unaware = t.nodes[1].unaware = true;
+    t.nodes[2].paused = false;
+    assert_true(troop_until(&t, serves, 2, 5000));
+    char id[16];
+    uint64_t token = token_of(bag, 2);
+    snprintf(id, sizeof id, "b%u", bag);
+    answer =
+        troop_call(&t, 2, "bag", id, "put", troupe_bytes(&token, sizeof token), token + 1, 1000);
+    assert_int_equal(answer.status, TROUPE_OK);
+    assert_string_equal(answer.owner, "");
+    troop_crash(&t, 2);
+    assert_true(store_memory_evict(t.store, t.nodes[2].name));
+    t.nodes[0].unaware = t.nodes[1].unaware = false;
+    troop_run(&t, 3000);
+    assert_int_equal(list(&t, 0, bag, &answer), 2);
+    troop_close(&t);
+}
+
 /* The standby knows the node's earlier run only: it has to register anew, and to claim everything
  * anew, and still has all that it had in memory. */
 static void a_lost_registration_costs_no_memory(void **state)
@@ -1051,6 +1093,7 @@ int main(void)
         cmocka_unit_test(lost_claims_keep_the_memory),
         cmocka_unit_test(lost_moves_are_made_again),
         cmocka_unit_test(what_is_lost_moves_along),
+        cmocka_unit_test(who_comes_back_may_have_written),
         cmocka_unit_test(a_lost_registration_costs_no_memory),
         cmocka_unit_test(questions_to_the_store_end),
     };

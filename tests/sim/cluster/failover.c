@@ -4,7 +4,7 @@
  *
  * Of each entity that clients use, the judge knows which run has the last commit in memory. A row
  * that goes back has a guard if that run lives, owned the partition until then, and owns it still,
- * or can claim it again, since the copy has it as nobody's or as that of a run that is gone. The
+ * or can claim it again, since the copy has it as nobody's or as an earlier run's of that node. The
  * guard has to write the row again before it tells anybody of it, and nobody may load what is there
  * meanwhile. It is relieved if it dies or loses its lease; if somebody else claims the partition
  * first; or if the store fences a save of it before it can know. Without a guard a row may be
@@ -96,6 +96,15 @@ static bool is_active(const struct world *w, uint64_t number)
 {
     const struct run *run = find_run(w, number);
     return run != NULL && run->generation != 0 && !run->ended;
+}
+
+/* The run that has lost a partition can claim it again, and keep what it has in memory: the copy
+ * has it as nobody's, or as that of an earlier run of the node, which is gone. */
+static bool can_repeat(const struct world *w, const struct run *run, uint64_t kept_number)
+{
+    const struct run *kept = find_run(w, kept_number);
+    return kept == NULL ||
+           (!is_active(w, kept_number) && strcmp(kept->node->name, run->node->name) == 0);
 }
 
 static bool guards(const struct world *w, const struct watch *watch)
@@ -234,7 +243,9 @@ static void owner_goes_back(struct world *w, uint32_t pid)
         o->displaced = o->run_number;
         o->displaced_until_ns = w->outage_until_ns + LEASE_MS * WORLD_MS;
         o->undone = !other || !is_active(w, kept->run_number);
-        o->keeper = o->undone ? o->run_number : 0;
+        o->keeper = o->undone && can_repeat(w, find_run(w, o->run_number), kept->run_number)
+                        ? o->run_number
+                        : 0;
         if (!o->undone) /* what the last owner had in memory alone is lost */
             o->claims_ns[o->claims_n++ % CLAIMS_KEPT] = w->now_ns;
     }
@@ -253,7 +264,7 @@ static uint64_t guard_of(const struct world *w, const struct side *side)
     const struct owner *o = &w->owners[side->key.pid], *kept = &w->standby->owners[side->key.pid];
     const struct run *run = find_run(w, side->watch->holder);
     bool owns = run != NULL && !run->dead && !run->stopping && o->run_number == run->number;
-    bool keeps = owns && (kept->run_number == run->number || !is_active(w, kept->run_number));
+    bool keeps = owns && (kept->run_number == run->number || can_repeat(w, run, kept->run_number));
     return keeps && peek_version(run->rt, &side->key) >= side->row.version ? run->number : 0;
 }
 
