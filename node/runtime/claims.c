@@ -176,8 +176,10 @@ static void claim_applied(struct runtime *rt)
             entity__drop_partition(rt, pid, false);
             ownership_miss(&rt->ownership, pid);
             ownership_forget(&rt->ownership, pid);
-            /* Whose is it, if not that of whom we took for gone, or nobody's? */
-            rt->want_map |= may_be_free(rt, pid);
+            /* Whose is it? We should not have had to ask if we knew; and that one may not know it.
+             */
+            rt->want_map |= members__is_on(&rt->members) ||
+                            node__at(rt, rt->ownership.entries[pid].node) == NULL;
         }
     }
     INVARIANT(at == claim->claimed_n);
