@@ -123,8 +123,7 @@ static void what_is_no_proof_proves_nothing(void **state)
                                         "boot=x",
                                         "boot=x ns=1 pid=-1 start=1",
                                         "boot=x ns=1 pid=1 start=1 pod= machine=",
-                                        "boot=x ns=99999999999999999999999 pid=99999999999999999999"
-                                        " start=1"};
+                                        "boot=x ns=99999999999999999999 pid=9999999999999 start=1"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         assert_false(proof_is_gone(texts[i]));
 }
