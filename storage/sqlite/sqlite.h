@@ -15,7 +15,7 @@ int sqlite__parse_url(const char *url, char **path, char errmsg[STORE_ERRMSG_BYT
  * lease for neither. */
 enum sqlite_role {
     WORKER_WRITER, /* saves, claims and transfers */
-    WORKER_READER, /* loads, the owner map and its history */
+    WORKER_READER, /* loads, the owner map, its history, what was saved lately */
     WORKER_LEASE,  /* register, renew, leave, evict: goes first */
     WORKER_ROLES_N,
 };
