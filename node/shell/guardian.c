@@ -46,7 +46,7 @@ static int be_child(struct guardian *g, pid_t guardian)
 static int start(struct guardian *g)
 {
     pid_t guardian = getpid();
-    if (pipe2(g->report, O_CLOEXEC) != 0)
+    if (pipe2(g->report, O_CLOEXEC | O_NONBLOCK) != 0)
         return -1;
     g->child = fork();
     if (g->child == 0)
@@ -60,7 +60,8 @@ static int start(struct guardian *g)
 }
 
 /* The last generation that the child told. It may have written several, of which none is partial: a
- * pipe takes so few bytes whole. */
+ * pipe takes so few bytes whole. Nor need the pipe have come to its end: a process that a kind has
+ * forked may hold it open, and is not waited for. */
 static void read_report(struct guardian *g)
 {
     uint64_t generation;
@@ -181,8 +182,12 @@ static bool ended(struct guardian *g, int status, int *code)
 {
     read_report(g);
     *code = WIFEXITED(status) ? WEXITSTATUS(status) : NODE_EXIT_FAULT;
-    if (WIFEXITED(status))
-        return true; /* it knew what it did, and has said so */
+    if (WIFEXITED(status)) { /* it knew what it did, and has said so */
+        if (*code != NODE_EXIT_OK)
+            bury_in_child(g); /* but it may not have left; if it has, nothing changes */
+        log_flush(true);
+        return true;
+    }
     if (died_stopping(g, status)) {
         *code = NODE_EXIT_OK;
         return true;

@@ -3,7 +3,7 @@
  * it again at once: the new run takes its name over by proof, and its partitions with it, long
  * before anybody else could tell a dead node from a slow one. A child that dies again and again is
  * given up; then its lease is marked as dead in the store, so that the others need not wait for its
- * end.
+ * end. So is that of a child that ends by itself with a fault: it may not have come to leave.
  *
  * Signals that end the node (SIGTERM, SIGINT) are passed on, and the child holds them back until it
  * can take them (node_hold_signals); the child's exit code is the guardian's. If the guardian

@@ -3,6 +3,7 @@
  * stop-timeout is over; then the last replies go out, the listener closes, the store closes. */
 #include "node/shell/node.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -185,18 +186,8 @@ static void write_ready_file(const struct node *n)
         log_line(LOG_LEVEL_ERROR, "cannot write the ready file", "file", path, NULL);
 }
 
-static void report_generation(struct node *n)
-{
-    struct runtime_stats s;
-    core_stats(&n->core, &s);
-    if (n->report_fd >= 0 && s.generation != n->reported &&
-        write(n->report_fd, &s.generation, sizeof s.generation) == (ssize_t)sizeof s.generation)
-        n->reported = s.generation;
-}
-
 static void on_serving(struct node *n)
 {
-    report_generation(n);
     if (n->stopping || n->ended)
         return;
     uv_timer_stop(&n->watch);
@@ -246,13 +237,30 @@ static void on_store_wait(uv_timer_t *timer)
     begin_stop(n);
 }
 
-/* A registration that finds the name taken: the proof tells whether its holder is gone. */
-static void judge_holder(void *data, struct store_request *request)
+/* The guardian can bury this run from now on. The pipe does not block: when it is full, of
+ * thousands of registrations in one run, what does not fit is lost, and the lease ends by itself.
+ */
+static void report_generation(const struct node *n, uint64_t generation)
 {
-    (void)data;
-    if (request->op == STORE_REGISTER && request->error == TROUPE_EBUSY)
-        request->u.reg.holder_gone =
-            request->u.reg.holder.proof != NULL && proof_is_gone(request->u.reg.holder.proof);
+    if (n->report_fd >= 0 && write(n->report_fd, &generation, sizeof generation) < 0)
+        log_line(LOG_LEVEL_WARN, "the guardian cannot be told this run's generation", "why",
+                 strerror(errno), NULL);
+}
+
+/* A registration that finds the name taken: the proof tells whether its holder is gone. */
+static void judge_holder(struct store_register *reg)
+{
+    reg->holder_gone = reg->holder.proof != NULL && proof_is_gone(reg->holder.proof);
+}
+
+static void on_store(void *data, struct store_request *request)
+{
+    if (request->op != STORE_REGISTER)
+        return;
+    if (request->error == 0)
+        report_generation(data, request->u.reg.generation);
+    else if (request->error == TROUPE_EBUSY)
+        judge_holder(&request->u.reg);
 }
 
 static void on_replies(void *data, struct runtime_request *finished)
@@ -284,7 +292,7 @@ static void arm(struct node *n)
 {
     n->core.data = n;
     n->core.on_phase = on_phase;
-    n->core.on_store = judge_holder;
+    n->core.on_store = on_store;
     n->core.on_replies = on_replies;
     n->core.on_frames = on_frames;
     n->core.on_peers = on_peers;

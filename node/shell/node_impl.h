@@ -30,7 +30,6 @@ struct node {
     uint64_t ended_ns;
     unsigned ticks;
     int report_fd; /* see node_run */
-    uint64_t reported;
     bool ready, stopping, ended, closing;
     enum node_exit code;
 };

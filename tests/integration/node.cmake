@@ -13,5 +13,5 @@ add_dependencies(test_node_proc troupe-node gigbook counter)
 
 foreach(name life)
   troupe_test(test_node_${name} LABELS integration
-    SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_node_${name}.c LIBS test_node_proc)
+    SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_node_${name}.c LIBS test_node_proc PkgConfig::SQLITE)
 endforeach()

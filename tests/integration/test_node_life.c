@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,6 +11,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "node/shell/guardian.h"
+#include "storage/store.h"
 #include "tests/integration/node_proc.h"
 
 /* last: cmocka wants the ones above */
@@ -103,19 +106,103 @@ static void a_stop_right_after_the_start_is_clean(void **state)
         stop_after(i % 3 == 2 ? "off" : "on", i % 4 == 3 ? SIGINT : SIGTERM, i * i / 6);
 }
 
+static pid_t child_of_guardian(void)
+{
+    char path[64], child[32];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)node.pid, (int)node.pid);
+    assert_true(proc_read_file(path, child, sizeof child));
+    return (pid_t)strtol(child, NULL, 10);
+}
+
 /* With a guardian both of its processes get the signal when a terminal closes. */
 static void a_closed_terminal_does_not_stop_it(void **state)
 {
     (void)state;
-    char path[64], child[32];
     start();
-    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)node.pid, (int)node.pid);
-    assert_true(proc_read_file(path, child, sizeof child));
     proc_signal(&node, SIGHUP);
-    assert_int_equal(kill((pid_t)strtol(child, NULL, 10), SIGHUP), 0);
+    assert_int_equal(kill(child_of_guardian(), SIGHUP), 0);
     assert_int_equal(node_call_once(address, "counter/a", "incr", "{\"by\": 5}", text), TROUPE_OK);
     assert_false(proc_has_line(&node, "died"));
     node_stop(&node);
+}
+
+/* ---- the guardian buries its dead ---- */
+
+static sqlite3 *open_store(void)
+{
+    char path[96];
+    sqlite3 *db;
+    snprintf(path, sizeof path, "%s/troupe.db", dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, PROC_TIMEOUT_MS);
+    return db;
+}
+
+static int read_number(void *number, int columns, char **values, char **names)
+{
+    (void)columns, (void)names;
+    *(long *)number = strtol(values[0], NULL, 10);
+    return 0;
+}
+
+static long number_of(const char *sql)
+{
+    long number = -1;
+    sqlite3 *db = open_store();
+    assert_int_equal(sqlite3_exec(db, sql, read_number, &number, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    return number;
+}
+
+static void refuse_claims(void)
+{
+    sqlite3 *db = open_store();
+    assert_int_equal(sqlite3_exec(db,
+                                  "CREATE TRIGGER refuses BEFORE UPDATE ON partition"
+                                  " BEGIN SELECT RAISE(ABORT, 'of the test'); END",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* It registers, but never comes to serve; its guardian gives it up. */
+static void who_dies_while_it_starts_is_buried(void **state)
+{
+    (void)state;
+    start();
+    node_stop(&node);
+    refuse_claims();
+    node_start(&node, dir,
+               (const char *const[]){"--kinds", NODE_COUNTER, "--name", "alone", "--store-wait",
+                                     "300s", NULL});
+    for (int i = 0; i <= GUARDIAN_RESTARTS_MAX; i++) {
+        assert_non_null(proc_wait_line(&node, "\"msg\":\"starting\"", PROC_TIMEOUT_MS));
+        assert_non_null(proc_wait_line(&node, "of the test", PROC_TIMEOUT_MS));
+        assert_int_equal(kill(child_of_guardian(), SIGKILL), 0);
+    }
+    assert_int_equal(proc_wait_exit(&node, PROC_TIMEOUT_MS), NODE_EXIT_FAULT);
+    assert_false(proc_has_line(&node, "\"msg\":\"ready\""));
+    assert_true(number_of("SELECT generation FROM node_lease") > 1);
+    assert_int_equal(number_of("SELECT state FROM node_lease"), STORE_NODE_DEAD);
+}
+
+/* It can neither persist nor leave for as long as it is given. */
+static void who_ends_with_a_fault_is_buried(void **state)
+{
+    (void)state;
+    sqlite3 *db;
+    node_start(&node, dir,
+               (const char *const[]){"--kinds", NODE_COUNTER, "--name", "alone", "--stop-timeout",
+                                     "500ms", "--drain-timeout", "100ms", NULL});
+    node_wait_ready(&node, address);
+    db = open_store();
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(node_call_once(address, "counter/a", "incr", "{\"by\": 5}", text), TROUPE_OK);
+    proc_signal(&node, SIGTERM);
+    assert_non_null(proc_wait_line(&node, "stop-timeout is over", PROC_TIMEOUT_MS));
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    assert_int_equal(proc_wait_exit(&node, PROC_TIMEOUT_MS), NODE_EXIT_FAULT);
+    assert_int_equal(number_of("SELECT state FROM node_lease"), STORE_NODE_DEAD);
 }
 
 int main(void)
@@ -125,6 +212,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(keeps_state_over_a_clean_stop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_stop_right_after_the_start_is_clean, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_closed_terminal_does_not_stop_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_dies_while_it_starts_is_buried, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_ends_with_a_fault_is_buried, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
