@@ -7,7 +7,11 @@
  * When the connection breaks, or an answer does not come in time, all that is under way on it is
  * settled: what cannot have been committed (only read, or an error had come) is EUNAVAILABLE, a
  * write that may have been is EOUTCOME. Then the connection is made anew, with backoff. The
- * server's "might not have been replicated" counts as unknown, too. */
+ * server's "might not have been replicated" counts as unknown, too.
+ *
+ * A path to the server that swallows everything must not cost the lease: its connection waits for
+ * an answer only as long as another attempt fits into the lease. And a resolver that hangs is not
+ * waited for where an address of the host is known. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -221,12 +225,17 @@ static bool host_to_resolve(const struct pg_conn *c, char host[256], char port[1
     return host[0] != '\0' && strpbrk(host, "/,") == NULL;
 }
 
+/* A lookup that was given up goes on, and holds its request, until the resolver answers. */
+static bool can_start(const struct pg_conn *c)
+{
+    return c->state == PG_DOWN && (!c->resolving || c->hostaddr[0] != '\0');
+}
+
 static void connect_start(struct pg_conn *c)
 {
     char host[256], port[16];
     c->started_ms = pg_now_ms(c->store);
-    c->hostaddr[0] = '\0';
-    if (!host_to_resolve(c, host, port)) {
+    if (c->resolving || !host_to_resolve(c, host, port)) {
         connect_now(c);
         return;
     }
@@ -240,28 +249,46 @@ static void connect_start(struct pg_conn *c)
     c->resolving = true;
 }
 
+static bool keep_address(struct pg_conn *c, const struct addrinfo *found)
+{
+    const void *address = found->ai_addr;
+    if (found->ai_family == AF_INET)
+        return uv_ip4_name(address, c->hostaddr, sizeof c->hostaddr) == 0;
+    return found->ai_family == AF_INET6 &&
+           uv_ip6_name(address, c->hostaddr, sizeof c->hostaddr) == 0;
+}
+
 static void resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 {
     struct pg_conn *c = req->data;
+    bool found = status == 0 && keep_address(c, res);
     c->resolving = false;
-    if (status == 0 && res->ai_family == AF_INET)
-        uv_ip4_name((const struct sockaddr_in *)(const void *)res->ai_addr, c->hostaddr,
-                    sizeof c->hostaddr);
-    else if (status == 0 && res->ai_family == AF_INET6)
-        uv_ip6_name((const struct sockaddr_in6 *)(const void *)res->ai_addr, c->hostaddr,
-                    sizeof c->hostaddr);
     uv_freeaddrinfo(res);
     if (c->store->closing) {
         c->state = PG_DOWN;
         pg_dispatch(c->store);
-    } else if (c->state == PG_RESOLVING && c->hostaddr[0] != '\0') {
+    } else if (c->state == PG_RESOLVING && found) {
         connect_now(c);
-    } else {
+    } else if (c->state == PG_RESOLVING) {
         char text[PG_TEXT_BYTES];
         snprintf(text, sizeof text, "the database's host cannot be found: %s", uv_strerror(status));
-        c->state = PG_RESOLVING;
         pg_conn_break(c, text);
+    } else if (found) { /* it was given up; if no address was known, this one is */
+        c->retry_ms = pg_now_ms(c->store);
     }
+}
+
+static void resolve_late(struct pg_conn *c)
+{
+    if (c->hostaddr[0] == '\0') {
+        pg_conn_break(c, "looking the database's host up takes too long");
+        return;
+    }
+    pg_log(c->store, STORE_LOG_WARN,
+           "postgres: looking the database's host up takes too long: trying %s, where it was",
+           c->hostaddr);
+    c->started_ms = pg_now_ms(c->store);
+    connect_now(c);
 }
 
 /* The session's limits: our statements never wait for longer than we do. */
@@ -306,7 +333,7 @@ static void lease_too(const struct pg_conn *c)
                  lease->started_ms + PG_LEASE_BACKOFF_MS_MAX < c->started_ms;
     if (hangs)
         pg_conn_break(lease, "connecting takes longer than for another connection");
-    if (lease->state == PG_DOWN && !lease->resolving)
+    if (can_start(lease))
         connect_start(lease);
 }
 
@@ -497,14 +524,44 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 /* ---- time ---- */
 
+/* A renewal that comes through late is worth little: the lease counts from when it was sent. A
+ * registration may have to make the cluster first, and there is no lease yet that it could cost. */
+uint32_t pg_patience_ms(const struct store_request *r, uint32_t most_ms)
+{
+    if (r->op != STORE_RENEW)
+        return most_ms;
+    uint32_t third = r->u.renew.ttl_ms / 3;
+    uint32_t ms = third > PG_LEASE_ANSWER_MS_MIN ? third : PG_LEASE_ANSWER_MS_MIN;
+    return ms < most_ms ? ms : most_ms;
+}
+
+static uint32_t connect_ms(const struct pg_conn *c)
+{
+    uint32_t third = c->store->lease_ttl_ms / 3;
+    if (!is_lease(c) || third > PG_CONNECT_MS)
+        return PG_CONNECT_MS;
+    return third > PG_LEASE_CONNECT_MS_MIN ? third : PG_LEASE_CONNECT_MS_MIN;
+}
+
+static bool is_late(const struct pg_conn *c, uint64_t now_ms)
+{
+    const struct store_request *r = c->head;
+    return r != NULL && now_ms > task_of(c->head)->sent_ms +
+                                     pg_patience_ms(r, c->store->timeout_ms + PG_SLACK_MS);
+}
+
 void pg_conn_tick(struct pg_conn *c, uint64_t now_ms)
 {
-    struct pg_store *s = c->store;
-    if (c->state == PG_DOWN && now_ms >= c->retry_ms && !c->resolving)
+    if (can_start(c) && now_ms >= c->retry_ms) {
         connect_start(c);
-    else if ((c->state == PG_CONNECTING || c->state == PG_SETTING_UP) &&
-             now_ms > c->started_ms + PG_CONNECT_MS)
+    } else if (c->state == PG_RESOLVING && now_ms > c->started_ms + PG_RESOLVE_MS) {
+        resolve_late(c);
+    } else if ((c->state == PG_CONNECTING || c->state == PG_SETTING_UP) &&
+               now_ms > c->started_ms + connect_ms(c)) {
         pg_conn_break(c, "connecting takes too long");
-    else if (c->head != NULL && now_ms > task_of(c->head)->sent_ms + s->timeout_ms + PG_SLACK_MS)
+    } else if (is_late(c, now_ms)) {
         pg_conn_break(c, "the server does not answer in time");
+        if (is_lease(c)) /* it need not be the server: another path to it may be open */
+            c->retry_ms = now_ms;
+    }
 }

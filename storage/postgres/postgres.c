@@ -98,7 +98,9 @@ static void submit(struct store *base, struct store_request *r)
     r->impl = t;
     s->outstanding++;
     if (t != NULL)
-        t->deadline_ms = pg_now_ms(s) + s->timeout_ms;
+        t->deadline_ms = pg_now_ms(s) + pg_patience_ms(r, s->timeout_ms);
+    if (r->op == STORE_REGISTER)
+        s->lease_ttl_ms = r->u.reg.ttl_ms;
     if (t == NULL)
         store__fail(r, TROUPE_EUNAVAILABLE, "store: out of memory");
     else if (store__check_request(r) == 0)
@@ -291,6 +293,7 @@ int store_postgres_open(struct store **store, const struct store_options *option
         .cluster = strdup(options->cluster),
         .partitions = store__partitions(options),
         .timeout_ms = options->statement_timeout_ms == 0 ? 5000 : options->statement_timeout_ms,
+        .lease_ttl_ms = UINT32_MAX,
         .prepare = options->prepared_statements,
         .log = options->log,
         .log_data = options->log_data,

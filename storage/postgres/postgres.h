@@ -21,6 +21,11 @@ enum {
     PG_BACKOFF_MS_MIN = 100,
     PG_BACKOFF_MS_MAX = 2000,
     PG_LEASE_BACKOFF_MS_MAX = 200, /* of the lease's connection; a quarter more by chance */
+    /* The lease's connection is given up after a third of the lease without an answer, but these:
+     * it must have failed and been made anew while the lease still lasts. */
+    PG_LEASE_ANSWER_MS_MIN = 200,
+    PG_LEASE_CONNECT_MS_MIN = 1000,
+    PG_RESOLVE_MS = 1000, /* for looking the host's name up, before its last address is tried */
     PG_TICK_MS = 50,
     PG_SLACK_MS =
         1000, /* an answer this much later than statement_timeout: the connection is dead */
@@ -52,7 +57,7 @@ struct pg_conn {
     int fd, events;
     uv_getaddrinfo_t resolve;
     bool resolving;
-    char hostaddr[64];
+    char hostaddr[64]; /* the last address found; "" = none */
     uint64_t retry_ms, started_ms;
     unsigned failures;
     bool prepared[PG_OPS];
@@ -68,6 +73,7 @@ struct pg_store {
     uv_timer_t tick;
     char *url, *cluster;
     uint32_t partitions, timeout_ms;
+    uint32_t lease_ttl_ms; /* as the last request for the lease says */
     bool prepare;
     void (*log)(void *data, enum store_log_level level, const char *message);
     void *log_data;
@@ -140,6 +146,8 @@ void pg_conn_send(struct pg_conn *c, struct store_request *r);
 /* Gives up the connection; requests under way fail as it must be. */
 void pg_conn_break(struct pg_conn *c, const char *why);
 bool pg_conn_is_closed(const struct pg_conn *c);
+/* How long a request is worth waiting for, of most_ms at most. */
+uint32_t pg_patience_ms(const struct store_request *r, uint32_t most_ms);
 
 /* ---- migrate.c ---- */
 /* Makes the schema where there is none of ours, leaves any other alone. */

@@ -383,6 +383,81 @@ static void a_refused_connection_is_called_that(void **state)
     pg_destroy(&FIXTURE, url);
 }
 
+static void begin_renew(struct contract_store *s, struct contract_request *q, uint64_t generation,
+                        uint32_t ttl_ms)
+{
+    contract_init(q, STORE_RENEW);
+    q->r.u.renew = (struct store_renew){.name = "a", .generation = generation, .ttl_ms = ttl_ms};
+    contract_submit(s, q);
+}
+
+/* What is sent is swallowed: the path is dead, or as here the server's end of it. There is time for
+ * another path before the lease ends. */
+static void a_renewal_without_an_answer_goes_another_way_in_time(void **state)
+{
+    enum { TTL_MS = 5000 };
+    struct contract_store s;
+    struct contract_request q;
+    char url[CONTRACT_URL_BYTES];
+    (void)state;
+    struct pg_store *pg = open_connected(&s, url);
+    uint64_t generation = contract_must_register(&s, "a", 1);
+    pid_t backend = PQbackendPID(pg->conns[0].pg);
+    assert_int_equal(kill(backend, SIGSTOP), 0);
+    uint64_t start = uv_hrtime();
+    begin_renew(&s, &q, generation, TTL_MS);
+    assert_int_equal(contract_wait(&s, &q), TROUPE_EOUTCOME);
+    contract_free(&q);
+    begin_renew(&s, &q, generation, TTL_MS);
+    assert_int_equal(contract_wait(&s, &q), 0);
+    contract_free(&q);
+    assert_true(uv_hrtime() - start < UINT64_C(1000000) * TTL_MS / 2);
+    assert_int_not_equal(PQbackendPID(pg->conns[0].pg), backend);
+    assert_int_equal(kill(backend, SIGCONT), 0);
+    contract_close(&s);
+    pg_destroy(&FIXTURE, url);
+}
+
+/* As if a lookup hung: it has begun long ago, and nothing ever answers. */
+static void hang_in_lookup(struct pg_conn *c, const char *known)
+{
+    pg_conn_break(c, "of the test");
+    c->state = PG_RESOLVING;
+    c->resolving = true;
+    c->started_ms = 0;
+    snprintf(c->hostaddr, sizeof c->hostaddr, "%s", known);
+}
+
+static void wait_for_error(struct contract_store *s, const char *text)
+{
+    struct pg_store *pg = (struct pg_store *)(void *)s->store;
+    uint64_t deadline = uv_hrtime() + (uint64_t)CONTRACT_DEADLINE_MS * 1000000;
+    while (strstr(pg->last_error, text) == NULL) {
+        contract_turn(s);
+        if (uv_hrtime() >= deadline)
+            fail_msg("%s", pg->last_error);
+    }
+}
+
+static void a_lookup_that_hangs_is_given_up(void **state)
+{
+    struct contract_store s;
+    char url[CONTRACT_URL_BYTES];
+    (void)state;
+    struct pg_store *pg = open_connected(&s, url);
+    struct pg_conn *lease = &pg->conns[0];
+    free(pg->url);
+    pg->url = strdup("postgres://a@database.invalid:1/b"); /* nobody listens on tcpmux */
+    hang_in_lookup(lease, "");
+    wait_for_error(&s, "takes too long");
+    assert_int_equal(lease->state, PG_DOWN);
+    hang_in_lookup(lease, "127.0.0.1");
+    wait_for_error(&s, "Connection refused");
+    lease->resolving = false;
+    contract_close(&s);
+    pg_destroy(&FIXTURE, url);
+}
+
 int main(void)
 {
     const struct CMUnitTest own[] = {
@@ -394,6 +469,8 @@ int main(void)
         cmocka_unit_test(the_lease_waits_briefly_for_its_next_attempt),
         cmocka_unit_test(another_connection_brings_the_lease_back),
         cmocka_unit_test(a_refused_connection_is_called_that),
+        cmocka_unit_test(a_renewal_without_an_answer_goes_another_way_in_time),
+        cmocka_unit_test(a_lookup_that_hangs_is_given_up),
     };
     if (!pg_fixture_open(&server))
         return EXIT_SUCCESS;
