@@ -284,13 +284,20 @@ static uint64_t ago(const struct runtime *rt, uint64_t ms)
     return rt->now.mono_ns > ns ? rt->now.mono_ns - ns : 0;
 }
 
+/* No entity comes as far as the last version that the store can hold: the next one would have none.
+ */
+static bool has_sane_versions(const Troupe__Peer__Entity *from)
+{
+    return from->saved <= from->version && from->version < INT64_MAX;
+}
+
 /* False: it is not built up, and will be read from the store when it is used. */
 static bool build(struct runtime *rt, const struct incoming *in, const Troupe__Peer__Take *take,
                   const Troupe__Peer__Entity *from)
 {
     const char *why = NULL;
     const struct kind *k = deliver__kind(rt, bytes_of(from->kind));
-    if (k == NULL || name_check_id(bytes_of(from->id), &why) != 0 || from->saved > from->version)
+    if (k == NULL || name_check_id(bytes_of(from->id), &why) != 0 || !has_sane_versions(from))
         return false;
     uint64_t hash = name_hash(k->name, bytes_of(from->id));
     uint32_t pid = name_partition(hash, rt->partition_bits);

@@ -10,6 +10,9 @@
 
 #include <cmocka.h>
 
+#include "base/invariant.h"
+#include "base/name.h"
+#include "peer.pb-c.h"
 #include "tests/sim/bag.h"
 #include "tests/sim/troop.h"
 
@@ -707,6 +710,66 @@ static uint32_t bag_of(struct troop *t, uint32_t owner)
     }
 }
 
+/* A batch of one partition with one entity, as its owner would send it: "" is an empty state. */
+static void offer(struct troop *t, uint32_t to, const char *id, uint64_t number, uint64_t version)
+{
+    struct runtime_stats from, receiver;
+    uint8_t packed[512];
+    troop_stats(t, 1 - to, &from);
+    troop_stats(t, to, &receiver);
+    struct troupe_bytes name = troupe_bytes_of(t->nodes[1 - to].name);
+    struct troupe_bytes kind = troupe_bytes_of("bag"), of = troupe_bytes_of(id);
+    Troupe__Peer__Transfer transfer = TROUPE__PEER__TRANSFER__INIT;
+    Troupe__Peer__Partition partition = TROUPE__PEER__PARTITION__INIT, *partitions = &partition;
+    Troupe__Peer__Entity entity = TROUPE__PEER__ENTITY__INIT, *entities = &entity;
+    Troupe__Peer__Take take = TROUPE__PEER__TAKE__INIT;
+    transfer.from = (ProtobufCBinaryData){name.len, (uint8_t *)(uintptr_t)name.data};
+    transfer.from_generation = from.generation;
+    transfer.to_generation = receiver.generation;
+    transfer.number = number;
+    partition.pid = name_partition(name_hash(kind, of), 8);
+    entity.kind = (ProtobufCBinaryData){kind.len, (uint8_t *)(uintptr_t)kind.data};
+    entity.id = (ProtobufCBinaryData){of.len, (uint8_t *)(uintptr_t)of.data};
+    entity.version = entity.saved = version;
+    take.transfer = &transfer;
+    take.partitions = &partitions;
+    take.entities = &entities;
+    take.n_partitions = take.n_entities = take.parts = 1;
+    INVARIANT(troupe__peer__take__get_packed_size(&take) <= sizeof packed);
+    size_t len = troupe__peer__take__pack(&take, packed);
+    t->as_node = true;
+    struct troop_answer a =
+        troop_call(t, to, "$peer", "x", "take", troupe_bytes(packed, len), 0, 5000);
+    t->as_node = false;
+    assert_int_equal(a.status, TROUPE_OK);
+}
+
+static uint64_t resident(struct troop *t, uint32_t n)
+{
+    struct runtime_stats s;
+    troop_stats(t, n, &s);
+    return s.entities_resident;
+}
+
+/* The version after it would be none that the store can hold. */
+static void a_last_version_is_not_taken(void **state)
+{
+    (void)state;
+    struct troop t;
+    char id[16];
+    open_troop(&t);
+    start(&t, 2);
+    snprintf(id, sizeof id, "%u", bag_of(&t, 1));
+    uint64_t before = resident(&t, 0);
+    offer(&t, 0, id, 1000, INT64_MAX - 1);
+    assert_int_equal(resident(&t, 0), before + 1);
+    offer(&t, 0, id, 1001, INT64_MAX); /* instead of the first */
+    assert_int_equal(resident(&t, 0), before);
+    offer(&t, 0, id, 1002, UINT64_MAX);
+    assert_int_equal(resident(&t, 0), before);
+    troop_close(&t);
+}
+
 /* The largest request that a client can send has no room for what forwarding adds. */
 static void too_large_to_be_forwarded(void **state)
 {
@@ -1085,6 +1148,7 @@ int main(void)
         cmocka_unit_test(the_last_node_is_not_drained),
         cmocka_unit_test(a_drained_node_takes_nothing),
         cmocka_unit_test(all_stop_amid_handoffs),
+        cmocka_unit_test(a_last_version_is_not_taken),
         cmocka_unit_test(too_large_to_be_forwarded),
         cmocka_unit_test(a_refused_request_is_answered_at_once),
         cmocka_unit_test(large_casts_leave_in_several_frames),

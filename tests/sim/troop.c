@@ -166,6 +166,8 @@ static void send_peers(struct troop *t, uint32_t n, struct runtime_peer_request 
         p->from = n;
         p->from_run = t->nodes[n].run;
         p->request.from_peer = true;
+        snprintf(t->cluster_uid, sizeof t->cluster_uid, "%.*s", (int)r->rpc.cluster_uid.len,
+                 (const char *)r->rpc.cluster_uid.data);
         if (!can_reach(t, n, to))
             peer_fails(t, n, p, t->now.mono_ns + TROOP_LATENCY_NS, TROUPE_EUNAVAILABLE);
         else
@@ -492,8 +494,11 @@ static struct troop_peer *send_call(struct troop *t, uint32_t n, struct rpc_call
                                     uint32_t timeout_ms)
 {
     struct rpc_request rpc = {.timeout_ms = timeout_ms, .client = 77, .calls = call, .calls_n = 1};
+    if (t->as_node)
+        rpc.cluster_uid = troupe_bytes_of(t->cluster_uid);
     struct troop_peer *p = peer_new(t, &rpc);
     p->is_client = true;
+    p->request.from_peer = t->as_node;
     p->in = n;
     step(t, n, &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = &p->request});
     return p;
