@@ -47,7 +47,7 @@ struct troop {
     uint64_t warm_entities_max, entities_max; /* likewise; see runtime_config */
     uint32_t load_keys_max, loads_in_flight_max;
     bool warm_off;
-    uint64_t load_ns, owners_ns, transfer_ns;                          /* what these take longer */
+    uint64_t load_ns, owners_ns, transfer_ns; /* what these take longer */
     bool as_node;                          /* calls come from another node, as on the peer port */
     char cluster_uid[STORE_UID_BYTES + 1]; /* as in the last request of a node */
     void (*on_store)(uint32_t n, const struct store_request *request); /* submitted; or NULL */
