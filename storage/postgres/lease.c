@@ -9,6 +9,33 @@ static const char *text_of(struct store_request *r, const PGresult *result, int 
     return (const char *)arena_copy(r->arena, pg_get_bytes(result, row, column)).data;
 }
 
+int pg_read_node(struct store_request *r, const PGresult *result, int row,
+                 const struct pg_node_columns *at, struct store_node *n)
+{
+    uint64_t ttl = 0, state = 0, renew_seq = 0, generation = 0;
+    *n = (struct store_node){
+        .name = text_of(r, result, row, at->name),
+        .incarnation = pg_get_int(result, row, at->incarnation),
+        .addr = text_of(r, result, row, at->addr),
+        .proof = text_of(r, result, row, at->proof),
+        .gossip = text_of(r, result, row, at->gossip),
+        .expired = pg_get_bool(result, row, at->expired),
+        .age_ms = pg_get_int(result, row, at->age_ms),
+    };
+    if (n->name == NULL || n->addr == NULL || n->proof == NULL || n->gossip == NULL)
+        return store__fail_memory(r);
+    if (!pg_get_u63(result, row, at->generation, &generation) ||
+        !pg_get_u63(result, row, at->renew_seq, &renew_seq) ||
+        !pg_get_u63(result, row, at->ttl_ms, &ttl) || ttl > UINT32_MAX ||
+        !pg_get_u63(result, row, at->state, &state) || state > STORE_NODE_DEAD)
+        return pg_op_fail_row(r, "node_lease", n->name);
+    n->generation = generation;
+    n->renew_seq = renew_seq;
+    n->ttl_ms = (uint32_t)ttl;
+    n->state = (enum store_node_state)state;
+    return 0;
+}
+
 void pg_register_params(const struct pg_store *s, const struct store_request *r,
                         struct pg_params *p)
 {
@@ -76,6 +103,17 @@ void pg_renew_params(const struct pg_store *s, const struct store_request *r, st
 
 int pg_renew_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
 {
+    static const struct pg_node_columns COLUMNS = {.name = 1,
+                                                   .generation = 2,
+                                                   .incarnation = 3,
+                                                   .addr = 4,
+                                                   .proof = 5,
+                                                   .renew_seq = 6,
+                                                   .ttl_ms = 7,
+                                                   .state = 8,
+                                                   .expired = 9,
+                                                   .age_ms = 10,
+                                                   .gossip = 11};
     (void)s;
     struct store_renew *renew = &r->u.renew;
     int rows = PQntuples(result);
@@ -88,22 +126,10 @@ int pg_renew_result(const struct pg_store *s, struct store_request *r, const PGr
     if (renew->others == NULL)
         return store__fail_memory(r);
     for (int row = 1; row < rows; row++) {
-        struct store_node *n = &renew->others[renew->others_n++];
-        *n = (struct store_node){
-            .name = text_of(r, result, row, 1),
-            .generation = pg_get_int(result, row, 2),
-            .incarnation = pg_get_int(result, row, 3),
-            .addr = text_of(r, result, row, 4),
-            .proof = text_of(r, result, row, 5),
-            .renew_seq = pg_get_int(result, row, 6),
-            .ttl_ms = (uint32_t)pg_get_int(result, row, 7),
-            .state = (enum store_node_state)pg_get_int(result, row, 8),
-            .expired = pg_get_bool(result, row, 9),
-            .age_ms = pg_get_int(result, row, 10),
-            .gossip = text_of(r, result, row, 11),
-        };
-        if (n->name == NULL || n->addr == NULL || n->proof == NULL || n->gossip == NULL)
-            return store__fail_memory(r);
+        int rc = pg_read_node(r, result, row, &COLUMNS, &renew->others[renew->others_n]);
+        if (rc != 0)
+            return rc;
+        renew->others_n++;
     }
     return 0;
 }

@@ -221,3 +221,11 @@ void pg_op_fail(struct store_request *r, const char *sqlstate, const char *text)
         store__fail(r, TROUPE_EUNAVAILABLE, "store: unexpected error %s: %.*s", sqlstate, len,
                     text);
 }
+
+int pg_op_fail_row(struct store_request *r, const char *table, const char *key)
+{
+    return store__fail(r, TROUPE_EUNAVAILABLE,
+                       "store: the row '%s' of table troupe.%s makes no sense: the database was "
+                       "damaged or edited; repair the row or restore a backup",
+                       key, table);
+}

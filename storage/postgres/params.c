@@ -112,6 +112,12 @@ uint64_t pg_get_int(const PGresult *result, int row, int column)
     return value;
 }
 
+bool pg_get_u63(const PGresult *result, int row, int column, uint64_t *value)
+{
+    *value = pg_get_int(result, row, column);
+    return *value <= INT64_MAX;
+}
+
 bool pg_get_bool(const PGresult *result, int row, int column)
 {
     return PQgetlength(result, row, column) == 1 && PQgetvalue(result, row, column)[0] != 0;

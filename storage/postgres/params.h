@@ -53,6 +53,8 @@ void pg_put_bytes(struct pg_array *a, struct troupe_bytes bytes);
 
 /* Values of a binary result; 0 or empty for NULL. */
 uint64_t pg_get_int(const PGresult *result, int row, int column);
+/* Of a count, which is never negative; false: the database was damaged or edited. */
+bool pg_get_u63(const PGresult *result, int row, int column, uint64_t *value);
 bool pg_get_bool(const PGresult *result, int row, int column);
 struct troupe_bytes pg_get_bytes(const PGresult *result, int row, int column);
 

@@ -1,4 +1,5 @@
 /* Claim, transfer, owners, history: parameters and results. */
+#include <stdio.h>
 #include <string.h>
 
 #include "storage/postgres/postgres.h"
@@ -107,26 +108,26 @@ void pg_owners_params(const struct pg_store *s, const struct store_request *r, s
 
 static int node_of(struct store_request *r, const PGresult *result, int row, struct store_node *n)
 {
-    struct troupe_bytes name = arena_copy(r->arena, pg_get_bytes(result, row, 4));
-    struct troupe_bytes addr = arena_copy(r->arena, pg_get_bytes(result, row, 5));
-    struct troupe_bytes proof = arena_copy(r->arena, pg_get_bytes(result, row, 10));
-    struct troupe_bytes gossip = arena_copy(r->arena, pg_get_bytes(result, row, 11));
-    if (name.data == NULL || addr.data == NULL || proof.data == NULL || gossip.data == NULL)
-        return store__fail_memory(r);
-    *n = (struct store_node){
-        .name = (const char *)name.data,
-        .generation = pg_get_int(result, row, 1),
-        .incarnation = pg_get_int(result, row, 2),
-        .addr = (const char *)addr.data,
-        .proof = (const char *)proof.data,
-        .gossip = (const char *)gossip.data,
-        .renew_seq = pg_get_int(result, row, 3),
-        .ttl_ms = (uint32_t)pg_get_int(result, row, 6),
-        .state = (enum store_node_state)pg_get_int(result, row, 7),
-        .expired = pg_get_bool(result, row, 8),
-        .age_ms = pg_get_int(result, row, 9),
-    };
-    return 0;
+    static const struct pg_node_columns COLUMNS = {.name = 4,
+                                                   .generation = 1,
+                                                   .incarnation = 2,
+                                                   .addr = 5,
+                                                   .proof = 10,
+                                                   .renew_seq = 3,
+                                                   .ttl_ms = 6,
+                                                   .state = 7,
+                                                   .expired = 8,
+                                                   .age_ms = 9,
+                                                   .gossip = 11};
+    return pg_read_node(r, result, row, &COLUMNS, n);
+}
+
+/* A partition's key as a text that tells which row is meant. */
+static int fail_partition(struct store_request *r, uint64_t pid)
+{
+    char key[24];
+    snprintf(key, sizeof key, "%llu", (unsigned long long)pid);
+    return pg_op_fail_row(r, "partition", key);
 }
 
 static uint32_t node_index(const struct store_owners *map, struct troupe_bytes name)
@@ -162,8 +163,8 @@ int pg_owners_result(const struct pg_store *s, struct store_request *r, const PG
             return store__fail(r, TROUPE_EVERSION, "store: the partition table of '%s' has gaps",
                                s->cluster);
         struct store_owner *o = &map->owners[row];
-        o->epoch = pg_get_int(result, row, 2);
-        o->generation = pg_get_int(result, row, 3);
+        if (!pg_get_u63(result, row, 2, &o->epoch) || !pg_get_u63(result, row, 3, &o->generation))
+            return fail_partition(r, (uint64_t)row);
         o->node = PQgetisnull(result, row, 4) ? UINT32_MAX
                                               : node_index(map, pg_get_bytes(result, row, 4));
     }

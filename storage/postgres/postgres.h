@@ -110,6 +110,17 @@ int pg_op_reserve(struct store_request *r);
 /* Sets the request's error from an SQLSTATE and the server's text. */
 void pg_op_fail(struct store_request *r, const char *sqlstate, const char *text);
 
+/* Sets the request's error: the row with that key makes no sense. */
+int pg_op_fail_row(struct store_request *r, const char *table, const char *key);
+/* Which columns of a result make up a node's row. */
+struct pg_node_columns {
+    int name, generation, incarnation, addr, proof, gossip, renew_seq, ttl_ms, state, expired,
+        age_ms;
+};
+/* In the request's arena; 0, or store__fail. */
+int pg_read_node(struct store_request *r, const PGresult *result, int row,
+                 const struct pg_node_columns *at, struct store_node *n);
+
 void pg_register_params(const struct pg_store *s, const struct store_request *r,
                         struct pg_params *p);
 int pg_register_result(const struct pg_store *s, struct store_request *r, const PGresult *result);

@@ -1,4 +1,5 @@
 /* Load, save, and what was saved lately: parameters and results. */
+#include <stdio.h>
 #include <string.h>
 
 #include "storage/postgres/postgres.h"
@@ -22,6 +23,14 @@ void pg_load_params(const struct pg_store *s, const struct store_request *r, str
     }
 }
 
+static int fail_entity(struct store_request *r, const struct store_key *key)
+{
+    char text[PG_TEXT_BYTES];
+    snprintf(text, sizeof text, "%.*s/%.*s", (int)key->kind.len, (const char *)key->kind.data,
+             (int)key->id.len, (const char *)key->id.data);
+    return pg_op_fail_row(r, "entity", text);
+}
+
 int pg_load_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
 {
     (void)s;
@@ -36,8 +45,8 @@ int pg_load_result(const struct pg_store *s, struct store_request *r, const PGre
             return store__fail(r, TROUPE_EVERSION, "store: a load answers what was not asked");
         struct store_row *row = &load->rows[at];
         load->found[at] = true;
-        row->epoch = pg_get_int(result, i, 1);
-        row->version = pg_get_int(result, i, 2);
+        if (!pg_get_u63(result, i, 1, &row->epoch) || !pg_get_u63(result, i, 2, &row->version))
+            return fail_entity(r, &load->keys[at]);
         row->deleted = pg_get_bool(result, i, 3);
         row->state = arena_copy(r->arena, pg_get_bytes(result, i, 4));
         row->dedup = arena_copy(r->arena, pg_get_bytes(result, i, 5));

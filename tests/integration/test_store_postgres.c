@@ -185,6 +185,52 @@ static void an_older_schema_is_refused(void **state)
     pg_destroy(&FIXTURE, url);
 }
 
+/* Asked once: the contract's own functions try again. */
+static void assert_refuses(struct contract_store *s, struct contract_request *q, const char *row)
+{
+    contract_submit(s, q);
+    assert_int_equal(contract_wait(s, q), TROUPE_EUNAVAILABLE);
+    if (strstr(q->r.errmsg, "makes no sense") == NULL || strstr(q->r.errmsg, row) == NULL)
+        fail_msg("%s", q->r.errmsg);
+    contract_free(q);
+}
+
+static void rows_that_make_no_sense_are_refused(void **state)
+{
+    struct contract_store s;
+    struct contract_request q;
+    char url[CONTRACT_URL_BYTES], database[32];
+    (void)state;
+    pg_create(&FIXTURE, url);
+    snprintf(database, sizeof database, "t%u", databases);
+    contract_open(&s, &FIXTURE, url, "c", CONTRACT_PARTITIONS);
+    contract_must_register(&s, "a", 1);
+    contract_must_register(&s, "b", 2);
+    uint64_t epoch = contract_must_claim(&s, "a", 1, 5);
+    assert_int_equal(contract_must_save(&s, "a", 1, contract_row(5, "x", epoch, 1, "")), 1);
+
+    pg_fixture_sql(&server, database, "UPDATE troupe.entity SET version = -1");
+    struct store_key x = contract_row(5, "x", epoch, 1, "").key;
+    contract_init(&q, STORE_LOAD);
+    q.r.u.load = (struct store_load){.keys = &x, .keys_n = 1};
+    assert_refuses(&s, &q, "/x'");
+    pg_fixture_sql(&server, database, "UPDATE troupe.node_lease SET state = 3 WHERE name = 'b'");
+    contract_init(&q, STORE_OWNERS);
+    assert_refuses(&s, &q, "'b'");
+    pg_fixture_sql(&server, database,
+                   "UPDATE troupe.node_lease SET state = 0, renew_seq = -1 WHERE name = 'b'");
+    contract_init(&q, STORE_RENEW);
+    q.r.u.renew = (struct store_renew){.name = "a", .generation = 1, .ttl_ms = 60000};
+    assert_refuses(&s, &q, "'b'");
+    pg_fixture_sql(&server, database,
+                   "UPDATE troupe.node_lease SET renew_seq = 1;"
+                   "UPDATE troupe.partition SET epoch = -1 WHERE pid = 5");
+    contract_init(&q, STORE_OWNERS);
+    assert_refuses(&s, &q, "'5'");
+    contract_close(&s);
+    pg_destroy(&FIXTURE, url);
+}
+
 /* ---- who waits for whom ---- */
 
 /* A transaction of another program that holds a lock until it is finished. */
@@ -464,6 +510,7 @@ int main(void)
         cmocka_unit_test(large_saves_in_a_row_do_not_stall),
         cmocka_unit_test(a_database_of_the_first_version_is_brought_up_to_date),
         cmocka_unit_test(an_older_schema_is_refused),
+        cmocka_unit_test(rows_that_make_no_sense_are_refused),
         cmocka_unit_test(a_transfer_waits_for_saves_and_evictions_for_it),
         cmocka_unit_test(mutual_evictions_queue_up),
         cmocka_unit_test(the_lease_waits_briefly_for_its_next_attempt),
