@@ -272,8 +272,8 @@ bool entity__build(struct runtime *rt, uint8_t kind, uint64_t hash,
     e->saved = e->durable = from->saved;
     e->used_ns = used_ns;
     e->dirty_ns = dirty_ns;
-    if (entity__is_clean(e) && e->version > 0 && save__may_be_lost(rt, dirty_ns, failed_over)) {
-        e->saved = e->version - 1; /* its giver does not know of the failover yet */
+    if (e->version > 0 && save__may_be_lost(rt, dirty_ns, failed_over)) {
+        e->saved -= entity__is_clean(e); /* its giver does not know of the failover yet */
         e->durable = e->version;
     }
     rt->dirty_n += !entity__is_clean(e);
