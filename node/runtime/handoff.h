@@ -63,6 +63,7 @@ struct incoming {
     store_pid *pids;
     uint32_t pids_n;
     uint64_t begun_ns, entities;
+    uint64_t look_ns; /* into the map for what has become of it, if it takes so long; not before */
 };
 
 struct handoff_totals {

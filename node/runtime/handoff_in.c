@@ -10,7 +10,10 @@
 
 #include "node/runtime/internal.h"
 
-enum { INCOMING_S = 30 }; /* for all parts to come: longer than a giver waits for their answers */
+enum {
+    INCOMING_S = 30, /* for all parts to come: longer than a giver waits for their answers */
+    GIVEN_S = 10,    /* for its giver to tell what has become of it */
+};
 
 #define ANSWER(status, text) ((struct handoff_answer){status, text})
 
@@ -129,6 +132,33 @@ static void forget_stale(struct runtime *rt)
     }
 }
 
+static bool has_moved(const struct runtime *rt, const struct incoming *in)
+{
+    for (uint32_t i = 0; i < in->pids_n; i++) {
+        if (rt->ownership.entries[in->pids[i]].node == rt->members.self)
+            return true;
+    }
+    return false;
+}
+
+/* A giver that took us for dead has given up telling us. Whether the batch is ours, the map knows.
+ */
+static void look_for_late(struct runtime *rt)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
+        struct incoming *in = &rt->incoming[i];
+        if (in->node == NODE_NONE || in->orphan || !is_whole(in) ||
+            rt->now.mono_ns - in->begun_ns <= GIVEN_S * NS_PER_S)
+            continue;
+        if (has_moved(rt, in)) {
+            orphan(rt, in);
+        } else if (rt->now.mono_ns >= in->look_ns) {
+            in->look_ns = rt->now.mono_ns + GIVEN_S * NS_PER_S;
+            rt->want_map = true;
+        }
+    }
+}
+
 void handoff__ask_for_incoming(struct runtime *rt)
 {
     for (uint32_t i = 0; i < INCOMING_MAX; i++) {
@@ -169,6 +199,7 @@ bool handoff__has_orphan(const struct runtime *rt, uint32_t pid)
 void handoff__tick_orphans(struct runtime *rt)
 {
     forget_stale(rt);
+    look_for_late(rt);
     bool orphans = rt->orphans;
     rt->orphans = false;
     for (uint32_t i = 0; i < INCOMING_MAX && orphans; i++) {
