@@ -530,8 +530,8 @@ uint32_t pg_patience_ms(const struct store_request *r, uint32_t most_ms)
 {
     if (r->op != STORE_RENEW)
         return most_ms;
-    uint32_t third = r->u.renew.ttl_ms / 3;
-    uint32_t ms = third > PG_LEASE_ANSWER_MS_MIN ? third : PG_LEASE_ANSWER_MS_MIN;
+    uint32_t half = r->u.renew.ttl_ms / 2; /* a slow commit may end, and another try is in time */
+    uint32_t ms = half > PG_LEASE_ANSWER_MS_MIN ? half : PG_LEASE_ANSWER_MS_MIN;
     return ms < most_ms ? ms : most_ms;
 }
 

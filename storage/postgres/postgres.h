@@ -21,7 +21,7 @@ enum {
     PG_BACKOFF_MS_MIN = 100,
     PG_BACKOFF_MS_MAX = 2000,
     PG_LEASE_BACKOFF_MS_MAX = 200, /* of the lease's connection; a quarter more by chance */
-    /* The lease's connection is given up after a third of the lease without an answer, but these:
+    /* The lease's connection is given up after half of the lease without an answer, but these:
      * it must have failed and been made anew while the lease still lasts. */
     PG_LEASE_ANSWER_MS_MIN = 200,
     PG_LEASE_CONNECT_MS_MIN = 1000,
