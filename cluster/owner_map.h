@@ -44,6 +44,10 @@ enum {
     OWNER_MAP_NONE = UINT32_MAX,
 };
 
+/* What a store gives out at most (storage/request.c). A peer that tells of a higher one would have
+ * the last word for ever. */
+#define OWNER_MAP_EPOCH_MAX ((uint64_t)INT64_MAX)
+
 /* epoch 0 and no name: nothing has been heard. No name and a higher epoch: it belongs to nobody. */
 struct owner {
     struct troupe_bytes name; /* the map's, valid until the next owner_map_set or _apply */

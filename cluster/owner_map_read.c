@@ -68,6 +68,8 @@ static int read_run(struct reading *r, struct wire_reader *in, uint64_t expected
         return fail(r, TROUPE_EMALFORMED, "owners: an epoch is cut short");
     run->source = &r->m->sources[source];
     run->source->epoch += owner_map__unzigzag(epoch);
+    if (run->source->epoch > OWNER_MAP_EPOCH_MAX)
+        return fail(r, TROUPE_EMALFORMED, "owners: an epoch that no store gives out");
     return 0;
 }
 

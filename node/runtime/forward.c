@@ -236,6 +236,8 @@ static void again(struct runtime *rt, struct message *m)
 /* Its node has said who owns it; the answer's epoch tells whether that is news. */
 static void learn_owner(struct runtime *rt, uint32_t pid, const struct rpc_owner *owner)
 {
+    if (owner->epoch > OWNER_MAP_EPOCH_MAX)
+        return;
     uint32_t node = nodes__take(rt, owner->node);
     if (node != NODE_NONE && claims__learn(rt, pid, owner->epoch, node))
         owners__told(rt, pid);

@@ -247,7 +247,7 @@ static bool can_come(const struct runtime *rt, const Troupe__Peer__Take *take)
 {
     for (size_t i = 0; i < take->n_partitions; i++) {
         uint32_t pid = take->partitions[i]->pid;
-        if (pid >= rt->config.partitions || take->partitions[i]->epoch > INT64_MAX ||
+        if (pid >= rt->config.partitions || take->partitions[i]->epoch > OWNER_MAP_EPOCH_MAX ||
             rt->ownership.entries[pid].state > OWNERSHIP_WANTED)
             return false;
     }
@@ -409,7 +409,7 @@ struct handoff_answer handoff__given(struct runtime *rt, const Troupe__Peer__Giv
     bool whole = in != NULL && is_whole(in);
     for (size_t i = 0; i < given->n_partitions; i++) {
         uint32_t pid = given->partitions[i]->pid;
-        if (pid >= rt->config.partitions || given->partitions[i]->epoch > INT64_MAX ||
+        if (pid >= rt->config.partitions || given->partitions[i]->epoch > OWNER_MAP_EPOCH_MAX ||
             ownership_is_held(&rt->ownership, pid))
             continue;
         const struct ownership_entry *e = &rt->ownership.entries[pid];

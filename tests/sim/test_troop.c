@@ -821,6 +821,35 @@ static void a_refused_request_is_answered_at_once(void **state)
     troop_close(&t);
 }
 
+/* Of two words about a partition the one with the higher epoch counts: one that no store has given
+ * out would have the last word for ever. */
+static void an_absurd_epoch_is_not_believed(void **state)
+{
+    (void)state;
+    struct troop t;
+    char id[16];
+    open_troop(&t);
+    start(&t, 1);
+    t.nodes[0].lies_of_epochs = true;
+    troop_start(&t, 1);
+    assert_true(troop_until(&t, is_balanced, 2, 30000));
+    assert_false(t.nodes[0].lies_of_epochs);
+    for (uint32_t bag = 0; bag < 200; bag++)
+        assert_int_equal(add(&t, bag % 2, bag, token_of(bag, 0)), TROUPE_OK);
+    troop_start(&t, 2);
+    assert_true(troop_until(&t, is_balanced, 3, 30000));
+    snprintf(id, sizeof id, "%u", bag_of(&t, 1));
+    t.nodes[1].lies_of_owner = true;
+    for (int i = 0; i < 2; i++) {
+        struct troop_answer a =
+            troop_call(&t, 0, "bag", id, "list", troupe_bytes(NULL, 0), 0, 5000);
+        assert_int_equal(a.status, TROUPE_OK);
+        assert_string_equal(a.owner, "n1");
+    }
+    assert_false(t.nodes[1].lies_of_owner);
+    troop_close(&t);
+}
+
 /* A forwarded call may wait for as long as its caller does: a node that stops does not. */
 static void a_stop_does_not_wait_for_others(void **state)
 {
@@ -1151,6 +1180,7 @@ int main(void)
         cmocka_unit_test(a_last_version_is_not_taken),
         cmocka_unit_test(too_large_to_be_forwarded),
         cmocka_unit_test(a_refused_request_is_answered_at_once),
+        cmocka_unit_test(an_absurd_epoch_is_not_believed),
         cmocka_unit_test(large_casts_leave_in_several_frames),
         cmocka_unit_test(lost_commits_are_written_again),
         cmocka_unit_test(lost_claims_are_made_again),

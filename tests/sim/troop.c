@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/invariant.h"
+#include "peer.pb-c.h"
 
 enum troop_what { TROOP_FRAME, TROOP_STORE, TROOP_REQUEST, TROOP_PEER_ANSWER };
 
@@ -156,6 +157,27 @@ static void peer_free(struct troop_peer *p)
     free(p);
 }
 
+/* Not those of the store, but the highest number that there is. */
+static void lie_of_epochs(struct troop *t, uint32_t n, struct troop_peer *p)
+{
+    struct rpc_call *call = &p->rpc.calls[0];
+    if (p->rpc.calls_n != 1 || !troupe_bytes_equal(call->kind, troupe_bytes_of("$peer")) ||
+        !troupe_bytes_equal(call->method, troupe_bytes_of("given")))
+        return;
+    Troupe__Peer__Given *given =
+        troupe__peer__given__unpack(NULL, call->payload.len, call->payload.data);
+    INVARIANT(given != NULL);
+    for (size_t i = 0; i < given->n_partitions; i++)
+        given->partitions[i]->epoch = UINT64_MAX;
+    size_t len = troupe__peer__given__get_packed_size(given);
+    uint8_t *bytes = arena_alloc(&p->arena, len);
+    INVARIANT(bytes != NULL);
+    troupe__peer__given__pack(given, bytes);
+    call->payload = troupe_bytes(bytes, len);
+    troupe__peer__given__free_unpacked(given, NULL);
+    t->nodes[n].lies_of_epochs = false;
+}
+
 static void send_peers(struct troop *t, uint32_t n, struct runtime_peer_request *r)
 {
     while (r != NULL) {
@@ -168,6 +190,8 @@ static void send_peers(struct troop *t, uint32_t n, struct runtime_peer_request 
         p->request.from_peer = true;
         snprintf(t->cluster_uid, sizeof t->cluster_uid, "%.*s", (int)r->rpc.cluster_uid.len,
                  (const char *)r->rpc.cluster_uid.data);
+        if (t->nodes[n].lies_of_epochs)
+            lie_of_epochs(t, n, p);
         if (!can_reach(t, n, to))
             peer_fails(t, n, p, t->now.mono_ns + TROOP_LATENCY_NS, TROUPE_EUNAVAILABLE);
         else
@@ -180,6 +204,21 @@ static void send_peers(struct troop *t, uint32_t n, struct runtime_peer_request 
     }
 }
 
+/* The next node has all that was asked for, at an epoch that no store gives out. */
+static void lie_of_owner(struct troop *t, uint32_t n, struct troop_peer *p)
+{
+    struct rpc_owner *owner = arena_calloc(&p->arena, 1, sizeof *owner);
+    INVARIANT(owner != NULL);
+    owner->node = troupe_bytes_of(t->nodes[n + 1].name);
+    owner->address = troupe_bytes_of(t->nodes[n + 1].address);
+    owner->epoch = UINT64_MAX;
+    owner->partitions = 256;
+    for (size_t i = 0; i < p->request.reply.results_n; i++)
+        p->request.reply.results[i] =
+            (struct rpc_result){.status = TROUPE_UNAVAILABLE, .owner = owner};
+    t->nodes[n].lies_of_owner = false;
+}
+
 static void take_replies(struct troop *t, uint32_t n, struct runtime_request *r)
 {
     while (r != NULL) {
@@ -187,6 +226,8 @@ static void take_replies(struct troop *t, uint32_t n, struct runtime_request *r)
         struct troop_peer *p = r->data;
         p->done_ns = t->now.mono_ns;
         p->in = TROOP_NODES_MAX;
+        if (p->of != NULL && t->nodes[n].lies_of_owner)
+            lie_of_owner(t, n, p);
         if (p->of == NULL && !p->is_client)
             peer_free(p);
         else if (p->of != NULL && can_reach(t, n, p->from))

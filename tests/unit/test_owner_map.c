@@ -216,7 +216,7 @@ static void test_news_least_told_first(void **state)
     for (uint32_t pid = 0; pid < 4096; pid++) {
         char name[32];
         snprintf(name, sizeof name, "node-%llu", (unsigned long long)dice_below(&d, 60));
-        set(&a, pid, name, dice_throw(&d));
+        set(&a, pid, name, dice_throw(&d) & OWNER_MAP_EPOCH_MAX);
     }
     uint32_t frames = 0, first = 0, min = OWNER_MAP_PAYLOAD_BYTES_MIN;
     for (; owner_map_has_news(&a); frames++) {
@@ -267,7 +267,7 @@ static void test_exchange(void **state)
             char name[32];
             snprintf(name, sizeof name, "node-%llu", (unsigned long long)dice_below(&d, 250));
             set(dice_below(&d, 2) == 0 ? &a : &b, (uint32_t)dice_below(&d, partitions), name,
-                dice_throw(&d));
+                dice_throw(&d) & OWNER_MAP_EPOCH_MAX);
         }
         exchange(&a, &b);
         assert_same(&a, &b);
@@ -311,7 +311,7 @@ static void test_answer_keeps_room_for_hashes(void **state)
             bool is_row = pid < size / 9;
             set(&a, pid, "a", 1); /* so that all differ */
             if (is_row || is_run)
-                set(&b, pid, "b", is_row ? dice_throw(&d) : 5);
+                set(&b, pid, "b", is_row ? dice_throw(&d) & OWNER_MAP_EPOCH_MAX : 5);
         }
         uint8_t *out = malloc(SIZE), *in = malloc(size);
         assert_true(out != NULL && in != NULL);
@@ -431,6 +431,13 @@ static void test_refused(void **state)
         {"no name", BYTES(8, 8, 0x12, 1, 0), TROUPE_EMALFORMED},
         {"name cut short", BYTES(8, 8, 0x12, 3, 0, 2, 'a'), TROUPE_EMALFORMED},
         {"epoch cut short", BYTES(8, 8, 0x12, 4, 4, 1, 'a', 0x80), TROUPE_EMALFORMED},
+        {"the highest epoch",
+         BYTES(8, 8, 0x12, 13, 4, 1, 'a', 0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1),
+         0},
+        {"epoch too high",
+         BYTES(8, 8, 0x12, 13, 4, 1, 'a', 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1),
+         TROUPE_EMALFORMED},
+        {"epoch below 0", BYTES(8, 8, 0x12, 4, 4, 1, 'a', 1), TROUPE_EMALFORMED},
         {"unnamed owner", BYTES(8, 8, 0x12, 1, 8), TROUPE_EMALFORMED},
         {"before the first partition", BYTES(8, 8, 0x12, 4, 1, 1, 1, 'a'), TROUPE_EMALFORMED},
         {"after the last one", BYTES(8, 8, 0x12, 5, 1, 0x80, 4, 1, 'a'), TROUPE_EMALFORMED},

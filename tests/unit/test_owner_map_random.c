@@ -128,9 +128,9 @@ static uint64_t random_epoch(struct world *w)
     case 1:
         return ((uint64_t)below(w, 3) << 40) + below(w, 300);
     case 2:
-        return UINT64_MAX - below(w, 2);
+        return OWNER_MAP_EPOCH_MAX - below(w, 2);
     default:
-        return dice_throw(&w->dice) >> below(w, 64);
+        return dice_throw(&w->dice) >> (1 + below(w, 63));
     }
 }
 
@@ -144,9 +144,9 @@ static void claim(struct world *w)
     uint32_t n = 1 + below(w, below(w, 8) == 0 ? w->partitions : 9);
     uint32_t step = 1 + below(w, 3), pid = below(w, w->partitions);
     uint32_t spread = below(w, 3) == 0 ? 5 : 1;
-    uint64_t epoch = random_epoch(w) / 2;
+    uint64_t epoch = random_epoch(w);
     for (uint32_t i = 0; i < n; i++, pid = (pid + step) % w->partitions) {
-        uint64_t at = epoch + below(w, spread);
+        uint64_t at = epoch - below(w, spread) % (epoch + 1);
         owner_map_set(m, pid, troupe_bytes_of(name), at);
         oracle_set(w, pid, name, at);
     }
