@@ -235,23 +235,42 @@ int sqlite__check_file(struct sqlite_connection *c, struct store_request *r)
                        c->config->path);
 }
 
+static void known_uid(const struct sqlite_config *config, char uid[STORE_UID_BYTES + 1])
+{
+    uv_mutex_lock(config->lock);
+    memcpy(uid, config->uid, sizeof config->uid);
+    uv_mutex_unlock(config->lock);
+}
+
+static int fail_replaced(struct sqlite_connection *c, struct store_request *r, const char *before,
+                         const char *now)
+{
+    return store__fail(r, TROUPE_EVERSION,
+                       "the database has been replaced: cluster '%s' was %s and is %s now; put the "
+                       "file back, or restart the node to go on with this one: %s",
+                       c->config->cluster, before, now, c->config->path);
+}
+
 /* Another database may have come under our name while the connection was closed: what is there is
  * not what this store has been asked about so far. */
 static int check_uid(struct sqlite_connection *c, struct store_request *r, struct troupe_bytes uid)
 {
-    struct sqlite_config *config = c->config;
+    char known[sizeof c->config->uid];
     if (uid.len != STORE_UID_BYTES)
-        return sqlite__fail_row(c, r, "cluster_meta", config->cluster);
+        return sqlite__fail_row(c, r, "cluster_meta", c->config->cluster);
     memcpy(c->uid, uid.data, uid.len);
-    uv_mutex_lock(config->lock);
-    bool same = config->uid[0] == '\0' || memcmp(config->uid, uid.data, uid.len) == 0;
-    uv_mutex_unlock(config->lock);
-    return same
-               ? 0
-               : store__fail(r, TROUPE_EVERSION,
-                             "%s has been replaced: cluster '%s' in it is another one than before. "
-                             "Put the file back, or restart the node to go on with this one",
-                             config->path, config->cluster);
+    known_uid(c->config, known);
+    if (known[0] == '\0' || memcmp(known, uid.data, uid.len) == 0)
+        return 0;
+    return fail_replaced(c, r, known, c->uid);
+}
+
+/* Nor is a file without the cluster. Before anybody has made the cluster that is no error. */
+static int check_missing(struct sqlite_connection *c, struct store_request *r)
+{
+    char known[sizeof c->config->uid];
+    known_uid(c->config, known);
+    return known[0] == '\0' ? 0 : fail_replaced(c, r, known, "missing");
 }
 
 void sqlite__confirm_cluster(struct sqlite_connection *c)
@@ -285,6 +304,8 @@ int sqlite__find_cluster(struct sqlite_connection *c, struct store_request *r)
         c->partitions = (uint32_t)partitions;
     } else if (step != SQLITE_DONE) {
         rc = sqlite__fail(c, r);
+    } else {
+        rc = check_missing(c, r);
     }
     sqlite3_reset(s);
     return rc;

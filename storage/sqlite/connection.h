@@ -50,7 +50,8 @@ void sqlite__close(struct sqlite_connection *c);
 void sqlite__set_patience(struct sqlite_connection *c, uint32_t ms);
 /* Notices that the file is not under its name any more. 0, or the request's error. */
 int sqlite__check_file(struct sqlite_connection *c, struct store_request *r);
-/* Sets c->cluster and c->partitions if the cluster exists. 0, or the request's error. */
+/* Sets c->cluster and c->partitions if the cluster exists. 0, or the request's error; that is
+ * TROUPE_EVERSION if another database has come into the place of ours. */
 int sqlite__find_cluster(struct sqlite_connection *c, struct store_request *r);
 /* The transaction has been committed: what it saw of the cluster is true. */
 void sqlite__confirm_cluster(struct sqlite_connection *c);

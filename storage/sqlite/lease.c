@@ -205,9 +205,11 @@ int sqlite__register(struct sqlite_connection *c, struct store_request *r)
 {
     struct store_register *reg = &r->u.reg;
     struct store_node holder = {0};
-    int rc = join_cluster(c, r);
+    int rc = sqlite__find_cluster(c, r); /* before anything is made in a database not ours */
     if (rc == 0)
-        rc = sqlite__find_cluster(c, r);
+        rc = join_cluster(c, r);
+    if (rc == 0)
+        rc = sqlite__find_cluster(c, r); /* which has been made just now */
     if (rc == 0)
         rc = find_holder(c, r, &holder);
     if (rc != 0)
@@ -257,6 +259,8 @@ int sqlite__renew(struct sqlite_connection *c, struct store_request *r)
 {
     struct store_renew *renew = &r->u.renew;
     int rc = sqlite__find_cluster(c, r);
+    if (rc == TROUPE_EVERSION) /* no lease of ours is in it: who registers again is told why */
+        return fail_fenced(r, renew->name, renew->generation);
     if (rc != 0)
         return rc;
     rc = renew_row(c, r);

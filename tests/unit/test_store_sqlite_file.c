@@ -498,32 +498,76 @@ static void rows_that_make_no_sense_are_errors(void **state)
 
 /* ---- moved ---- */
 
-/* Another database in its place is no reason to tell that there is nothing, or to write there. */
+/* The error of each operation, with what it says of it. Each has a connection of its own, which
+ * notices that the file has moved, and looks at what is there now when it is asked again. */
+static void assert_replaced(struct contract_store *s, enum store_op op, int error, const char *says)
+{
+    struct contract_request q;
+    struct store_row row = contract_row(5, "y", 1, 2, "s");
+    for (int tries = 0;; tries++) {
+        contract_init(&q, op);
+        if (op == STORE_SAVE)
+            q.r.u.save =
+                (struct store_save){.name = "a", .generation = 1, .rows = &row, .rows_n = 1};
+        else if (op == STORE_LOAD)
+            q.r.u.load = (struct store_load){.keys = &row.key, .keys_n = 1};
+        else if (op == STORE_RENEW)
+            q.r.u.renew = (struct store_renew){.name = "a", .generation = 1, .ttl_ms = 1000};
+        else
+            q.r.u.reg = (struct store_register){
+                .name = "b", .incarnation = 1, .addr = "b:1", .ttl_ms = 1000};
+        contract_submit(s, &q);
+        int rc = contract_wait(s, &q);
+        bool noticed = tries == 0 && rc == TROUPE_EUNAVAILABLE;
+        if (noticed)
+            assert_non_null(strstr(q.r.errmsg, "moved or deleted"));
+        else
+            assert_int_equal(rc, error);
+        if (!noticed && strstr(q.r.errmsg, says) == NULL)
+            fail_msg("does not tell '%s': %s", says, q.r.errmsg);
+        contract_free(&q);
+        if (!noticed)
+            return;
+    }
+}
+
+/* Another database in its place is no reason to tell that there is nothing, or to write there: not
+ * if it has a cluster of the same name, nor if it has none. */
 static void another_database_is_not_taken_for_it(void **state)
 {
+    static const struct {
+        const char *sql, *says;
+    } cases[] = {
+        {"SELECT 1", "the database has been replaced: cluster 'c' was "},
+        {"UPDATE cluster_meta SET name = 'd'", " and is missing now; put the file back"},
+    };
     struct contract_bed *bed = *state;
-    struct contract_store s;
-    struct contract_request q;
     const char *path = sqlite_fixture_path(bed->url);
-    char away[CONTRACT_URL_BYTES];
-    snprintf(away, sizeof away, "%s.away", path);
-    make_database(bed->url);
-    open_raw(&s, bed->url);
-    assert_int_equal(contract_must_save(&s, "a", 1, contract_row(5, "y", 1, 1, "s")), 1);
-    assert_true(contract_must_load(&s, &q, 5, "y"));
-    contract_free(&q);
-    assert_int_equal(rename(path, away), 0);
-    make_database(bed->url);
-    struct store_row row = contract_row(5, "y", 1, 2, "s");
-    for (int i = 0; i < 2; i++) { /* noticed, then looked at */
-        contract_init(&q, STORE_SAVE);
-        q.r.u.save = (struct store_save){.name = "a", .generation = 1, .rows = &row, .rows_n = 1};
-        contract_submit(&s, &q);
-        assert_int_equal(contract_wait(&s, &q), i == 0 ? TROUPE_EUNAVAILABLE : TROUPE_EVERSION);
-        assert_non_null(strstr(q.r.errmsg, i == 0 ? "moved or deleted" : "has been replaced"));
+    char away[CONTRACT_URL_BYTES], rows[16];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct contract_store s;
+        struct contract_request q;
+        snprintf(away, sizeof away, "%s.away%zu", path, i);
+        if (i == 0)
+            make_database(bed->url);
+        open_raw(&s, bed->url);
+        assert_false(contract_must_load(&s, &q, 5, "nothing"));
         contract_free(&q);
+        assert_int_equal(rename(path, away), 0);
+        make_database(bed->url);
+        sqlite_fixture_exec(bed->url, cases[i].sql);
+        assert_replaced(&s, STORE_SAVE, TROUPE_EVERSION, cases[i].says);
+        assert_replaced(&s, STORE_LOAD, TROUPE_EVERSION, cases[i].says);
+        assert_replaced(&s, STORE_RENEW, TROUPE_EFENCED, "not active");
+        assert_replaced(&s, STORE_REGISTER, TROUPE_EVERSION, cases[i].says);
+        contract_close(&s);
+        sqlite_fixture_query(bed->url,
+                             "SELECT (SELECT count(*) FROM cluster_meta) * 10 + "
+                             "(SELECT count(*) FROM node_lease)",
+                             rows, sizeof rows);
+        assert_string_equal(rows, "11"); /* as it was */
+        assert_int_equal(rename(away, path), 0);
     }
-    contract_close(&s);
 }
 
 static void a_file_that_is_moved_away_is_not_made_again(void **state)
