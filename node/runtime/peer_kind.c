@@ -6,6 +6,10 @@
 
 /* ---- out ---- */
 
+/* Tags, a varint of 32 bits, a fixed64, a varint of 8 bits, and the uid with its length. */
+_Static_assert(1 + 5 + 1 + 8 + 1 + 2 + 1 + 1 + STORE_UID_BYTES <= RPC_REQUEST_HEAD_BYTES_MAX,
+               "what is not any call's has room");
+
 void peer__send(struct runtime *rt, struct runtime_peer_request *peer, enum peer_use use)
 {
     peer->use = (uint8_t)use;

@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "cluster_fixture.h"
+#include "cluster_load.h"
 #include "proto/gossip.h"
 #include "tests/unit/random.h"
 
@@ -110,6 +110,116 @@ static void another_cluster_stays_another(void **state)
     cluster_wait(&other, watch_apart, &a, APART_MS + PROC_TIMEOUT_MS);
     assert_false(a.mixed);
     cluster_wait_agreed(&c, CLUSTER_AGREE_MS);
+}
+
+/* ---- ports that are used again ---- */
+
+enum { COUNTERS = 64, COUNT_MS = 60000 };
+
+static const char *const slow_lease[] = {"--lease-ttl", "15s"}; /* time for the stranger to serve */
+
+/* Every counter once, by way of node i; each call must work. */
+static void count(struct cluster *cluster, size_t i, const char *method, uint64_t values[COUNTERS])
+{
+    struct troupe_batch *batch = cluster->nodes[i].batch;
+    char id[16];
+    troupe_batch_reset(batch);
+    for (unsigned k = 0; k < COUNTERS; k++) {
+        snprintf(id, sizeof id, "k%u", k);
+        assert_int_equal(troupe_batch_add(batch, troupe_bytes_of("counter"), troupe_bytes_of(id),
+                                          troupe_bytes_of(method), (struct troupe_bytes){0},
+                                          TROUPE_ACK_MEMORY, 0),
+                         0);
+    }
+    assert_int_equal(troupe_batch_send_wait(batch, COUNT_MS), 0);
+    for (unsigned k = 0; k < COUNTERS; k++) {
+        const struct troupe_call_result *r = troupe_batch_result(batch, k);
+        if (r->status != TROUPE_OK)
+            fail_msg("k%u %s: %s %.*s", k, method, troupe_status_name(r->status),
+                     (int)r->message.len, (const char *)r->message.data);
+        assert_true(load_read_value(r->payload, &values[k]));
+    }
+}
+
+static bool listens(struct cluster *cluster, void *data)
+{
+    (void)data;
+    Troupe__Rpc__NodeStatus *s = cluster_status(cluster, 0, SOCKET_MS);
+    bool serving = s != NULL && strcmp(s->state, "serving") == 0;
+    cluster_free_message(s);
+    return serving;
+}
+
+/* A node dies with its guardian, and another cluster's begins at its address before its own has
+ * noticed: what is forwarded to it is not executed there, but by who takes over. */
+static void a_stranger_at_the_address_executes_nothing(void **state)
+{
+    (void)state;
+    struct cluster ours, theirs;
+    uint64_t values[COUNTERS];
+    cluster_open(&ours, NULL, 2, true);
+    cluster_open(&theirs, NULL, 1, true);
+    for (size_t i = 0; i < 2; i++)
+        memcpy(ours.nodes[i].args, slow_lease, sizeof slow_lease);
+    cluster_start_all(&ours);
+    cluster_wait_agreed(&ours, CLUSTER_AGREE_MS);
+    count(&ours, 0, "incr_durable", values);
+    pid_t worker = cluster_worker(&ours, 1);
+    cluster_kill(&ours, 1);
+    kill(worker, SIGKILL); /* if it has not gone with its guardian */
+    theirs.nodes[0].port = ours.nodes[1].port;
+    cluster_start(&theirs, 0);
+    assert_true(cluster_wait(&theirs, listens, NULL, PROC_TIMEOUT_MS));
+    count(&ours, 0, "incr_durable", values);
+    for (unsigned k = 0; k < COUNTERS; k++)
+        assert_int_equal(values[k], 2);
+    assert_true(proc_has_line(&theirs.nodes[0].proc,
+                              "a node of another cluster takes this one for one of its own"));
+    count(&theirs, 0, "read", values);
+    for (unsigned k = 0; k < COUNTERS; k++)
+        assert_int_equal(values[k], 0);
+    assert_int_equal(cluster_stop(&theirs, 0), 0);
+    assert_int_equal(cluster_stop(&ours, 0), 0);
+    cluster_close(&theirs);
+    cluster_close(&ours);
+}
+
+/* ---- another database in the place of ours ---- */
+
+enum { EXIT_STORE = 3 };
+
+static void put_away(const struct cluster *cluster, const char *suffix)
+{
+    char from[128], to[160];
+    snprintf(from, sizeof from, "%s/troupe.db%s", cluster->dir, suffix);
+    snprintf(to, sizeof to, "%s/away.db%s", cluster->dir, suffix);
+    assert_true(rename(from, to) == 0 || errno == ENOENT);
+}
+
+/* The file is moved away, and another node makes a new one: who has the old one in memory ends, and
+ * neither serves from the new one nor writes there. */
+static void a_node_whose_store_was_replaced_ends(void **state)
+{
+    (void)state;
+    struct cluster pair;
+    uint64_t values[COUNTERS];
+    cluster_open(&pair, NULL, 2, true);
+    cluster_start(&pair, 0);
+    cluster_wait_agreed(&pair, CLUSTER_AGREE_MS);
+    count(&pair, 0, "incr_durable", values);
+    put_away(&pair, "");
+    put_away(&pair, "-wal");
+    put_away(&pair, "-shm");
+    pair.nodes[0].runs = false;
+    cluster_start(&pair, 1);
+    assert_int_equal(proc_wait_exit(&pair.nodes[0].proc, PROC_TIMEOUT_MS), EXIT_STORE);
+    assert_true(proc_has_line(&pair.nodes[0].proc, "the database has been replaced"));
+    cluster_wait_agreed(&pair, CLUSTER_AGREE_MS);
+    count(&pair, 1, "read", values);
+    for (unsigned k = 0; k < COUNTERS; k++)
+        assert_int_equal(values[k], 0);
+    assert_int_equal(cluster_stop(&pair, 1), 0);
+    cluster_close(&pair);
 }
 
 /* ---- bytes ---- */
@@ -362,6 +472,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_node_of_a_name_is_refused),
         cmocka_unit_test(another_cluster_stays_another),
+        cmocka_unit_test(a_stranger_at_the_address_executes_nothing),
+        cmocka_unit_test(a_node_whose_store_was_replaced_ends),
         cmocka_unit_test(nodes_survive_what_is_no_message),
         cmocka_unit_test(what_was_said_before_changes_nothing),
         cmocka_unit_test(all_of_it_is_told_now_and_then),
