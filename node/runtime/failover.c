@@ -34,14 +34,14 @@ static void see(struct runtime *rt, const struct store_node *row, bool gap)
     if (n == NULL) /* no room: it is not evicted by us */
         return;
     bool other = !n->row_active || n->row_generation != row->generation;
-    if (other)
-        handoff__giver_gone(rt, at, row->generation);
     bool moved = other || n->row_seq != row->renew_seq;
     uint64_t renews = row->renew_seq > n->row_seq ? row->renew_seq - n->row_seq : 0;
-    if (other)
+    if (other) {
+        handoff__giver_gone(rt, at, row->generation);
         lease_company(&rt->lease, rt->now.mono_ns);
-    if (other) /* without any renewal it has no promises, and its first one tells it of us */
+        /* Without any renewal it has no promises, and its first one tells it of us. */
         n->row_later = !rt->rows_first && row->generation > n->row_generation;
+    }
     renews = other || !n->row_counted ? 0 : renews + n->row_renews;
     n->row_renews = (uint8_t)(renews < RENEWS ? renews : RENEWS);
     n->row_counted = true;

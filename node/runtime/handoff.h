@@ -10,8 +10,8 @@
  *   tell      the other node is told the epochs and serves; the calls that waited are forwarded.
  *
  * If anything fails before the commit, the batch stays where it is. If either node dies, the
- * store's row says whose it is. handoff_out.c gives, handoff_stream.c
- * packs, handoff_commit.c hands over, handoff_in.c takes. */
+ * store's row says whose it is. handoff_out.c gives, handoff_stream.c packs, handoff_commit.c hands
+ * over, handoff_in.c takes. */
 #ifndef TROUPE_RUNTIME_HANDOFF_H
 #define TROUPE_RUNTIME_HANDOFF_H
 
