@@ -12,7 +12,6 @@
 #include "tools/bench/bench.h"
 #include "tools/bench/node.h"
 #include "tools/bench/pace.h"
-#include "tools/bench/postgres_server.h"
 
 enum {
     NODES = 3,
@@ -246,25 +245,7 @@ static int measure_database(struct bench *b, const char *database, const char *u
     return rc;
 }
 
-static int measure_own_postgres(struct bench *b)
-{
-    struct postgres_server server = {0};
-    int rc = postgres_server_start(b, &server);
-    if (rc == 0)
-        rc = node_migrate(b, server.url);
-    if (rc == 0)
-        rc = measure_database(b, "Postgres", server.url);
-    postgres_server_stop(b, &server);
-    return rc;
-}
-
 int bench_warm(struct bench *b)
 {
-    const char *url = b->options->store;
-    if (url != NULL)
-        return measure_database(b, strncmp(url, "postgres", 8) == 0 ? "Postgres" : "SQLite", url);
-    int rc = measure_database(b, "SQLite", NULL);
-    if (rc == 0 && postgres_server_exists())
-        rc = measure_own_postgres(b);
-    return rc;
+    return node_each_database(b, measure_database);
 }

@@ -12,6 +12,7 @@
 #include "status.pb-c.h"
 #include "tools/bench/bench.h"
 #include "tools/bench/load.h"
+#include "tools/bench/postgres_server.h"
 
 enum {
     START_TIMEOUT_S = 30,
@@ -201,4 +202,30 @@ int node_migrate(struct bench *b, const char *store_url)
     if (status == -1 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
         return fail_with_log(b, log, "troupe-node migrate failed");
     return 0;
+}
+
+static int measure_own_postgres(struct bench *b,
+                                int (*measure)(struct bench *b, const char *database,
+                                               const char *url))
+{
+    struct postgres_server server = {0};
+    int rc = postgres_server_start(b, &server);
+    if (rc == 0)
+        rc = node_migrate(b, server.url);
+    if (rc == 0)
+        rc = measure(b, "Postgres", server.url);
+    postgres_server_stop(b, &server);
+    return rc;
+}
+
+int node_each_database(struct bench *b,
+                       int (*measure)(struct bench *b, const char *database, const char *url))
+{
+    const char *url = b->options->store;
+    if (url != NULL)
+        return measure(b, strncmp(url, "postgres", 8) == 0 ? "Postgres" : "SQLite", url);
+    int rc = measure(b, "SQLite", NULL);
+    if (rc == 0 && postgres_server_exists())
+        rc = measure_own_postgres(b, measure);
+    return rc;
 }

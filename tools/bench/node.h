@@ -37,5 +37,9 @@ int node_populate(struct bench *b, struct node *n, uint32_t entities, unsigned f
 void node_stop(struct bench *b, struct node *n);
 /* Runs `troupe-node migrate`. */
 int node_migrate(struct bench *b, const char *store_url);
+/* Measures on the store that the command line names, or on SQLite (url NULL: one for each round)
+ * and on a Postgres of our own, where there is one. */
+int node_each_database(struct bench *b,
+                       int (*measure)(struct bench *b, const char *database, const char *url));
 
 #endif
