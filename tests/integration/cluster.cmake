@@ -1,9 +1,8 @@
 # Clusters of real processes. Those that measure time run by themselves.
 set(cluster_dir ${CMAKE_CURRENT_LIST_DIR})
-add_library(test_cluster_fixture STATIC ${cluster_dir}/cluster_fixture.c ${cluster_dir}/cluster_load.c
-  ${cluster_dir}/pg_fixture.c)
-target_link_libraries(test_cluster_fixture PUBLIC test_proc troupe_client troupe_proto troupe_base
-  PkgConfig::PQ Threads::Threads)
+add_library(test_cluster_fixture STATIC ${cluster_dir}/cluster_fixture.c ${cluster_dir}/cluster_load.c)
+target_link_libraries(test_cluster_fixture PUBLIC test_pg troupe_client troupe_proto troupe_base
+  Threads::Threads)
 target_compile_definitions(test_cluster_fixture PRIVATE TROUPE_NODE_BIN="$<TARGET_FILE:troupe-node>"
   TROUPE_COUNTER="$<TARGET_FILE:counter>")
 add_dependencies(test_cluster_fixture troupe-node counter)

@@ -57,8 +57,7 @@ static int take_ports(const char *host)
         if (is_free(host, port) && is_free(host, port + 1) && is_free(host, port + 2))
             return port;
     }
-    fail_msg("no three free ports from %d to %d", PORT_FIRST, PORT_LAST);
-    return 0;
+    proc_give_up("no three free ports from %d to %d", PORT_FIRST, PORT_LAST);
 }
 
 /* ---- opening, closing ---- */
@@ -121,7 +120,8 @@ static void connect_client(struct cluster_node *n)
     char errmsg[256];
     struct troupe_client_options options = {.addresses = n->address, .no_ring = true};
     close_client(n);
-    assert_int_equal(troupe_client_open(&n->client, &options, errmsg, sizeof errmsg), 0);
+    if (troupe_client_open(&n->client, &options, errmsg, sizeof errmsg) != 0)
+        proc_give_up("no client of %s: %s", n->address, errmsg);
     n->batch = troupe_batch_new(n->client);
     assert_non_null(n->batch);
 }
@@ -193,8 +193,7 @@ pid_t cluster_worker(struct cluster *c, size_t i)
             return (pid_t)atoi(text);
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
-    fail_msg("the guardian of %s has no child", c->nodes[i].name);
-    return 0;
+    proc_give_up("the guardian of %s has no child", c->nodes[i].name);
 }
 
 void cluster_addresses(const struct cluster *c, size_t first, char *text, size_t bytes)

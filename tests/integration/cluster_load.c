@@ -141,7 +141,8 @@ void load_open(struct load *l, struct cluster *c, const char *prefix, size_t cou
         lane->n = counters * (i + 1) / LOAD_LANES - lane->first;
         cluster_addresses(c, i % c->n, addresses, sizeof addresses);
         struct troupe_client_options options = {.addresses = addresses};
-        assert_int_equal(troupe_client_open(&lane->client, &options, errmsg, sizeof errmsg), 0);
+        if (troupe_client_open(&lane->client, &options, errmsg, sizeof errmsg) != 0)
+            proc_give_up("no client of %s: %s", options.addresses, errmsg);
         lane->batch = troupe_batch_new(lane->client);
         assert_non_null(lane->batch);
         for (size_t done = 0; done < lane->n;) {

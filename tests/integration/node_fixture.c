@@ -36,9 +36,11 @@ void node_wait_ready(struct node_fixture *n)
 {
     char ready[96];
     snprintf(ready, sizeof ready, "%s/ready", n->dir);
-    assert_non_null(proc_wait_line(&n->proc, "msg=ready", PROC_TIMEOUT_MS));
-    assert_true(proc_wait_file(ready, PROC_TIMEOUT_MS));
-    assert_true(proc_read_file(ready, n->address, sizeof n->address));
+    if (proc_wait_line(&n->proc, "msg=ready", PROC_TIMEOUT_MS) == NULL)
+        proc_give_up("the node in %s does not start; see above", n->dir);
+    if (!proc_wait_file(ready, PROC_TIMEOUT_MS) ||
+        !proc_read_file(ready, n->address, sizeof n->address))
+        proc_give_up("the node does not write %s", ready);
 }
 
 void node_start(struct node_fixture *n, const char *dir, const char *const *extra)
@@ -69,7 +71,8 @@ const struct troupe_call_result *node_call(struct node_fixture *n, const char *e
         troupe_batch_free(batch);
         troupe_client_close(client);
         struct troupe_client_options options = {.addresses = n->address, .no_ring = true};
-        assert_int_equal(troupe_client_open(&client, &options, errmsg, sizeof errmsg), 0);
+        if (troupe_client_open(&client, &options, errmsg, sizeof errmsg) != 0)
+            proc_give_up("no client of %s: %s", n->address, errmsg);
         batch = troupe_batch_new(client);
         assert_non_null(batch);
         snprintf(connected_to, sizeof connected_to, "%s", n->address);

@@ -49,7 +49,8 @@ void node_wait_ready(struct proc *p, char address[NODE_ADDRESS_BYTES])
 {
     static const char key[] = "\"address\":\"";
     const char *line = proc_wait_line(p, "\"msg\":\"ready\"", PROC_TIMEOUT_MS);
-    assert_non_null(line);
+    if (line == NULL)
+        proc_give_up("the node does not start; see above");
     const char *at = strstr(line, key);
     assert_non_null(at);
     at += sizeof key - 1;
@@ -78,7 +79,9 @@ nng_socket node_dial(const char *address)
     nng_socket_set_ms(socket, NNG_OPT_RECVTIMEO, CALL_TIMEOUT_MS);
     nng_socket_set_ms(socket, NNG_OPT_SENDTIMEO, CALL_TIMEOUT_MS);
     nng_socket_set_size(socket, NNG_OPT_RECVMAXSZ, RPC_FRAME_BYTES_MAX);
-    assert_int_equal(nng_dial(socket, url, NULL, 0), 0);
+    int rc = nng_dial(socket, url, NULL, 0);
+    if (rc != 0)
+        proc_give_up("%s: %s", url, nng_strerror(rc));
     return socket;
 }
 

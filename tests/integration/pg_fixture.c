@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <grp.h>
 #include <libpq-fe.h>
 #include <pwd.h>
@@ -24,19 +23,24 @@
 #include <cmocka.h>
 
 #include "proc.h"
+#include "tools/common/child.h"
+#include "tools/common/pg_programs.h"
 
-enum { START_MS = 60000 };
+enum { START_MS = 60000, ARGS_MAX = 32 };
 
-static bool find_bin(struct pg_fixture *f)
+/* What the server wrote goes to stderr at once: a fixture may be opened where nobody else shows why
+ * it failed. */
+static void show_log(const struct pg_fixture *f)
 {
-    glob_t found;
-    bool ok = glob("/usr/lib/postgresql/*/bin/initdb", 0, NULL, &found) == 0;
-    if (ok) {
-        snprintf(f->bin, sizeof f->bin, "%s", found.gl_pathv[found.gl_pathc - 1]);
-        *strrchr(f->bin, '/') = '\0';
-    }
-    globfree(&found);
-    return ok;
+    char path[80], line[512];
+    snprintf(path, sizeof path, "%s/log", f->dir);
+    FILE *log = fopen(path, "re");
+    fprintf(stderr, "---- %s\n", path);
+    while (log != NULL && fgets(line, sizeof line, log) != NULL)
+        fputs(line, stderr);
+    fprintf(stderr, "---- its end\n");
+    if (log != NULL)
+        fclose(log);
 }
 
 /* In the child: no orphan, and not root. */
@@ -52,27 +56,34 @@ static void become_postgres(const struct pg_fixture *f)
     dup2(out < 0 ? null : out, 2);
     if (user != NULL && (initgroups("postgres", user->pw_gid) != 0 || setgid(user->pw_gid) != 0 ||
                          setuid(user->pw_uid) != 0))
-        _exit(126);
+        child_give_up("become the user", user->pw_name);
     if (chdir(f->dir) != 0)
-        _exit(126);
+        child_give_up("enter", f->dir);
     prctl(PR_SET_PDEATHSIG, SIGQUIT);
 }
 
-static pid_t spawn(const struct pg_fixture *f, const char *program, const char *const *argv)
+/* argv[0] is a program of the server, which gets its whole path in that place. */
+static pid_t spawn(const struct pg_fixture *f, const char *const *argv)
 {
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", f->bin, program);
+    char path[PG_PROGRAMS_BYTES + 32];
+    const char *args[ARGS_MAX] = {path};
+    snprintf(path, sizeof path, "%s/%s", f->bin, argv[0]);
+    for (size_t i = 1; argv[i] != NULL; i++) {
+        assert_true(i < ARGS_MAX - 1);
+        args[i] = argv[i];
+    }
     pid_t pid = fork();
-    assert_true(pid >= 0);
+    if (pid < 0)
+        proc_give_up("no process for %s: %s", path, strerror(errno));
     if (pid > 0)
         return pid;
     become_postgres(f);
     union { /* execv wants no const, and only reads */
         const char *const *in;
         char *const *out;
-    } args = {.in = argv};
-    execv(path, args.out);
-    _exit(127);
+    } as_argv = {.in = args};
+    execv(path, as_argv.out);
+    child_give_up("start", path);
 }
 
 void pg_fixture_url(const struct pg_fixture *f, const char *database, char *url, size_t bytes)
@@ -90,15 +101,19 @@ void pg_fixture_start(struct pg_fixture *f)
     snprintf(sockets, sizeof sockets, "unix_socket_directories=%s", f->dir);
     const char *const argv[] = {
         "postgres", "-D", data, "-c", addresses, "-c", sockets, "-c", "max_connections=100", NULL};
-    f->pid = spawn(f, "postgres", argv);
+    f->pid = spawn(f, argv);
     pg_fixture_url(f, "postgres", url, sizeof url);
     for (long end = proc_now_ms() + START_MS; PQping(url) != PQPING_OK;) {
         int status;
         if (waitpid(f->pid, &status, WNOHANG) == f->pid) {
             f->pid = 0;
-            fail_msg("the Postgres server ended at once; see %s/log", f->dir);
+            show_log(f);
+            proc_give_up("the Postgres server ended at once (wait status %#x)", (unsigned)status);
         }
-        assert_true(proc_now_ms() < end);
+        if (proc_now_ms() >= end) {
+            show_log(f);
+            proc_give_up("the Postgres server does not answer at %s", url);
+        }
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
 }
@@ -108,7 +123,7 @@ bool pg_fixture_open(struct pg_fixture *f)
     char data[80];
     int status;
     *f = (struct pg_fixture){0};
-    if (!find_bin(f)) {
+    if (!pg_programs_find(f->bin)) {
         printf("skipped: no Postgres server is installed (tools/setup --for test installs it)\n");
         return false;
     }
@@ -118,9 +133,11 @@ bool pg_fixture_open(struct pg_fixture *f)
     const char *const argv[] = {"initdb",    "-D",    data, "-U",   "postgres",
                                 "-A",        "trust", "-E", "UTF8", "--locale=C.UTF-8",
                                 "--no-sync", NULL};
-    pid_t pid = spawn(f, "initdb", argv);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    pid_t pid = spawn(f, argv);
+    if (waitpid(pid, &status, 0) != pid || status != 0) {
+        show_log(f);
+        proc_give_up("initdb failed (wait status %#x)", (unsigned)status);
+    }
     pg_fixture_start(f);
     return true;
 }
@@ -165,7 +182,7 @@ void pg_fixture_sql(const struct pg_fixture *f, const char *database, const char
     PGresult *result = PQexec(pg, sql);
     ExecStatusType status = PQresultStatus(result);
     if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
-        fail_msg("%s: %s", sql, PQerrorMessage(pg));
+        proc_give_up("%s: %s", sql, PQerrorMessage(pg));
     PQclear(result);
     PQfinish(pg);
 }

@@ -7,14 +7,17 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "tools/common/pg_programs.h"
+
 struct pg_fixture {
-    char dir[64], bin[256];
-    pid_t pid;     /* 0 = not running */
-    char host[64]; /* an address it listens on, too; "" = none */
+    char dir[64];
+    char bin[PG_PROGRAMS_BYTES]; /* where the server's programs are */
+    pid_t pid;                   /* 0 = not running */
+    char host[64];               /* an address it listens on, too; "" = none */
 };
 
 /* false: no server is installed (a message tells), the test should be skipped. Fails the test when
- * it does not start. */
+ * it does not start, and shows the server's log. */
 bool pg_fixture_open(struct pg_fixture *f);
 void pg_fixture_close(struct pg_fixture *f);
 /* Starts it again so that it is reached over TCP, at host and by whoever is in network (CIDR); urls

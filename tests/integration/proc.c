@@ -23,9 +23,23 @@
 /* last: cmocka wants the ones above */
 #include <cmocka.h>
 
+#include "tools/common/child.h"
+
 extern char **environ;
 
 enum { POLL_MS = 5 };
+
+void proc_give_up(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "%s: ", program_invocation_short_name);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    fail();
+    abort(); /* fail() does not come back; the compiler cannot know */
+}
 
 long proc_now_ms(void)
 {
@@ -51,7 +65,8 @@ static char **make_env(const char *const *add)
     while (add != NULL && add[added] != NULL)
         added++;
     char **env = calloc(n + added + 1, sizeof *env);
-    assert_non_null(env);
+    if (env == NULL)
+        proc_give_up("no memory for an environment");
     for (size_t i = 0; i < n; i++) {
         if (strncmp(environ[i], "TROUPE_", 7) != 0)
             env[kept++] = environ[i];
@@ -73,13 +88,13 @@ static void become(const struct proc_options *options, char **env, int out)
     int in = open("/dev/null", O_RDONLY);
     dup2(in, STDIN_FILENO);
     if (options->dir != NULL && chdir(options->dir) != 0)
-        _exit(126);
+        child_give_up("enter", options->dir);
     union { /* execvpe takes char *const *, and only reads it */
         const char *const *in;
         char *const *out;
     } argv = {.in = options->argv};
     execvpe(argv.out[0], argv.out, env);
-    _exit(127);
+    child_give_up("start", argv.out[0]);
 }
 
 void proc_start(struct proc *p, const struct proc_options *options)
@@ -87,14 +102,16 @@ void proc_start(struct proc *p, const struct proc_options *options)
     int fds[2];
     *p = (struct proc){.out = -1};
     char **env = make_env(options->env);
-    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        proc_give_up("no pipe for %s: %s", options->argv[0], strerror(errno));
     p->pid = fork();
     if (p->pid == 0)
         become(options, env, fds[1]);
     free(env);
     close(fds[1]);
-    assert_true(p->pid > 0);
-    assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+    if (p->pid < 0)
+        proc_give_up("no process for %s: %s", options->argv[0], strerror(errno));
+    fcntl(fds[0], F_SETFL, O_NONBLOCK);
     p->out = fds[0];
 }
 
@@ -244,7 +261,8 @@ void proc_temp_dir(char path[64])
     if (base == NULL || strlen(base) > 40)
         base = "/tmp";
     snprintf(path, 64, "%s/troupe-test-XXXXXX", base);
-    assert_non_null(mkdtemp(path));
+    if (mkdtemp(path) == NULL)
+        proc_give_up("no directory %s: %s", path, strerror(errno));
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
@@ -266,7 +284,8 @@ static bool is_free(int port)
                                .sin_port = htons((uint16_t)port),
                                .sin_addr = {htonl(INADDR_LOOPBACK)}};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
+    if (fd < 0)
+        proc_give_up("no socket: %s", strerror(errno));
     bool free = bind(fd, (struct sockaddr *)&addr, sizeof addr) == 0;
     close(fd);
     return free;
@@ -283,8 +302,7 @@ int proc_free_port(void)
         if (is_free(port) && is_free(port + 1) && is_free(port + 2))
             return port;
     }
-    fail_msg("no three free ports in a row on 127.0.0.1 between %d and %d", FIRST, LAST);
-    return -1;
+    proc_give_up("no three free ports in a row on 127.0.0.1 between %d and %d", FIRST, LAST);
 }
 
 bool proc_read_file(const char *path, char *text, size_t size)

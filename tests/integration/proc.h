@@ -29,7 +29,7 @@ struct proc_options {
 };
 
 /* TROUPE_* variables of the test's own environment are not passed on. A program that does not exist
- * is a child that exits with 127. */
+ * is a child that says so and exits with 127. */
 void proc_start(struct proc *p, const struct proc_options *options);
 /* The next line that contains text, from where the last call has stopped, without its newline; NULL
  * when the child ends first or the time is over (what it wrote is shown then). Valid until the next
@@ -42,6 +42,10 @@ void proc_signal(struct proc *p, int signum);
 int proc_wait_exit(struct proc *p, int timeout_ms);
 /* SIGKILL, if it still runs; reaps it and frees the log. Safe to call twice. */
 void proc_close(struct proc *p);
+
+/* Fails the test with that message, which goes to stderr at once: a fixture may be opened outside
+ * of a test, in main, where an assertion that fails ends the program without a word. */
+void proc_give_up(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* A new directory for a test's files, below $TMPDIR or /tmp. */
 void proc_temp_dir(char path[64]);

@@ -24,6 +24,8 @@ struct bench {
 
 /* Sets errmsg; returns -1, so that one can write `return bench_fail(…)`. */
 int bench_fail(struct bench *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same, plus the last lines of the log of what was started and failed. */
+int bench_fail_with_log(struct bench *b, const char *log, const char *what);
 /* A line on stderr about what is being done. */
 void bench_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* "[3/5]" for bench_say: which round of how many. Static storage. */

@@ -19,6 +19,20 @@ int bench_fail(struct bench *b, const char *format, ...)
     return -1;
 }
 
+int bench_fail_with_log(struct bench *b, const char *log, const char *what)
+{
+    enum { TAIL_BYTES = 600 };
+    char tail[TAIL_BYTES + 1] = "";
+    FILE *f = fopen(log, "re");
+    if (f != NULL) {
+        if (fseek(f, -TAIL_BYTES, SEEK_END) != 0)
+            rewind(f);
+        tail[fread(tail, 1, TAIL_BYTES, f)] = '\0';
+        fclose(f);
+    }
+    return bench_fail(b, "%s; the end of its log:\n%s", what, tail[0] == '\0' ? "(empty)" : tail);
+}
+
 void bench_say(const char *format, ...)
 {
     va_list args;

@@ -20,22 +20,7 @@ enum {
     MIGRATE_TIMEOUT_MS = 60000,
     POPULATE_BATCH = 512,
     POPULATE_IN_FLIGHT = 8,
-    LOG_TAIL_BYTES = 600,
 };
-
-/* Errmsg plus the last lines of the log. */
-static int fail_with_log(struct bench *b, const char *log, const char *what)
-{
-    char tail[LOG_TAIL_BYTES + 1] = "";
-    FILE *f = fopen(log, "re");
-    if (f != NULL) {
-        if (fseek(f, -LOG_TAIL_BYTES, SEEK_END) != 0)
-            rewind(f);
-        tail[fread(tail, 1, LOG_TAIL_BYTES, f)] = '\0';
-        fclose(f);
-    }
-    return bench_fail(b, "%s; the end of its log:\n%s", what, tail);
-}
 
 void node_store_url(const struct bench *b, char url[PATH_MAX])
 {
@@ -52,12 +37,12 @@ static int await_serving(struct bench *b, struct node *n)
     struct node_figures figures = {0};
     while (now_s() < until_s) {
         if (sandbox_has_exited(n->pid))
-            return fail_with_log(b, n->log, "the node did not start");
+            return bench_fail_with_log(b, n->log, "the node did not start");
         if (node_look(b, n, &figures) == 0 && figures.serving)
             return 0;
         sleep_s(0.01);
     }
-    return fail_with_log(b, n->log, "the node does not serve");
+    return bench_fail_with_log(b, n->log, "the node does not serve");
 }
 
 int node_start(struct bench *b, struct node *n, const char *store_url, const char *kinds)
@@ -157,7 +142,7 @@ int node_wait_persisted(struct bench *b, struct node *n, double timeout_s)
     struct node_figures f = {0};
     while (now_s() < until_s) {
         if (sandbox_has_exited(n->pid))
-            return fail_with_log(b, n->log, "the node has ended");
+            return bench_fail_with_log(b, n->log, "the node has ended");
         if (node_look(b, n, &f) != 0)
             return -1;
         if (f.dirty == 0 && f.saves_in_flight == 0 && f.loading == 0)
@@ -200,7 +185,7 @@ int node_migrate(struct bench *b, const char *store_url)
         return bench_fail(b, "troupe-node migrate could not be started: %s", strerror(errno));
     int status = sandbox_end(&b->sandbox, pid, 0, MIGRATE_TIMEOUT_MS);
     if (status == -1 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return fail_with_log(b, log, "troupe-node migrate failed");
+        return bench_fail_with_log(b, log, "troupe-node migrate failed");
     return 0;
 }
 

@@ -20,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/common/child.h"
+
 enum { END_TIMEOUT_MS = 10000, FTW_FDS = 16 };
 
 /* ---- the directory ---- */
@@ -113,7 +115,7 @@ __attribute__((noreturn)) static void become(const struct sandbox_child *child, 
     sigset_t none;
     if (child->uid != 0 &&
         (setgroups(0, NULL) != 0 || setgid(child->gid) != 0 || setuid(child->uid) != 0))
-        _exit(126);
+        child_give_up("step down to run", child->argv[0]);
     prctl(PR_SET_PDEATHSIG, child->end_signal);
     if (getppid() != parent)
         _exit(126);
@@ -125,7 +127,7 @@ __attribute__((noreturn)) static void become(const struct sandbox_child *child, 
         char *const *out;
     } argv = {.in = child->argv};
     execv(argv.out[0], argv.out);
-    _exit(127);
+    child_give_up("start", argv.out[0]);
 }
 
 pid_t sandbox_spawn(struct sandbox *s, const struct sandbox_child *child)
