@@ -65,30 +65,49 @@ static bool is_of_a_stranger(const struct runtime *rt, const struct runtime_requ
            !troupe_bytes_equal(r->rpc->cluster_uid, troupe_bytes_of(rt->cluster_uid));
 }
 
+/* What came with no uid at all is no node's: somebody has taken the wrong port. */
+static struct troupe_bytes stranger_text(const struct runtime *rt, struct runtime_request *r)
+{
+    static const char other[] = "not executed: this is a node of another cluster";
+    if (r->rpc->cluster_uid.len > 0)
+        return troupe_bytes_of(other);
+    const char *text = arena_printf(r->arena,
+                                    "not executed: this is the port on which nodes talk to each "
+                                    "other (peer-listen); clients ask this node at %s",
+                                    rt->config.address);
+    return troupe_bytes_of(text != NULL ? text : other);
+}
+
+static void tell_of_stranger(struct runtime *rt, const struct runtime_request *r)
+{
+    char uid[STORE_UID_BYTES + 1], n[24];
+    size_t len =
+        r->rpc->cluster_uid.len < STORE_UID_BYTES ? r->rpc->cluster_uid.len : STORE_UID_BYTES;
+    if (len > 0)
+        memcpy(uid, r->rpc->cluster_uid.data, len);
+    uid[len] = '\0';
+    snprintf(n, sizeof n, "%" PRIu64, rt->strangers_n);
+    rt->stranger_told_ns = rt->now.mono_ns;
+    log__add(rt, RUNTIME_WARN,
+             len > 0 ? "a node of another cluster takes this one for one of its own; nothing of "
+                       "what it asks for is executed"
+                     : "a client asks at the port of the nodes (peer-listen); nothing of what it "
+                       "asks for is executed",
+             "its_cluster", uid, "so_far", n, NULL);
+}
+
 static void refuse_stranger(struct runtime *rt, struct runtime_request *r)
 {
     bool early = rt->cluster_uid[0] == '\0';
     r->reply = (struct rpc_reply){
         .status = early ? TROUPE_UNAVAILABLE : TROUPE_FAILED_PRECONDITION,
-        .message = troupe_bytes_of(early ? "not executed: the node has not registered yet"
-                                         : "not executed: this is a node of another cluster"),
+        .message = early ? troupe_bytes_of("not executed: the node has not registered yet")
+                         : stranger_text(rt, r),
     };
     rt->strangers_n += !early;
     if (!early && (rt->stranger_told_ns == 0 ||
-                   rt->now.mono_ns - rt->stranger_told_ns > STRANGER_S * NS_PER_S)) {
-        char uid[STORE_UID_BYTES + 1], n[24];
-        size_t len =
-            r->rpc->cluster_uid.len < STORE_UID_BYTES ? r->rpc->cluster_uid.len : STORE_UID_BYTES;
-        if (len > 0)
-            memcpy(uid, r->rpc->cluster_uid.data, len);
-        uid[len] = '\0';
-        snprintf(n, sizeof n, "%" PRIu64, rt->strangers_n);
-        rt->stranger_told_ns = rt->now.mono_ns;
-        log__add(rt, RUNTIME_WARN,
-                 "a node of another cluster takes this one for one of its own; nothing of what it "
-                 "asks for is executed",
-                 "its_cluster", uid, "so_far", n, NULL);
-    }
+                   rt->now.mono_ns - rt->stranger_told_ns > STRANGER_S * NS_PER_S))
+        tell_of_stranger(rt, r);
     send_off(rt, r);
 }
 

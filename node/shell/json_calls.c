@@ -1,6 +1,7 @@
 /* See json_calls.h. */
 #include "node/shell/json_calls.h"
 
+#include "base/invariant.h"
 #include "proto/json.h"
 #include "troupe/error.h"
 
@@ -35,7 +36,9 @@ void json_calls_in(const struct runtime *rt, struct runtime_request *request,
 void json_calls_out(const struct runtime *rt, struct runtime_request *request)
 {
     const struct rpc_request *rpc = request->rpc;
-    for (size_t i = 0; i < rpc->calls_n; i++) {
+    const struct rpc_reply *reply = &request->reply; /* refused as a whole: without results */
+    INVARIANT(reply->results_n == rpc->calls_n || reply->results_n == 0);
+    for (size_t i = 0; i < reply->results_n; i++) {
         const struct rpc_call *call = &rpc->calls[i];
         struct rpc_result *result = &request->reply.results[i];
         const ProtobufCMessageDescriptor *in, *out;

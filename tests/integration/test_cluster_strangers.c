@@ -323,6 +323,39 @@ static void nodes_survive_what_is_no_message(void **state)
     assert_int_equal(members_of(&c, 0), 2);
 }
 
+/* ---- a client at the port of the nodes ---- */
+
+static void read_all(int fd, void *out, size_t len)
+{
+    assert_int_equal(recv(fd, out, len, MSG_WAITALL), len);
+}
+
+/* A request of one call, as JSON, that bears no cluster's uid: it is refused as a whole, so the
+ * reply has no results for the node to translate. */
+static void a_client_at_the_nodes_port_is_told_where_to_ask(void **state)
+{
+    (void)state;
+    static const uint8_t request[] = {0, 0,   0,    0,    0,    0,    0, 0x11, 0x80,
+                                      0, 0,   1,    0x1a, 0x0b, 0x0a, 1, 'a',  0x12,
+                                      1, 'b', 0x1a, 1,    'c',  0x38, 1};
+    struct timeval limit = {.tv_sec = SOCKET_MS / 1000};
+    uint8_t hello[SP_BYTES], head[8], body[1024] = {0};
+    for (size_t i = 0; i < 2; i++) {
+        int fd = dial(c.nodes[i].port + 1);
+        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
+        put_hello(fd, SP_REQ);
+        read_all(fd, hello, sizeof hello);
+        put(fd, request, sizeof request);
+        read_all(fd, head, sizeof head);
+        size_t len = (size_t)head[6] << 8 | head[7];
+        assert_in_range(len, 5, sizeof body - 1);
+        read_all(fd, body, len);
+        assert_non_null(memmem(body, len, c.nodes[i].address, strlen(c.nodes[i].address)));
+        close(fd);
+        assert_int_equal(members_of(&c, i), 2);
+    }
+}
+
 /* ---- what has been said before ---- */
 
 struct frames {
@@ -475,6 +508,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stranger_at_the_address_executes_nothing),
         cmocka_unit_test(a_node_whose_store_was_replaced_ends),
         cmocka_unit_test(nodes_survive_what_is_no_message),
+        cmocka_unit_test(a_client_at_the_nodes_port_is_told_where_to_ask),
         cmocka_unit_test(what_was_said_before_changes_nothing),
         cmocka_unit_test(all_of_it_is_told_now_and_then),
     };
