@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 #include "base/utf8.h"
+#include "node/shell/log_sink.h"
 
-enum { SLOTS = 64, TAIL_BYTES = 8 };
+enum { SLOTS = 64, TAIL_BYTES = 8, FLUSH_MS = 200 /* at the end, for a reader to make room */ };
 
 static const char *const NAMES[] = {"debug", "info", "warn", "error"};
 
@@ -37,6 +38,7 @@ void log_setup(enum log_format format, enum log_level least)
     if (format == LOG_FORMAT_AUTO)
         format = isatty(STDERR_FILENO) ? LOG_FORMAT_LOGFMT : LOG_FORMAT_JSON;
     pthread_mutex_lock(&logger.lock);
+    log_sink_open();
     logger.format = format;
     logger.least = least;
     pthread_mutex_unlock(&logger.lock);
@@ -158,7 +160,19 @@ static void write_line(enum log_level level, const char *message, const struct l
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(time_text, sizeof time_text, "%s.%03ldZ", stamp, ts.tv_nsec / 1000000);
     size_t len = log_format_line(out, logger.format, time_text, level, message, fields, n);
-    (void)!write(STDERR_FILENO, out, len); /* a log that cannot be written has nowhere to say so */
+    log_sink_write(out, len);
+}
+
+/* When somebody reads again. */
+static void tell_lost(void)
+{
+    char count[24];
+    unsigned long lost = log_sink_take_lost();
+    if (lost == 0)
+        return;
+    snprintf(count, sizeof count, "%lu", lost);
+    const struct log_field fields[] = {{"lines", count}};
+    write_line(LOG_LEVEL_WARN, "log lines were lost: nobody read them", fields, 1);
 }
 
 static time_t monotonic_s(void)
@@ -200,14 +214,18 @@ void log_flush(bool all)
         if (all || now - logger.slots[i].since >= LOG_WINDOW_S)
             end_window(&logger.slots[i]);
     }
+    log_sink_flush(all ? FLUSH_MS : 0);
+    tell_lost();
     pthread_mutex_unlock(&logger.lock);
 }
 
 void log_fields(enum log_level level, const char *message, const struct log_field *fields, size_t n)
 {
     pthread_mutex_lock(&logger.lock);
-    if (level >= logger.least && admit(level, message))
+    if (level >= logger.least && admit(level, message)) {
+        tell_lost();
         write_line(level, message, fields, n);
+    }
     pthread_mutex_unlock(&logger.lock);
 }
 

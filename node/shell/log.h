@@ -1,6 +1,8 @@
 /* Log lines: logfmt where a person reads (a terminal), JSON lines where a program does. One line is
  * one write to stderr. A message that repeats more than LOG_BURST times within LOG_WINDOW_S is held
- * back and counted; a line says how many were. Thread safe. */
+ * back and counted; a line says how many were. Nobody who logs waits for whoever reads: lines that
+ * find no room wait in a buffer, then are lost, and a line says how many were (log_sink.h). Thread
+ * safe. */
 #ifndef TROUPE_SHELL_LOG_H
 #define TROUPE_SHELL_LOG_H
 
@@ -24,8 +26,9 @@ void log_fields(enum log_level level, const char *message, const struct log_fiel
 /* The same with key, value pairs, ended by NULL. */
 void log_line(enum log_level level, const char *message, ...) __attribute__((sentinel));
 
-/* Tells of the lines held back in windows that are over; with all also in those that are not. To be
- * called now and then, and at the end. */
+/* Writes lines that have waited for the reader, and tells of those that were held back in windows
+ * that are over; with all also in those that are not, and a reader gets a moment to make room. To
+ * be called each second or so, and at the end. */
 void log_flush(bool all);
 
 /* Formats one line into out (of LOG_LINE_BYTES_MAX); its length. For tests. */

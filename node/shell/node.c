@@ -21,7 +21,8 @@ enum {
     STORE_CLOSE_MS = 10000,
     POLL_MS = 5,
     STORE_WAIT_POLL_MS = 1000,
-    TICK_MS = 1000 * LOG_WINDOW_S,
+    TICK_MS = 1000,
+    REPORT_TICKS = 60,
 };
 
 const char *node_version(void)
@@ -43,7 +44,9 @@ static void mask_signals(int how)
 void node_hold_signals(void)
 {
     mask_signals(SIG_BLOCK);
-    signal(SIGHUP, SIG_IGN); /* last: tests see by it that this was called */
+    signal(SIGPIPE, SIG_IGN); /* a reader that has gone is an error of the write … */
+    signal(SIGXFSZ, SIG_IGN); /* … and so is a file that may not grow: both processes go on */
+    signal(SIGHUP, SIG_IGN);  /* last: tests see by it that this was called */
 }
 
 void node_release_signals(void)
@@ -271,7 +274,7 @@ static void on_replies(void *data, struct runtime_request *finished)
 static void on_tick(uv_timer_t *timer)
 {
     struct node *n = timer->data;
-    if (++n->ticks % (60 / LOG_WINDOW_S) == 0)
+    if (++n->ticks % REPORT_TICKS == 0)
         cluster_report(&n->cluster);
     log_flush(false);
 }
@@ -336,7 +339,6 @@ enum node_exit node_run(const struct config *config, int report_fd)
     static struct node node; /* large, and there is one per process */
     struct node *n = &node;
     char pid[24];
-    signal(SIGPIPE, SIG_IGN);
     n->config = config;
     n->report_fd = report_fd;
     config_mask_url(config->store, n->store_masked, sizeof n->store_masked);

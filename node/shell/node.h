@@ -16,7 +16,8 @@ enum node_exit {
 
 /* SIGTERM and SIGINT wait until node_run can take them, which is before it registers: a stop that
  * comes sooner is a clean one all the same. SIGHUP is ignored from now on: the end of a terminal is
- * not that of the node. A child inherits both. */
+ * not that of the node. So are SIGPIPE and SIGXFSZ: a reader that has gone, a file that may not
+ * grow any more, are errors of the write that met them. A child inherits all of that. */
 void node_hold_signals(void);
 /* They end the process again, what has waited at once, unless somebody handles them. */
 void node_release_signals(void);

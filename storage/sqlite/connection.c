@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <uv.h>
 
@@ -57,11 +58,21 @@ static const struct {
     {SQLITE_NOMEM, TROUPE_EUNAVAILABLE, true, "out of memory"},
 };
 
+/* A write beyond that limit fails with EFBIG, as SIGXFSZ is ignored; of which SQLite keeps nothing.
+ */
+static bool files_are_limited(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+}
+
 /* What the operating system said, for errors that come from it; else what SQLite says. */
 static const char *detail_of(sqlite3 *db, int code)
 {
     int number = db == NULL ? 0 : sqlite3_system_errno(db);
     bool is_system = (code & 0xFF) == SQLITE_CANTOPEN || (code & 0xFF) == SQLITE_IOERR;
+    if (code == SQLITE_IOERR_WRITE && files_are_limited())
+        return "the file may not grow any more? Raise the limit on file sizes, ulimit -f";
     if (is_system && number != 0)
         return strerror(number);
     return db == NULL ? sqlite3_errstr(code) : sqlite3_errmsg(db);

@@ -14,7 +14,7 @@ target_compile_definitions(test_node_proc PRIVATE
   TEST_COUNTER="$<TARGET_FILE:counter>")
 add_dependencies(test_node_proc troupe-node gigbook counter)
 
-foreach(name life)
+foreach(name life hardship)
   troupe_test(test_node_${name} LABELS integration
     SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_node_${name}.c LIBS test_node_proc PkgConfig::SQLITE)
 endforeach()

@@ -7,7 +7,7 @@ endforeach()
 troupe_test(test_ties LABELS unit
   SOURCES ${shell_tests}/test_ties.c ${shell_tests}/gossip_link_fixture.c
   LIBS troupe_shell PkgConfig::UV nng::nng Threads::Threads)
-foreach(test test_discover test_config test_proof)
+foreach(test test_discover test_config test_log test_proof)
   troupe_test(${test} LABELS unit SOURCES ${shell_tests}/${test}.c
     LIBS troupe_shell PkgConfig::UV Threads::Threads)
 endforeach()

@@ -1,0 +1,137 @@
+/* What the surroundings do to a node: a log that nobody reads, a file that may not grow. It goes
+ * on, says so, and stops as it always does. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/integration/node_proc.h"
+
+/* last: cmocka wants the ones above */
+#include <cmocka.h>
+
+enum { PIPE_BYTES = 4096, STRANGERS = 200 };
+
+static char dir[64], address[NODE_ADDRESS_BYTES], text[NODE_REPLY_BYTES];
+static struct proc node;
+
+static int set_up(void **state)
+{
+    (void)state;
+    proc_temp_dir(dir);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    proc_close(&node);
+    proc_remove_dir(dir);
+    return 0;
+}
+
+static void start(void)
+{
+    node_start(&node, dir, (const char *const[]){"--kinds", NODE_COUNTER, "--name", "alone", NULL});
+    node_wait_ready(&node, address);
+}
+
+static void count_one(const char *method, enum troupe_status wanted)
+{
+    int status = node_call_once(address, "counter/a", method, "{\"by\": 1}", text);
+    if (status != (int)wanted)
+        fail_msg("status %d instead of %d: %s", status, (int)wanted, text);
+}
+
+/* Each leaves a line in the log. */
+static void come_with_something_else(void)
+{
+    for (int i = 0; i < STRANGERS; i++) {
+        nng_socket s = node_dial(address);
+        assert_int_not_equal(node_send_raw(s, "\xff", 1, text), TROUPE_OK);
+        nng_close(s);
+    }
+}
+
+/* Whether it has ended, without a look at what it writes. */
+static bool has_ended(void)
+{
+    siginfo_t info = {0};
+    assert_int_equal(waitid(P_PID, (id_t)node.pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+    return info.si_pid == node.pid;
+}
+
+static void a_log_that_nobody_reads_holds_up_nothing(void **state)
+{
+    (void)state;
+    start();
+    assert_true(fcntl(node.out, F_SETPIPE_SZ, PIPE_BYTES) > 0);
+    come_with_something_else(); /* more than the pipe has room for */
+    count_one("incr_durable", TROUPE_OK);
+    proc_signal(&node, SIGTERM);
+    long deadline_ms = proc_now_ms() + PROC_TIMEOUT_MS;
+    while (!has_ended())
+        assert_true(proc_now_ms() < deadline_ms);
+    assert_int_equal(proc_wait_exit(&node, PROC_TIMEOUT_MS), 0);
+}
+
+/* ---- files that may not grow ---- */
+
+static pid_t child_of_guardian(void)
+{
+    char path[64], child[32];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)node.pid, (int)node.pid);
+    assert_true(proc_read_file(path, child, sizeof child));
+    return (pid_t)strtol(child, NULL, 10);
+}
+
+static void limit_files(pid_t pid, rlim_t bytes)
+{
+    struct rlimit limit = {.rlim_cur = bytes, .rlim_max = RLIM_INFINITY};
+    assert_int_equal(prlimit(pid, RLIMIT_FSIZE, &limit, NULL), 0);
+}
+
+static void a_file_size_limit_is_like_a_full_disk(void **state)
+{
+    (void)state;
+    char wal[96];
+    struct stat st;
+    start();
+    pid_t child = child_of_guardian();
+    count_one("incr_durable", TROUPE_OK);
+    snprintf(wal, sizeof wal, "%s/troupe.db-wal", dir);
+    assert_int_equal(stat(wal, &st), 0);
+    limit_files(child, (rlim_t)st.st_size);
+    count_one("incr_durable", TROUPE_UNAVAILABLE);
+    if (strstr(text, "may not grow") == NULL)
+        fail_msg("%s", text);
+    limit_files(child, RLIM_INFINITY);
+    int status;
+    long deadline_ms = proc_now_ms() + PROC_TIMEOUT_MS;
+    do {
+        assert_true(proc_now_ms() < deadline_ms);
+        status = node_call_once(address, "counter/a", "incr_durable", "{\"by\": 1}", text);
+    } while (status != TROUPE_OK);
+    assert_int_equal(child_of_guardian(), child);
+    assert_false(proc_has_line(&node, "died"));
+    node_stop(&node);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_log_that_nobody_reads_holds_up_nothing, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_file_size_limit_is_like_a_full_disk, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
