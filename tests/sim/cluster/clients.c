@@ -260,7 +260,8 @@ static void attempt(struct world *w, void *data)
         .timeout_ms = timeout_ms, .client = c->number + 1, .calls = &call, .calls_n = 1};
     if (c->key != NULL) {
         struct history_op *op = &c->key->history.ops[c->op];
-        op->again = c->attempts > 0;
+        /* Also where a link breaks under it, and it is forwarded once more. */
+        op->again = c->attempts > 0 || (c->retries && group_is_on(w, GROUP_LINK_BREAKS));
         struct ledger_request r = {.token = op->token, .expected = op->expected};
         memcpy(payload, &r, sizeof r);
         call.kind = troupe_bytes_of("ledger");

@@ -6,6 +6,7 @@
 
 #include "base/invariant.h"
 #include "tests/sim/cluster/disk.h"
+#include "tests/sim/cluster/doubts.h"
 
 enum {
     WAY_US_MAX = 3000,
@@ -109,6 +110,12 @@ void disk_copy_request(struct arena *a, struct store_request *to, const struct s
     case STORE_SAVE:
         copy_save(a, &to->u.save);
         break;
+    case STORE_REGISTER:
+        to->u.reg.name = copy_text(a, from->u.reg.name);
+        to->u.reg.addr = copy_text(a, from->u.reg.addr);
+        to->u.reg.gossip = copy_text(a, from->u.reg.gossip);
+        to->u.reg.proof = copy_text(a, from->u.reg.proof);
+        break;
     case STORE_RENEW:
         to->u.renew.name = copy_text(a, from->u.renew.name);
         break;
@@ -137,8 +144,9 @@ void disk_copy_request(struct arena *a, struct store_request *to, const struct s
 
 static bool can_be_copied(const struct store_request *r)
 {
-    return r->op == STORE_SAVE || r->op == STORE_RENEW || r->op == STORE_LEAVE ||
-           r->op == STORE_CLAIM || r->op == STORE_EVICT || r->op == STORE_TRANSFER;
+    return r->op == STORE_SAVE || r->op == STORE_REGISTER || r->op == STORE_RENEW ||
+           r->op == STORE_LEAVE || r->op == STORE_CLAIM || r->op == STORE_EVICT ||
+           r->op == STORE_TRANSFER;
 }
 
 /* ---- flights ---- */
@@ -237,11 +245,16 @@ static void answer(struct world *w, void *data)
         r->error = f->fault;
         snprintf(r->errmsg, sizeof r->errmsg, "simulated");
     }
-    if (r->op == STORE_RENEW && r->error == 0)
+    if (r->op == STORE_RENEW && r->error == 0) {
+        if (r->u.renew.timeline > run->timeline)
+            failover_heard(w, run);
         run->timeline = r->u.renew.timeline;
+    }
     if (w->mutant == MUTANT_NO_RECHECK && r->op == STORE_RENEW)
         r->u.renew.timeline = 0;
-    if (w->mutant == MUTANT_OUTCOME_FAILED && r->error == TROUPE_EOUTCOME)
+    bool failed = w->mutant == MUTANT_OUTCOME_FAILED ||
+                  (w->mutant == MUTANT_TRANSFER_FAILED && r->op == STORE_TRANSFER);
+    if (failed && r->error == TROUPE_EOUTCOME)
         r->error = TROUPE_EUNAVAILABLE;
     if (r->op == STORE_REGISTER && r->error == TROUPE_EBUSY)
         r->u.reg.holder_gone = is_gone(w, r->u.reg.holder.proof) && world_chance(w, 500);
@@ -302,8 +315,12 @@ static void take_off(struct run *run, struct store_request *request)
     } else if (n->cut_from_store) {
         f->fault = can_be_copied(request) ? TROUPE_EOUTCOME : TROUPE_EUNAVAILABLE;
         answer_ns = execute_ns + 1 + dice_below(&w->dice, GIVE_UP_MS_MAX * WORLD_MS);
-    } else if (dice_below(&w->dice, 100) < w->store_fault_percent) {
+    } else if (dice_below(&w->dice, 100) < w->store_fault_percent || doubts_about(w, request->op)) {
         give_up(f, &execute_ns, &answer_ns);
+    } else {
+        uint64_t late_ns = doubts_delay_ns(w, request->op);
+        execute_ns += late_ns * dice_below(&w->dice, 2); /* or the answer alone is late */
+        answer_ns += late_ns;
     }
     world_at(w, execute_ns, reaches_store, f);
     world_at(w, answer_ns, answer, f);

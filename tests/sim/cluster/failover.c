@@ -390,6 +390,31 @@ static void relieve(struct world *w, const struct run *run, uint32_t pid)
     }
 }
 
+/* Whether the run still has in memory what it is to write again. */
+static bool has_kept(struct world *w, const struct run *run, uint32_t i)
+{
+    const struct watch *watch = watch_at(w, i);
+    char id[16];
+    struct store_key key = {.pid = watch->pid, .kind = troupe_bytes_of("ledger")};
+    if (i < KEYS_N) {
+        snprintf(id, sizeof id, "%s", w->keys[i]->id);
+    } else {
+        key.kind = troupe_bytes_of("venue");
+        snprintf(id, sizeof id, "%u", i - KEYS_N);
+    }
+    key.id = troupe_bytes_of(id);
+    return peek_version(run->rt, &key) >= watch->lost_version;
+}
+
+void failover_heard(struct world *w, const struct run *run)
+{
+    for (uint32_t i = 0; i < WATCHES_MAX; i++) {
+        struct watch *watch = watch_at(w, i);
+        if (watch->behind && watch->guard == run->number && !has_kept(w, run, i))
+            watch->guard = 0; /* it has been stopped meanwhile */
+    }
+}
+
 void failover_fenced(struct world *w, const struct run *run, uint32_t pid)
 {
     struct owner *o = &w->owners[pid];
@@ -411,6 +436,8 @@ void failover_loaded(struct world *w, const struct run *run, const struct store_
         if (!watch->behind)
             continue;
         bool owns = w->owners[key->pid].run_number == run->number;
+        if (watch->guard == run->number && run->timeline < w->timeline)
+            watch->guard = 0; /* stopped before it could hear of the failover */
         if (!guards(w, watch))
             lose_commits(w, watch, load->found[i], &load->rows[i]);
         else if (owns || watch->guard == run->number)
@@ -476,7 +503,7 @@ void failover_moved(struct world *w, uint32_t pid, const struct run *from, const
         if (from != NULL && watch->holder == from->number)
             watch->holder = to->number;
         if (from != NULL && watch->guard == from->number)
-            watch->guard = guards(w, watch) ? to->number : 0;
+            watch->guard = guards(w, watch) && has_kept(w, from, i) ? to->number : 0;
     }
 }
 

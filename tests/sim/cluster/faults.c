@@ -1,4 +1,5 @@
 /* What goes wrong, and when it is over. */
+#include "tests/sim/cluster/doubts.h"
 #include "tests/sim/cluster/world.h"
 
 #include <stdlib.h>
@@ -160,6 +161,24 @@ static void good_quality(struct world *w, void *data)
     w->network_bad_ns = w->now_ns; /* cuts may go on */
 }
 
+static void sound_links(struct world *w, void *data)
+{
+    (void)data;
+    w->network_bad_ns = w->break_per_mille > 0 ? w->now_ns : w->network_bad_ns;
+    w->break_per_mille = 0;
+}
+
+static void break_links(struct world *w)
+{
+    if (!group_is_on(w, GROUP_LINK_BREAKS))
+        return;
+    w->network_bad_ns = w->now_ns;
+    w->break_per_mille = 20 + (uint32_t)dice_below(&w->dice, 400);
+    world_trace(w, "links between nodes break, under %u per mille of the requests",
+                w->break_per_mille);
+    world_at(w, w->now_ns + draw_ms(w, QUALITY_MS_MAX), sound_links, w);
+}
+
 static void bad_quality(struct world *w)
 {
     w->network_is_bad = true;
@@ -296,9 +315,11 @@ static void step_clock(struct world *w)
 /* ---- */
 
 static void (*const kinds[])(struct world *) = {
-    kill_one,       kill_many, pause_one,  stop_one,   start_twin,       cut_one_way, cut_in_two,
-    bad_quality,    bad_store, step_clock, pause_one,  break_store_link, kill_one,    pause_one,
-    cut_from_store, stop_one,  bad_store,  cut_in_two, cut_from_store,   kill_one,    leave_alone,
+    kill_one,    kill_many,        pause_one,   stop_one,       start_twin,
+    cut_one_way, cut_in_two,       bad_quality, bad_store,      step_clock,
+    pause_one,   break_store_link, kill_one,    pause_one,      cut_from_store,
+    stop_one,    bad_store,        cut_in_two,  cut_from_store, kill_one,
+    leave_alone, doubts_begin,     break_links, doubts_begin,   break_links,
 };
 
 enum { KINDS_N = sizeof kinds / sizeof kinds[0] };
@@ -338,6 +359,8 @@ void faults_end(struct world *w)
     good_quality(w, NULL);
     heal_network(w, NULL);
     heal_store(w, NULL);
+    doubts_end(w, NULL);
+    sound_links(w, NULL);
     w->outage_until_ns = w->slow_until_ns = 0;
     for (uint32_t i = 0; i < w->nodes_n; i++) {
         struct node *n = &w->nodes[i];

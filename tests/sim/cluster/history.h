@@ -40,7 +40,7 @@ struct history_op {
     uint8_t outcome;       /* enum history_outcome */
     bool done;             /* CAS: as answered */
     bool durable;          /* as answered */
-    bool again;            /* sent more than once */
+    bool again;            /* sent more than once, by its caller or by a node */
     uint64_t run;          /* that answered; not the judge's business */
 };
 

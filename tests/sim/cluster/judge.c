@@ -62,7 +62,7 @@ static bool is_disturbed(const struct world *w, const struct owner *owner)
     uint64_t begun_ns = owner->since_ns - HANDOVER_MS_MAX * WORLD_MS;
     return from->run == NULL || from->run->number != owner->given_by ||
            from->paused_until_ns >= begun_ns || to->paused_until_ns >= begun_ns ||
-           w->network_bad_ns >= begun_ns || w->network_is_bad;
+           w->network_bad_ns >= begun_ns || w->network_is_bad || w->break_per_mille > 0;
 }
 
 /* A node asks for what the store says is its own already: it does not know, or it tries again. That
@@ -190,6 +190,14 @@ static void judge_row(struct world *w, const struct run *run, const struct store
                    run->number);
 }
 
+static uint64_t last_token(struct troupe_bytes state)
+{
+    uint64_t token = 0;
+    if (state.len >= sizeof token)
+        memcpy(&token, state.data + state.len - sizeof token, sizeof token);
+    return token;
+}
+
 static void saved(struct world *w, const struct run *run, const struct store_save *save)
 {
     struct judge_rows *before = &w->judge->before, *after = &w->judge->after;
@@ -197,11 +205,12 @@ static void saved(struct world *w, const struct run *run, const struct store_sav
     for (size_t i = 0; w->trace_all && i < save->rows_n; i++) {
         const struct store_row *row = &after->load.u.load.rows[i];
         world_trace(w,
-                    "%s saves partition %u %.*s version %" PRIu64 ", %zu bytes: now %" PRIu64
-                    " of %" PRIu64 ", %zu bytes",
+                    "%s saves partition %u %.*s version %" PRIu64 ", %zu bytes ending %" PRIu64
+                    ": now %" PRIu64 " of %" PRIu64 ", %zu bytes",
                     run->node->client, save->rows[i].key.pid, (int)save->rows[i].key.id.len,
                     (const char *)save->rows[i].key.id.data, save->rows[i].version,
-                    save->rows[i].state.len, row->version, row->epoch, row->state.len);
+                    save->rows[i].state.len, last_token(save->rows[i].state), row->version,
+                    row->epoch, row->state.len);
     }
     /* The store may have sorted the rows: they are found again by their place in memory. */
     for (size_t i = 0; i < save->rows_n; i++) {

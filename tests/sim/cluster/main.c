@@ -7,7 +7,7 @@
 
 #include "tests/sim/cluster/world.h"
 
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2, MINUTES_MAX = 100000 };
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, MINUTES_MAX = 100000, OPTION_GROUP = 256, ALWAYS_N = 10 };
 
 struct request {
     uint64_t from, to;
@@ -25,8 +25,12 @@ static void help(FILE *out)
           "  --minutes M      of faults, in each (default 1)\n"
           "  --store-faults   on (default) or off: outages, slowness, lost answers, late effects\n"
           "  --store-failovers  on (default) or off: to a standby that lacks the last commits, in\n"
-          "                   some of the stories\n"
-          "  --mutant NAME    without a safety check, see below\n"
+          "                   some of the stories\n",
+          out);
+    for (int g = 0; g < GROUPS; g++)
+        fprintf(out, "  --%-15s on (default) or off: %s, in most\n", group_infos[g].name,
+                group_infos[g].what);
+    fputs("  --mutant NAME    without a safety check, see below\n"
           "  --trace          the end of each story's trace, not only of one that fails\n"
           "  --trace-all      everything that happens, on stderr\n"
           "  --quiet          a line for failures only\n"
@@ -78,8 +82,18 @@ static bool read_mutant(const char *text, enum mutant *mutant)
     return false;
 }
 
+static bool read_group(unsigned group, struct request *r)
+{
+    uint64_t bit = GROUP_BIT(group);
+    bool off = strcmp(optarg, "off") == 0;
+    r->options.groups_off = off ? r->options.groups_off | bit : r->options.groups_off & ~bit;
+    return off || strcmp(optarg, "on") == 0 || bad(group_infos[group].name, optarg, "on or off");
+}
+
 static bool read_option(int option, struct request *r)
 {
+    if (option >= OPTION_GROUP)
+        return read_group((unsigned)(option - OPTION_GROUP), r);
     const char *rest = "";
     uint64_t number = 0;
     switch (option) {
@@ -181,19 +195,30 @@ static int run(const struct request *r)
     return failed > 0 ? EXIT_FAILED : 0;
 }
 
+static void list_options(struct option *options)
+{
+    static const struct option always[] = {{"seeds", required_argument, NULL, 's'},
+                                           {"nodes", required_argument, NULL, 'n'},
+                                           {"minutes", required_argument, NULL, 'm'},
+                                           {"store-faults", required_argument, NULL, 'f'},
+                                           {"store-failovers", required_argument, NULL, 'o'},
+                                           {"mutant", required_argument, NULL, 'x'},
+                                           {"trace", no_argument, NULL, 't'},
+                                           {"trace-all", no_argument, NULL, 'a'},
+                                           {"quiet", no_argument, NULL, 'q'},
+                                           {"help", no_argument, NULL, 'h'}};
+    for (size_t i = 0; i < ALWAYS_N; i++)
+        options[i] = always[i];
+    for (int g = 0; g < GROUPS; g++)
+        options[ALWAYS_N + g] =
+            (struct option){group_infos[g].name, required_argument, NULL, OPTION_GROUP + g};
+    options[ALWAYS_N + GROUPS] = (struct option){0};
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
-                                            {"nodes", required_argument, NULL, 'n'},
-                                            {"minutes", required_argument, NULL, 'm'},
-                                            {"store-faults", required_argument, NULL, 'f'},
-                                            {"store-failovers", required_argument, NULL, 'o'},
-                                            {"mutant", required_argument, NULL, 'x'},
-                                            {"trace", no_argument, NULL, 't'},
-                                            {"trace-all", no_argument, NULL, 'a'},
-                                            {"quiet", no_argument, NULL, 'q'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    struct option options[ALWAYS_N + GROUPS + 1];
+    list_options(options);
     struct request request = {
         .from = 1,
         .to = 20,

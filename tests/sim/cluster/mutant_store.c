@@ -4,6 +4,7 @@
 
 #include "base/invariant.h"
 #include "tests/sim/cluster/disk.h"
+#include "tests/sim/cluster/mutant_product.h"
 
 enum {
     PASSED_MAX = 64,
@@ -34,6 +35,7 @@ struct mutant_state {
 
 void mutant_open(struct world *w)
 {
+    mutant_product_open(w->mutant);
     if (w->mutant == MUTANT_NONE)
         return;
     if (w->mutant == MUTANT_EPOCH)

@@ -13,4 +13,8 @@ const char *const mutant_names[MUTANTS] = {
     [MUTANT_NOT_AGAIN] = "not-again",
     [MUTANT_EPOCH] = "epoch",
     [MUTANT_OUTCOME_FAILED] = "outcome-failed",
+    [MUTANT_LATE_LOAD] = "late-load",
+    [MUTANT_TRANSFER_FAILED] = "transfer-failed",
+    [MUTANT_FORWARD_AGAIN] = "forward-again",
+    [MUTANT_NO_DEDUP] = "no-dedup",
 };

@@ -1,6 +1,8 @@
 /* Safety checks that can be taken away, one at a time, to see that the simulator notices. The
  * product is not touched: what a store without that check would do is done at the store's edge
- * (disk.c), and what a careless driver would do in the driver (nodes.c). */
+ * (disk.c, mutant_store.c), what a careless driver would do in the driver (nodes.c), what a node
+ * without it would make of a message at the wire (mutant_wire.c), and the rest where functions of
+ * the runtime call each other (mutant_product.c). */
 #ifndef TROUPE_SIM_CLUSTER_MUTANTS_H
 #define TROUPE_SIM_CLUSTER_MUTANTS_H
 
@@ -17,6 +19,11 @@ enum mutant {
     MUTANT_NOT_AGAIN,       /* what it has lost is not written again */
     MUTANT_EPOCH,           /* epochs and generations that it has lost are handed out again */
     MUTANT_OUTCOME_FAILED,  /* an unknown outcome is taken for a failure */
+    MUTANT_LATE_LOAD, /* what was being loaded when its partition was lost is believed later */
+    MUTANT_TRANSFER_FAILED, /* a handover of unknown outcome is taken for one that has failed */
+    MUTANT_FORWARD_AGAIN,   /* a forwarded call that may have been executed, and has no request id,
+                               is sent again */
+    MUTANT_NO_DEDUP,        /* request ids are not remembered */
     MUTANTS,
 };
 

@@ -7,7 +7,7 @@
 #include "tests/sim/cluster/kinds.h"
 #include "tests/sim/cluster/world.h"
 
-enum { BATCH_US_MAX = 300 };
+enum { BATCH_US_MAX = 300, ENTITIES_MAX = 5 };
 
 struct runtime_time node_time(const struct node *n)
 {
@@ -130,6 +130,8 @@ void node_start(struct node *n)
         .loads_in_flight_max = 2,
         .saves_in_flight_max = 2,
         .outage_grace_ms = OUTAGE_GRACE_MS,
+        .entities_max =
+            group_is_on(w, GROUP_EVICTIONS) ? 1 + dice_below(&w->dice, ENTITIES_MAX) : 0,
     };
     int rc = runtime_open(&run->rt, &config, errmsg);
     INVARIANT(rc == 0);
@@ -237,9 +239,11 @@ static void perform(struct run *run)
 {
     struct node *n = run->node;
     struct world *w = n->w;
-    bool saves = false;
+    bool saves = false, forwards = run->fx.peers != NULL, answers = false;
     for (const struct store_request *r = run->fx.store; r != NULL; r = r->next)
         saves |= r->op == STORE_SAVE || r->op == STORE_TRANSFER;
+    for (const struct runtime_request *r = run->fx.replies; r != NULL; r = r->next)
+        answers |= r->from_peer;
     run->unperformed = false;
     disk_submit(run, run->fx.store);
     ports_reply(run, run->fx.replies);
@@ -255,8 +259,10 @@ static void perform(struct run *run)
         return;
     }
     schedule_wake(run);
-    if (saves)
-        is_interrupted(run, STAGE_AFTER_SAVE, nothing);
+    if ((saves && is_interrupted(run, STAGE_AFTER_SAVE, nothing)) ||
+        (forwards && is_interrupted(run, STAGE_AFTER_FORWARD, nothing)) || !answers)
+        return;
+    is_interrupted(run, STAGE_AFTER_ANSWER, nothing);
 }
 
 static void go_on_performing(struct world *w, void *data)

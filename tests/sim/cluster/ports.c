@@ -4,9 +4,16 @@
 #include <string.h>
 
 #include "base/invariant.h"
+#include "tests/sim/cluster/mutant_wire.h"
 #include "tests/sim/cluster/world.h"
 
-enum { LATE_MS_MAX = 2000, SETTLE_S = 3600, SETTLE_ROUNDS_MAX = 100 };
+enum {
+    LATE_MS_MAX = 2000,
+    RESET_MS_MAX = 50,
+    STRAY_MS_MAX = 8000,
+    SETTLE_S = 3600,
+    SETTLE_ROUNDS_MAX = 100
+};
 
 /* A request on its way to a node, or being worked on there, or its answer on the way back. */
 struct exchange {
@@ -191,6 +198,7 @@ static void peer_done(struct exchange *x, int error)
     struct run *asker = x->asker;
     x->peer = NULL;
     list_remove(&x->asked);
+    error = mutant_outcome(x->w, peer, error);
     peer->error = error;
     if (error == 0) {
         size_t size = rpc_reply_size(&x->request.reply);
@@ -262,6 +270,7 @@ static void request_arrives(struct world *w, void *data)
         world_at(w, n->paused_until_ns, request_arrives, x);
         return;
     }
+    mutant_arrived(w, &x->rpc);
     int rc = runtime_request_init(&x->request, &x->arena, &x->rpc);
     INVARIANT(rc == 0);
     x->request.from_peer = x->client == NULL;
@@ -279,6 +288,46 @@ void ports_call(struct client *c, uint32_t node, const struct rpc_request *rpc)
     exchange_at(x, at, request_arrives);
 }
 
+static void reset(struct world *w, void *data)
+{
+    struct exchange *x = data;
+    if (is_awaited(x) && node_is_paused(x->asker->node)) {
+        world_at(w, x->asker->node->paused_until_ns, reset, x);
+        return;
+    }
+    if (is_awaited(x))
+        peer_done(x, TROUPE_EOUTCOME);
+    exchange_unref(x);
+}
+
+/* The link breaks under a request: its sender is told at once that nobody knows; it has got there,
+ * or does so much later, perhaps after a second copy that took another way, or never. */
+static void break_link(struct exchange *x, uint64_t *at)
+{
+    struct world *w = x->w;
+    exchange_at(x, w->now_ns + dice_below(&w->dice, RESET_MS_MAX * WORLD_MS), reset);
+    switch (dice_below(&w->dice, 3)) {
+    case 0:
+        *at = UINT64_MAX;
+        break;
+    case 1:
+        *at += world_while(w, STRAY_MS_MAX * WORLD_MS);
+        break;
+    default:
+        break;
+    }
+}
+
+/* One connection from each run to each node: what leaves first arrives first. */
+static uint64_t in_order(struct world *w, const struct run *from, uint32_t to, uint64_t at)
+{
+    struct link *link = &w->links[from->node->index][to];
+    if (link->run != from->number)
+        *link = (struct link){.run = from->number};
+    link->last_ns = at > link->last_ns ? at : link->last_ns + 1;
+    return link->last_ns;
+}
+
 void ports_send_peers(struct run *from, struct runtime_peer_request *peers)
 {
     struct world *w = from->node->w;
@@ -292,7 +341,13 @@ void ports_send_peers(struct run *from, struct runtime_peer_request *peers)
         list_push(&from->asked, &x->asked);
         uint64_t at, end = p->deadline_ns - from->node->mono_base_ns;
         exchange_at(x, end < w->now_ns ? w->now_ns : end, deadline);
-        if (carry(w, from->node->index, to->index, &at))
+        if (!carry(w, from->node->index, to->index, &at))
+            continue;
+        if (world_chance(w, w->break_per_mille))
+            break_link(x, &at);
+        else
+            at = in_order(w, from, to->index, at);
+        if (at != UINT64_MAX)
             exchange_at(x, at, request_arrives);
     }
 }

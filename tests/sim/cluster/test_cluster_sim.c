@@ -69,6 +69,13 @@ static void the_same_seed_is_the_same_story(void **state)
     assert_true(first != tell(&options, &well));
 }
 
+/* What makes the check necessary, in all stories that are to show it. */
+static const uint64_t needs[MUTANTS] = {
+    [MUTANT_LATE_LOAD] = GROUP_BIT(GROUP_SLOW_LOADS) | GROUP_BIT(GROUP_EVICTIONS),
+    [MUTANT_TRANSFER_FAILED] = GROUP_BIT(GROUP_STORE_DOUBTS),
+    [MUTANT_FORWARD_AGAIN] = GROUP_BIT(GROUP_LINK_BREAKS),
+};
+
 /* Fails with the mutant, and is well without it. */
 static bool is_caught(enum mutant mutant, uint64_t seed, char failure[sizeof w.failure])
 {
@@ -78,6 +85,7 @@ static bool is_caught(enum mutant mutant, uint64_t seed, char failure[sizeof w.f
                                     .minutes = 1,
                                     .store_faults = true,
                                     .store_failovers = true,
+                                    .groups_on = needs[mutant],
                                     .mutant = mutant};
     tell(&options, &well);
     if (well)

@@ -105,6 +105,7 @@ void world_open(struct world *w, const struct world_options *options)
         w->trace_lines = calloc(TRACE_LINES, sizeof *w->trace_lines);
         INVARIANT(w->trace_lines != NULL);
     }
+    groups_draw(w, options->groups_on, options->groups_off);
     judge_open(w);
     failover_open(w);
     disk_open(w);

@@ -18,7 +18,8 @@
  *     requests that take effect long after they were given up.
  *     A store that fails over comes back as a standby that lacks the last commits.
  *   - clients (clients.c): registers, counters and bookings, retried with their request ids.
- *   - faults.c draws what goes wrong; story.c tells a whole story and ends it in calm.
+ *   - faults.c draws what goes wrong, doubts.c what does with one kind of the store's requests;
+ *     groups.h has what a story may do without; story.c tells a whole story and ends it in calm.
  *
  * What is checked, at every step (judge.c):
  *   - at most one node serves a partition: an answer that a handler gave leaves a node only while
@@ -44,6 +45,7 @@
 #include "base/list.h"
 #include "node/runtime/runtime.h"
 #include "tests/sim/cluster/agenda.h"
+#include "tests/sim/cluster/groups.h"
 #include "tests/sim/cluster/history.h"
 #include "tests/sim/cluster/mutants.h"
 #include "tests/unit/random.h"
@@ -76,6 +78,8 @@ enum stage {
     STAGE_AFTER_STEP,    /* of a client's request, before its collect */
     STAGE_AFTER_COLLECT, /* of something to be sent, before it is */
     STAGE_AFTER_SAVE,    /* has been sent */
+    STAGE_AFTER_FORWARD, /* requests to other nodes have been sent */
+    STAGE_AFTER_ANSWER,  /* to another node has been sent */
     STAGES,
 };
 
@@ -187,6 +191,11 @@ struct client {
     uint64_t run;        /* that answered last */
 };
 
+/* From a run to a node. */
+struct link {
+    uint64_t run, last_ns; /* what was sent last arrives then */
+};
+
 struct world_stats {
     uint64_t ops, acks, durable, unknown, refused, retries, booked, losses;
     uint64_t keys, undecided, starts, crashes, pauses, evictions, claims, transfers;
@@ -201,6 +210,7 @@ struct world {
     enum mutant mutant;
     bool store_faults, store_failovers, trace, trace_all;
     bool quiet; /* no more faults */
+    uint64_t groups;
     uint64_t fault_kinds, fault_every_ms;
     uint64_t hash;
 
@@ -212,6 +222,8 @@ struct world {
     /* the network */
     bool cut[NODES_MAX][NODES_MAX]; /* from, to */
     bool network_is_bad;
+    uint32_t break_per_mille; /* of requests between nodes */
+    struct link links[NODES_MAX][NODES_MAX];
     uint64_t network_bad_ns; /* it was, until then */
     uint32_t loss_per_mille, twice_per_mille, late_per_mille;
     uint64_t latency_ns, jitter_ns;
@@ -221,6 +233,7 @@ struct world {
     int64_t store_offset_ms;
     uint64_t outage_until_ns, slow_until_ns;
     uint32_t store_fault_percent;
+    uint32_t doubts, doubt_per_mille; /* bits of store_op; doubts.c */
     struct flight *flights;
     struct list exchanges, frames; /* on their way */
     struct owner owners[PARTITIONS];
@@ -238,6 +251,7 @@ struct world {
     struct key *keys[KEYS_N];
     uint32_t keys_made, references;
     uint64_t tokens;
+    uint64_t arrivals; /* of requests; mutant_wire.c */
     struct booking bookings[VENUES_N][SLOTS_N];
     bool created[VENUES_N];
 
@@ -253,10 +267,11 @@ struct world_options {
     uint64_t seed;
     uint32_t nodes, minutes;
     enum mutant mutant;
-    bool store_faults;    /* outages, slowness, lost answers, late effects */
-    bool store_failovers; /* to a standby that lacks the last commits */
-    bool trace;           /* keep the last lines of what happens … */
-    bool trace_all;       /* … or all lines, and many more of them, on stderr at once */
+    bool store_faults;              /* outages, slowness, lost answers, late effects */
+    bool store_failovers;           /* to a standby that lacks the last commits */
+    uint64_t groups_on, groups_off; /* bits of groups.h: always, never; others now and then */
+    bool trace;                     /* keep the last lines of what happens … */
+    bool trace_all;                 /* … or all lines, and many more of them, on stderr at once */
 };
 
 void world_open(struct world *w, const struct world_options *options);
@@ -340,6 +355,8 @@ void failover_ends(struct world *w);   /* … and after */
 struct watch *failover_watch(struct world *w, const struct store_key *key);
 void failover_saved(struct world *w, const struct run *run, const struct store_key *key,
                     const struct store_row *now, bool applied);
+/* The run is about to be told that the store has failed over. */
+void failover_heard(struct world *w, const struct run *run);
 void failover_fenced(struct world *w, const struct run *run, uint32_t pid);
 void failover_loaded(struct world *w, const struct run *run, const struct store_load *load);
 /* A claim whose answer is lost: when it is made again, the run cannot know that nobody else had the

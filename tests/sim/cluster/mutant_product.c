@@ -1,0 +1,30 @@
+/* See mutant_product.h. */
+#include "tests/sim/cluster/mutant_product.h"
+
+#include "node/runtime/internal.h"
+
+static enum mutant is;
+
+void mutant_product_open(enum mutant mutant)
+{
+    is = mutant;
+}
+
+/* ---- losing a partition ---- */
+
+void __real_entity__drop_partition(struct runtime *rt, uint32_t pid, bool uncertain);
+void __wrap_entity__drop_partition(struct runtime *rt, uint32_t pid, bool uncertain);
+
+/* What is being loaded is not dropped: the answer is believed, however old it is. */
+void __wrap_entity__drop_partition(struct runtime *rt, uint32_t pid, bool uncertain)
+{
+    struct table *t = &rt->partitions[pid];
+    if (is != MUTANT_LATE_LOAD) {
+        __real_entity__drop_partition(rt, pid, uncertain);
+        return;
+    }
+    for (uint32_t i = table_slots(t); i-- > 0;) {
+        while (i < table_slots(t) && t->slots[i] != NULL && !t->slots[i]->loading)
+            entity__drop(rt, t->slots[i], uncertain);
+    }
+}
