@@ -1,13 +1,17 @@
 /* One connection, driven by the loop.
  *
  * Happy path: DOWN → resolve the host's name (libpq would block on that) → PQconnectPoll by uv_poll
- * → settings → READY: in pipeline mode, each request is one statement (with its PREPARE before it
- * the first time) and one sync; answers come in order, and a request is done when its sync is.
+ * → a look whether the server answers → READY: in pipeline mode, each request is the settings
+ * (ops.c), one statement (each with its PREPARE before it the first time) and one sync, and that is
+ * one transaction; answers come in order, and a request is done when its sync is.
  *
  * When the connection breaks, or an answer does not come in time, all that is under way on it is
- * settled: what cannot have been committed (only read, or an error had come) is EUNAVAILABLE, a
- * write that may have been is EOUTCOME. Then the connection is made anew, with backoff. The
- * server's "might not have been replicated" counts as unknown, too.
+ * settled: what cannot have been committed is EUNAVAILABLE (only read) or what the server has
+ * refused it with (verdict.h), a write that may have been is EOUTCOME. Then the connection is made
+ * anew, with backoff. The server's "might not have been replicated" counts as unknown, too.
+ *
+ * A server that takes no writes any more keeps its connections. Told so once, all of them are
+ * left, and the next attempt looks for a server that does (target_session_attrs).
  *
  * A path to the server that swallows everything must not cost the lease: its connection waits for
  * an answer only as long as another attempt fits into the lease. And a resolver that hangs is not
@@ -28,7 +32,7 @@ void pg_conn_init(struct pg_conn *c, struct pg_store *s)
 
 bool pg_conn_can_take(const struct pg_conn *c)
 {
-    return c->state == PG_READY && c->in_flight < PG_PIPELINE_MAX;
+    return c->state == PG_READY && c->leaving == NULL && c->in_flight < PG_PIPELINE_MAX;
 }
 
 bool pg_conn_is_closed(const struct pg_conn *c)
@@ -106,10 +110,10 @@ static void settle(struct pg_conn *c, struct store_request *r, const char *why)
         pg_requeue(c->store, r); /* within its deadline, another connection may do it */
         return;
     }
-    if (writes && t->sent && !t->failed)
+    if (writes && t->sent && !t->refused && r->error != TROUPE_EOUTCOME)
         store__fail(r, TROUPE_EOUTCOME, "store: the connection broke before the answer came: %s",
                     why);
-    else
+    else if (r->error == 0)
         store__fail(r, TROUPE_EUNAVAILABLE, "store: %s", why);
     pg_done(c->store, r);
 }
@@ -127,6 +131,7 @@ void pg_conn_break(struct pg_conn *c, const char *why)
     c->state = PG_DOWN;
     memset(c->prepared, 0, sizeof c->prepared);
     c->unreplicated = false;
+    c->leaving = NULL;
     c->retry_ms = pg_now_ms(s) + backoff_ms(c);
     c->failures++;
     snprintf(s->last_error, sizeof s->last_error, "%s", text);
@@ -149,9 +154,9 @@ static void on_notice(void *data, const PGresult *result)
 {
     struct pg_conn *c = data;
     const char *text = PQresultErrorMessage(result);
-    if (strstr(text, "might not have been replicated") != NULL)
-        c->unreplicated = true;
     const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+    c->unreplicated |= pg_verdict_is_unreplicated(severity, function, text);
     if (severity != NULL && strcmp(severity, "NOTICE") != 0)
         pg_log(c->store, STORE_LOG_WARN, "postgres: %.*s", (int)strcspn(text, "\n"), text);
 }
@@ -291,17 +296,11 @@ static void resolve_late(struct pg_conn *c)
     connect_now(c);
 }
 
-/* The session's limits: our statements never wait for longer than we do. */
+/* A pooler takes connections also when there is no server behind it. */
 static void set_up(struct pg_conn *c)
 {
-    char sql[256];
-    snprintf(sql, sizeof sql,
-             "SET statement_timeout = %u; SET lock_timeout = %u; SET "
-             "idle_in_transaction_session_timeout = %u; "
-             "SET search_path = pg_catalog; SET synchronous_commit = on",
-             c->store->timeout_ms, c->store->timeout_ms / 2 + 1, c->store->timeout_ms * 2);
     c->state = PG_SETTING_UP;
-    if (PQsetnonblocking(c->pg, 1) != 0 || PQsendQuery(c->pg, sql) == 0)
+    if (PQsetnonblocking(c->pg, 1) != 0 || PQsendQuery(c->pg, "SELECT") == 0)
         pg_conn_break(c, PQerrorMessage(c->pg));
     else
         watch(c, UV_READABLE | UV_WRITABLE);
@@ -371,17 +370,31 @@ static void on_setting_up(struct pg_conn *c)
 
 /* ---- sending ---- */
 
-static bool send_statement(struct pg_conn *c, const struct pg_op *op, enum store_op which,
-                           const struct pg_params *p, struct pg_task *t)
+/* How many results it will have; 0: it cannot be sent. */
+static unsigned send_statement(struct pg_conn *c, unsigned which, const char *name, const char *sql,
+                               const struct pg_params *p)
 {
     if (!c->store->prepare)
-        return PQsendQueryParams(c->pg, op->sql, p->n, p->types, p->values, p->lengths, p->formats,
+        return PQsendQueryParams(c->pg, sql, p->n, p->types, p->values, p->lengths, p->formats,
                                  1) != 0;
-    t->expect_prepare = !c->prepared[which];
-    if (t->expect_prepare && PQsendPrepare(c->pg, op->name, op->sql, p->n, p->types) == 0)
-        return false;
+    unsigned results = c->prepared[which] ? 1 : 2;
+    if (results == 2 && PQsendPrepare(c->pg, name, sql, p->n, p->types) == 0)
+        return 0;
     c->prepared[which] = true;
-    return PQsendQueryPrepared(c->pg, op->name, p->n, p->values, p->lengths, p->formats, 1) != 0;
+    return PQsendQueryPrepared(c->pg, name, p->n, p->values, p->lengths, p->formats, 1) != 0
+               ? results
+               : 0;
+}
+
+static bool send_request(struct pg_conn *c, struct store_request *r, const struct pg_params *p)
+{
+    const struct pg_op *op = pg_op(r->op);
+    struct pg_task *t = task_of(r);
+    struct pg_params none = {0};
+    t->left = send_statement(c, PG_SETTINGS, "troupe_settings", c->store->settings, &none);
+    t->own = t->left == 0 ? 0 : send_statement(c, r->op, op->name, op->sql, p);
+    t->left += t->own;
+    return t->own > 0 && PQpipelineSync(c->pg) != 0 && PQflush(c->pg) >= 0;
 }
 
 static bool flush(struct pg_conn *c)
@@ -413,7 +426,7 @@ void pg_conn_send(struct pg_conn *c, struct store_request *r)
     *c->tail = r;
     c->tail = &r->next;
     c->in_flight++;
-    if (!send_statement(c, op, r->op, &p, t) || PQpipelineSync(c->pg) == 0 || PQflush(c->pg) < 0) {
+    if (!send_request(c, r, &p)) {
         pg_conn_break(c, PQerrorMessage(c->pg));
         return;
     }
@@ -438,6 +451,52 @@ static void finish_head(struct pg_conn *c)
     pg_done(c->store, r);
 }
 
+static void leave_server(struct pg_store *s, const char *why)
+{
+    for (unsigned i = 0; i < s->conns_n; i++) {
+        if (s->conns[i].state == PG_READY)
+            s->conns[i].leaving = why;
+    }
+}
+
+/* What the server has not prepared, as this error shows. */
+static void forget_prepared(struct pg_conn *c, const struct store_request *r, const char *sqlstate)
+{
+    const struct pg_task *t = r->impl;
+    bool in_settings = t->left > t->own;
+    if (in_settings && t->left == t->own + 2)
+        c->prepared[PG_SETTINGS] = false;
+    if (t->own == 2 && t->left >= 2)
+        c->prepared[r->op] = false;
+    if (sqlstate != NULL && strcmp(sqlstate, "26000") == 0)
+        c->prepared[in_settings ? PG_SETTINGS : (unsigned)r->op] = false;
+}
+
+static void on_error(struct pg_conn *c, struct store_request *r, const PGresult *result)
+{
+    struct pg_task *t = task_of(r);
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const struct pg_verdict *v = pg_verdict_of(severity, sqlstate);
+    if (t->refused) /* what comes after that is about the connection */
+        return;
+    forget_prepared(c, r, sqlstate);
+    t->refused = v->refused;
+    pg_op_fail(r, v, sqlstate, text == NULL ? PQresultErrorMessage(result) : text);
+    if (v->stay == PG_LEAVES)
+        c->leaving = "the connection is of no more use";
+    else if (v->stay == PG_LEAVES_SERVER)
+        leave_server(c->store, "the server takes no writes: looking for one that does");
+}
+
+static void on_answer(struct pg_conn *c, struct store_request *r, const PGresult *result)
+{
+    const struct pg_op *op = pg_op(r->op);
+    int rc = op->result(c->store, r, result);
+    r->error = pg_verdict_unread(r->op, op->writes, rc);
+}
+
 static void on_result(struct pg_conn *c, PGresult *result)
 {
     struct store_request *r = c->head;
@@ -447,21 +506,21 @@ static void on_result(struct pg_conn *c, PGresult *result)
     struct pg_task *t = task_of(r);
     if (status == PGRES_PIPELINE_SYNC) {
         finish_head(c);
-    } else if (status == PGRES_FATAL_ERROR) {
-        const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-        const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-        if (t->expect_prepare)
-            c->prepared[r->op] = false;
-        t->failed = true;
-        pg_op_fail(r, sqlstate == NULL ? "58000" : sqlstate,
-                   text == NULL ? PQresultErrorMessage(result) : text);
+    } else if (status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE) {
+        on_error(c, r, result);
     } else if (status == PGRES_PIPELINE_ABORTED) {
         return; /* the error before it says why */
-    } else if (t->expect_prepare) {
-        t->expect_prepare = false;
+    } else if (t->left > 1) {
+        t->left--;
     } else if (r->error == 0) {
-        pg_op(r->op)->result(c->store, r, result);
+        on_answer(c, r, result);
     }
+}
+
+static void leave(struct pg_conn *c)
+{
+    if (c->state == PG_READY && c->leaving != NULL && c->in_flight == 0)
+        pg_conn_break(c, c->leaving);
 }
 
 static void on_ready(struct pg_conn *c, int events)
@@ -480,6 +539,7 @@ static void on_ready(struct pg_conn *c, int events)
     }
     if (c->state == PG_READY && PQstatus(c->pg) == CONNECTION_BAD)
         pg_conn_break(c, PQerrorMessage(c->pg));
+    leave(c);
     pg_dispatch(c->store);
 }
 
@@ -563,5 +623,7 @@ void pg_conn_tick(struct pg_conn *c, uint64_t now_ms)
         pg_conn_break(c, "the server does not answer in time");
         if (is_lease(c)) /* it need not be the server: another path to it may be open */
             c->retry_ms = now_ms;
+    } else {
+        leave(c);
     }
 }

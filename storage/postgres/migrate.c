@@ -1,5 +1,9 @@
-/* The schema of Postgres, brought up to date: numbered steps, each in a transaction, under an
- * advisory lock that keeps other migrators out. Synchronous. */
+/* The schema of Postgres, brought up to date: numbered steps, each in a transaction that holds the
+ * lock that keeps other migrators out, and looks again what there is to do once it has it. The lock
+ * ends with its transaction: one of the session's would stay behind in a pooler's connection, and
+ * keep every node out for good. A schema that is up to date is only looked at. An empty database
+ * gets all steps in one transaction, so that a node that comes meanwhile sees all or nothing, and
+ * takes no half of a schema for an old one. Synchronous. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +14,8 @@
 
 extern const struct store_migration store_postgres_migrations[];
 extern const size_t store_postgres_migrations_n;
+
+enum { LOCK_MS = 10000 };
 
 #define LOCK_KEY "hashtext('troupe.migrate')"
 
@@ -59,12 +65,32 @@ static int read_version(PGconn *pg, long *version, char errmsg[STORE_ERRMSG_BYTE
     return rc;
 }
 
+/* Nothing is limited by what the role's statements usually are, but a node that waits for its
+ * database looks up now and then. */
+static int begin(PGconn *pg, bool only_if_empty, char errmsg[STORE_ERRMSG_BYTES])
+{
+    char sql[256];
+    snprintf(sql, sizeof sql,
+             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL client_min_messages = warning; SET "
+             "LOCAL statement_timeout = 0;"
+             "SET LOCAL lock_timeout = %d; SELECT pg_advisory_xact_lock(" LOCK_KEY ");"
+             "SET LOCAL lock_timeout = 0",
+             only_if_empty ? LOCK_MS : 0);
+    return run(pg, sql, "waiting for other migrations", errmsg);
+}
+
+static int end(PGconn *pg, int rc, char errmsg[STORE_ERRMSG_BYTES])
+{
+    if (rc == 0)
+        return run(pg, "COMMIT", "committing the schema", errmsg);
+    PQclear(PQexec(pg, "ROLLBACK"));
+    return rc;
+}
+
 static int apply(PGconn *pg, const struct store_migration *m, char errmsg[STORE_ERRMSG_BYTES])
 {
     char note[256];
-    int rc = run(pg, "BEGIN", m->name, errmsg);
-    if (rc == 0)
-        rc = run(pg,
+    int rc = run(pg,
                  "CREATE SCHEMA IF NOT EXISTS troupe;"
                  "CREATE TABLE IF NOT EXISTS troupe.schema_version (version int PRIMARY KEY, name "
                  "text NOT NULL,"
@@ -75,74 +101,95 @@ static int apply(PGconn *pg, const struct store_migration *m, char errmsg[STORE_
     snprintf(note, sizeof note,
              "INSERT INTO troupe.schema_version (version, name) VALUES (%u, '%.100s')", m->version,
              m->name);
+    return rc == 0 ? run(pg, note, m->name, errmsg) : rc;
+}
+
+struct job {
+    bool dry_run, only_if_empty;
+    store_report_cb report;
+    void *data;
+};
+
+static void tell(const struct job *job, const struct store_migration *m)
+{
+    char line[256];
+    snprintf(line, sizeof line, "schema: %s: %s", m->name,
+             job->dry_run ? "would be applied" : "applied");
+    job->report(job->data, line);
+}
+
+/* The steps behind *version: the next one, or all of an empty database. *version is what is there
+ * then; another migrator may have been there first. */
+static int step(PGconn *pg, const struct job *job, long *version, char errmsg[STORE_ERRMSG_BYTES])
+{
+    long newest = (long)store_postgres_migrations_n, was, at;
+    int rc = begin(pg, job->only_if_empty, errmsg);
     if (rc == 0)
-        rc = run(pg, note, m->name, errmsg);
-    if (rc == 0)
-        return run(pg, "COMMIT", m->name, errmsg);
-    PQclear(PQexec(pg, "ROLLBACK"));
+        rc = read_version(pg, version, errmsg);
+    was = *version < 0 ? 0 : *version;
+    long until = *version < 0 ? newest : job->only_if_empty ? was : was + 1;
+    for (at = was; rc == 0 && at < until && at < newest; at++)
+        rc = apply(pg, &store_postgres_migrations[at], errmsg);
+    rc = end(pg, rc, errmsg);
+    for (long i = was; rc == 0 && i < at; i++)
+        tell(job, &store_postgres_migrations[i]);
+    if (rc == 0 && *version < newest)
+        *version = at;
     return rc;
 }
 
-static int migrate(PGconn *pg, bool dry_run, bool only_if_empty, store_report_cb report, void *data,
-                   char errmsg[STORE_ERRMSG_BYTES])
+static bool is_left_alone(const struct job *job, long version)
+{
+    return job->only_if_empty && version >= 0;
+}
+
+static int migrate(PGconn *pg, const struct job *job, char errmsg[STORE_ERRMSG_BYTES])
 {
     long version, newest = (long)store_postgres_migrations_n;
-    char line[256];
     int rc = read_version(pg, &version, errmsg);
-    if (rc != 0)
-        return rc;
-    if (only_if_empty && version >= 0)
+    if (rc == 0 && is_left_alone(job, version))
         return 0;
-    if (version > newest) {
+    bool is_new = version == newest;
+    for (long i = version < 0 ? 0 : version; rc == 0 && job->dry_run && i < newest; i++)
+        tell(job, &store_postgres_migrations[i]);
+    while (rc == 0 && !job->dry_run && version < newest && !is_left_alone(job, version))
+        rc = step(pg, job, &version, errmsg);
+    if (rc == 0 && version > newest && !job->only_if_empty) {
         snprintf(errmsg, STORE_ERRMSG_BYTES,
                  "the database's schema is version %ld, this program knows only up to %ld: use a "
                  "newer program",
                  version, newest);
         return TROUPE_EVERSION;
     }
-    for (size_t i = 0; i < store_postgres_migrations_n; i++) {
-        const struct store_migration *m = &store_postgres_migrations[i];
-        if ((long)m->version <= version)
-            continue;
-        rc = dry_run ? 0 : apply(pg, m, errmsg);
-        if (rc != 0)
-            return rc;
-        snprintf(line, sizeof line, "schema: %s: %s", m->name,
-                 dry_run ? "would be applied" : "applied");
-        report(data, line);
-    }
-    if (version == newest)
-        report(data, "schema: up to date");
-    return 0;
+    if (rc == 0 && is_new)
+        job->report(job->data, "schema: up to date");
+    return rc;
 }
 
-static int with_lock(const char *url, bool dry_run, bool only_if_empty, store_report_cb report,
-                     void *data, char errmsg[STORE_ERRMSG_BYTES])
+static int connect_and_migrate(const char *url, const struct job *job,
+                               char errmsg[STORE_ERRMSG_BYTES])
 {
-    const char *const keys[] = {"dbname", "connect_timeout", "application_name", NULL};
-    const char *const values[] = {url, "5", "troupe migrate", NULL};
+    /* What stands before the url is only the default of what it says. */
+    const char *const keys[] = {"target_session_attrs", "dbname", "connect_timeout",
+                                "application_name", NULL};
+    const char *const values[] = {"read-write", url, "5", "troupe migrate", NULL};
     PGconn *pg = PQconnectdbParams(keys, values, 1);
-    if (PQstatus(pg) != CONNECTION_OK) {
-        int rc = fail(pg, "cannot connect to the database", errmsg);
-        PQfinish(pg);
-        return rc;
-    }
-    int rc = run(pg, "SET client_min_messages = warning; SELECT pg_advisory_lock(" LOCK_KEY ")",
-                 "waiting for other migrations", errmsg);
-    if (rc == 0)
-        rc = migrate(pg, dry_run, only_if_empty, report, data, errmsg);
-    PQfinish(pg); /* and with it the lock */
+    int rc = PQstatus(pg) == CONNECTION_OK ? migrate(pg, job, errmsg)
+                                           : fail(pg, "cannot connect to the database", errmsg);
+    PQfinish(pg);
     return rc;
 }
 
 int store_postgres_migrate(const char *url, bool dry_run, store_report_cb report, void *data,
                            char errmsg[STORE_ERRMSG_BYTES])
 {
-    return with_lock(url, dry_run, false, report, data, errmsg);
+    struct job job = {.dry_run = dry_run, .report = report, .data = data};
+    return connect_and_migrate(url, &job, errmsg);
 }
 
 int store_postgres_migrate_if_empty(const char *url, store_report_cb report, void *data,
                                     char errmsg[STORE_ERRMSG_BYTES])
 {
-    return with_lock(url, false, true, report, data, errmsg);
+    struct job job = {.only_if_empty = true, .report = report, .data = data};
+    return connect_and_migrate(url, &job, errmsg);
 }

@@ -1,4 +1,4 @@
-/* One statement per operation, and what its errors mean. */
+/* One statement per operation. */
 #include <stdio.h>
 #include <string.h>
 
@@ -158,6 +158,18 @@ const struct pg_op *pg_op(enum store_op op)
     return &OPS[op];
 }
 
+/* Our statements never wait for longer than we do, an acknowledged commit is on disk whatever the
+ * role's default is, and no name means anything but what the server's catalogue says. */
+void pg_settings(const struct pg_store *s, char sql[PG_SETTINGS_BYTES])
+{
+    snprintf(sql, PG_SETTINGS_BYTES,
+             "SELECT pg_catalog.set_config('statement_timeout', '%u', true),"
+             " pg_catalog.set_config('lock_timeout', '%u', true),"
+             " pg_catalog.set_config('search_path', 'pg_catalog', true),"
+             " pg_catalog.set_config('synchronous_commit', 'on', true)",
+             s->timeout_ms, s->timeout_ms / 2 + 1);
+}
+
 /* What a write answers must have its memory before it is sent: an answer that cannot be taken would
  * leave a change that nobody knows of. */
 int pg_op_reserve(struct store_request *r)
@@ -183,43 +195,12 @@ int pg_op_reserve(struct store_request *r)
     return 0;
 }
 
-static bool is_one_of(const char *sqlstate, const char *const *prefixes, size_t n)
+void pg_op_fail(struct store_request *r, const struct pg_verdict *v, const char *sqlstate,
+                const char *text)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (strncmp(sqlstate, prefixes[i], strlen(prefixes[i])) == 0)
-            return true;
-    }
-    return false;
-}
-
-#define IS_ONE_OF(sqlstate, prefixes)                                                              \
-    is_one_of(sqlstate, prefixes, sizeof(prefixes) / sizeof(prefixes)[0])
-
-void pg_op_fail(struct store_request *r, const char *sqlstate, const char *text)
-{
-    /* Serialization, deadlock, lock and statement timeouts, resources, shutdown, standby: later. */
-    static const char *const later[] = {"40", "55P03", "57014", "53", "57P", "25006", "08", "58"};
-    static const char *const data[] = {"22", "23", "54"};
-    static const char *const schema[] = {"3F000", "42P01", "42703", "42883"};
-    static const char *const rights[] = {"42501"};
-    int len = (int)strcspn(text, "\n");
-    if (IS_ONE_OF(sqlstate, later))
-        store__fail(r, TROUPE_EUNAVAILABLE, "store: %.*s (%s)", len, text, sqlstate);
-    else if (IS_ONE_OF(sqlstate, data))
-        store__fail(r, TROUPE_EREJECTED, "store: %.*s (%s)", len, text, sqlstate);
-    else if (IS_ONE_OF(sqlstate, schema))
-        store__fail(r, TROUPE_EVERSION,
-                    "store: the schema does not fit this program; run: troupe-node migrate --store "
-                    "… (%.*s)",
-                    len, text);
-    else if (IS_ONE_OF(sqlstate, rights))
-        store__fail(
-            r, TROUPE_EUNAVAILABLE,
-            "store: the role has no right to the schema troupe: grant it, or use its owner (%.*s)",
-            len, text);
-    else
-        store__fail(r, TROUPE_EUNAVAILABLE, "store: unexpected error %s: %.*s", sqlstate, len,
-                    text);
+    store__fail(r, pg_verdict_error(v, pg_op(r->op)->writes), "store: %s%s%.*s (%s)",
+                v->advice == NULL ? "" : v->advice, v->advice == NULL ? "" : ": ",
+                (int)strcspn(text, "\n"), text, sqlstate == NULL ? "no code" : sqlstate);
 }
 
 int pg_op_fail_row(struct store_request *r, const char *table, const char *key)

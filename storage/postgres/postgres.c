@@ -299,6 +299,7 @@ int store_postgres_open(struct store **store, const struct store_options *option
         .log_data = options->log_data,
         .conns_n = 1 + (options->connections == 0 ? 3 : options->connections),
     };
+    pg_settings(s, s->settings);
     s->waiting_tail = &s->waiting;
     s->lease_tail = &s->lease;
     arena_init(&s->params, 1 << 20, 0);

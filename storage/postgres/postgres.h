@@ -2,7 +2,8 @@
  *
  *   postgres.c   the store: queue, choice of a connection, deadlines
  *   conn.c       one connection: connecting, pipelining, reading, breaking
- *   ops.c        which statement belongs to which operation; what an SQLSTATE means
+ *   ops.c        which statement belongs to which operation
+ *   verdict.c    what an error of the server means
  *   lease.c partitions.c rows.c   parameters and results of the operations
  *   params.c     binary parameters             migrate.c   the schema */
 #ifndef TROUPE_POSTGRES_POSTGRES_H
@@ -12,6 +13,7 @@
 #include <uv.h>
 
 #include "storage/postgres/params.h"
+#include "storage/postgres/verdict.h"
 #include "storage/request.h"
 #include "storage/store.h"
 
@@ -31,17 +33,21 @@ enum {
         1000, /* an answer this much later than statement_timeout: the connection is dead */
     PG_CONNECTIONS_MAX = 64,
     PG_OPS = STORE_RECENT + 1,
+    PG_SETTINGS = PG_OPS, /* the statement before each other one, see pg_settings */
     PG_TEXT_BYTES = 256,
+    PG_SETTINGS_BYTES = 512,
 };
 
 /* A request on its way: request->impl, from submit to done. */
 struct pg_task {
     uint64_t deadline_ms; /* while it waits for a connection */
     uint64_t sent_ms;
-    bool expect_prepare; /* the next result belongs to the PREPARE before it */
-    bool failed;         /* an error result came */
+    /* Results that are still to come: of the settings (PREPARE, if it is the first time, and what
+     * it does), and then of the request's own statement, which are `own`. The last one is the
+     * answer. */
+    unsigned left, own;
+    bool refused; /* the server has said that it changed nothing */
     bool sent;
-    char sqlstate[6];
 };
 
 enum pg_conn_state { PG_DOWN, PG_RESOLVING, PG_CONNECTING, PG_SETTING_UP, PG_READY };
@@ -60,9 +66,9 @@ struct pg_conn {
     char hostaddr[64]; /* the last address found; "" = none */
     uint64_t retry_ms, started_ms;
     unsigned failures;
-    bool prepared[PG_OPS];
-    bool unreplicated; /* a commit was confirmed by the primary alone */
-    bool closing;
+    bool prepared[PG_OPS + 1]; /* by operation; the last one is the settings */
+    bool unreplicated;         /* a commit was confirmed by the primary alone */
+    const char *leaving; /* why: takes no more requests, and is closed once those it has are done */
     struct store_request *head, **tail; /* under way, oldest first */
     unsigned in_flight;
 };
@@ -72,6 +78,7 @@ struct pg_store {
     uv_loop_t *loop;
     uv_timer_t tick;
     char *url, *cluster;
+    char settings[PG_SETTINGS_BYTES];
     uint32_t partitions, timeout_ms;
     uint32_t lease_ttl_ms; /* as the last request for the lease says */
     bool prepare;
@@ -105,10 +112,15 @@ struct pg_op {
     int (*result)(const struct pg_store *s, struct store_request *r, const PGresult *result);
 };
 const struct pg_op *pg_op(enum store_op op);
+/* The statement that goes before every other one, in the same transaction: our limits and what we
+ * rely on. Nothing is set for the session: behind a pooler in transaction mode that would be some
+ * other client's session, too, and the next transaction's is another. */
+void pg_settings(const struct pg_store *s, char sql[PG_SETTINGS_BYTES]);
 /* Memory for what a write answers; 0, or store__fail. */
 int pg_op_reserve(struct store_request *r);
-/* Sets the request's error from an SQLSTATE and the server's text. */
-void pg_op_fail(struct store_request *r, const char *sqlstate, const char *text);
+/* Sets the request's error from what the server's answer means, its SQLSTATE (or NULL) and text. */
+void pg_op_fail(struct store_request *r, const struct pg_verdict *v, const char *sqlstate,
+                const char *text);
 
 /* Sets the request's error: the row with that key makes no sense. */
 int pg_op_fail_row(struct store_request *r, const char *table, const char *key);

@@ -16,3 +16,6 @@ troupe_test(test_cluster_ring LABELS integration TIMEOUT 240
 # Waits for a minute most of the time.
 troupe_test(test_cluster_strangers LABELS integration TIMEOUT 240
   SOURCES ${cluster_dir}/test_cluster_strangers.c LIBS test_cluster_fixture)
+troupe_test(test_cluster_pooler LABELS integration TIMEOUT 300
+  SOURCES ${cluster_dir}/test_cluster_pooler.c ${cluster_dir}/pooler_fixture.c ${cluster_dir}/wire_fixture.c
+  LIBS test_cluster_fixture)

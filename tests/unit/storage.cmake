@@ -21,3 +21,5 @@ troupe_test(test_store_sqlite_faults LABELS unit TIMEOUT 300
     ${storage_dir}/test_store_sqlite_faults.c ${storage_dir}/sqlite_faults.c
     ${storage_dir}/sqlite_fixture.c
   LIBS store_contract PkgConfig::SQLITE)
+troupe_test(test_verdict LABELS unit SOURCES ${storage_dir}/test_verdict.c
+  LIBS troupe_storage_postgres PkgConfig::CMOCKA)
