@@ -55,7 +55,7 @@ static void clear_lists(struct swim *s)
         s->probes[i].target = SWIM_NOBODY;
     for (uint32_t i = 0; i < SWIM_RELAYS_MAX; i++)
         s->relays[i].origin = SWIM_NOBODY;
-    s->changes = s->owners_differ = s->self = SWIM_NOBODY;
+    s->changes = s->owners_differ = s->self = s->neighbour = SWIM_NOBODY;
     s->suspicion_ns = SWIM_NEVER;
 }
 
@@ -186,7 +186,7 @@ void swim_tick(struct swim *s, uint64_t now_ns, struct swim_effects *fx)
     enter(s, now_ns, fx);
     swim__probes_tick(s, fx);
     swim__relays_tick(s, fx);
-    swim__expire(s);
+    swim__expire(s, fx);
     if (s->now_ns >= s->probe_at_ns)
         swim__probe_turn(s, fx);
     if (s->rumours_n > 0 && s->now_ns >= s->gossip_at_ns)
@@ -235,6 +235,7 @@ static swim_id sender(struct swim *s, const struct gossip_frame *frame, struct s
         s->stats.conflicts += frame->from_generation == s->members[s->self].generation;
         return SWIM_NOBODY;
     }
+    s->misjudged = false;
     merge_records(s, frame, swim_find(s, frame->from), fx);
     swim_id from = swim_find(s, frame->from);
     if (from == SWIM_NOBODY) {
@@ -247,7 +248,10 @@ static swim_id sender(struct swim *s, const struct gossip_frame *frame, struct s
         s->stats.unknown += frame->from_generation > m->generation;
         return SWIM_NOBODY;
     }
-    m->flags |= SWIM_HEARD;
+    if (s->misjudged)
+        m->flags &= (uint8_t)~SWIM_HEARD; /* our answer will say how we are */
+    else
+        m->flags |= SWIM_HEARD;
     m->load = frame->load;
     s->heard_ns = s->now_ns;
     s->silent_runs = 0;

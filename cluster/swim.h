@@ -16,6 +16,11 @@
  * What is ours:
  *   - Silence is no evidence. A probe that fails, or a suspicion that ends, while we have heard
  * from nobody at all says more about us than about them. It is put off (config.quiet_rule).
+ *   - The last word. Before a suspicion ends, the suspect is asked once more (config.last_words).
+ *   - Each sees to its neighbour in a circle with every second probe (config.neighbour), and tells
+ *     rumours to one after the other instead of to anybody (config.gossip_in_order), so that
+ *     neither is left to chance: Doerr, Friedrich, Sauerwald, "Quasirandom Rumor Spreading", SODA
+ *     2008.
  *   - Lag is no evidence. A timer that fires late means that we were stopped: what should have come
  *     in meanwhile is still in our inbox. Probes on their way are forgotten, suspicions prolonged.
  *   - A rumour of suspicion makes a few others probe the suspect out of turn, so that a real death
@@ -90,6 +95,9 @@ struct swim_config {
     uint64_t dead_keep_ns;       /* the dead are remembered that long */
     uint64_t lag_ns;             /* a tick as late as that means that we were stopped; 0 = never */
     uint32_t confirm_probes;     /* so many, on average, probe a suspect out of turn; 0 = none */
+    uint32_t last_words;         /* so often, a probe_timeout apart, before a suspicion ends */
+    bool neighbour;       /* every second probe goes to the next one in the circle of hashes */
+    bool gossip_in_order; /* rumours go to one after the other in the order of probes */
 
     /* The parts of Lifeguard, and of ours, that can be left out for comparison. */
     bool local_health, shrinking_suspicion, buddy, nacks, quiet_rule;

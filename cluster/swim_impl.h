@@ -46,12 +46,16 @@ struct swim_suspicion {
     swim_id latest;                          /* whose word is told on */
     uint64_t since_ns, expires_ns;
     uint64_t put_off_ns; /* for lag and silence */
+    uint32_t asked;      /* so often for its last word … */
+    uint64_t asked_ns;   /* … and when last */
 };
 
 struct swim_probe {
     swim_id target; /* SWIM_NOBODY = free */
     bool in_turn, asked_others;
     uint8_t helpers, nacks;
+    uint64_t
+        generation; /* the run that was asked: what it does not answer says nothing of the next */
     uint64_t seq, sent_ns, indirect_at_ns, ends_ns;
 };
 
@@ -77,9 +81,12 @@ struct swim {
     uint32_t ids, members_n;
     swim_id self;
     bool superseded;
+    bool misjudged; /* the frame that is read says of us what we have refuted */
 
     uint32_t *order; /* the live others, in the order of probes */
-    uint32_t order_n, order_at;
+    uint32_t order_n, order_at, gossip_at;
+    swim_id neighbour; /* of the live others, the next one in the circle of hashes */
+    bool neighbour_next;
     uint32_t *dead;
     uint32_t dead_n;
 
@@ -154,7 +161,14 @@ void swim__note_change(struct swim *s, swim_id id);
 uint32_t swim__bucket(const struct swim *s, swim_id id);
 /* Up to n live others, none of them `not`; how many. */
 uint32_t swim__pick(struct swim *s, swim_id not, uint32_t n, swim_id *out);
+/* The next n live others in the order, from where the last call ended. */
+uint32_t swim__pick_next(struct swim *s, uint32_t n, swim_id *out);
 void swim__sweep(struct swim *s);
+
+/* ---- swim_neighbour.c: whom we see to ---- */
+
+void swim__neighbour_came(struct swim *s, swim_id id);
+void swim__neighbour_went(struct swim *s, swim_id id);
 
 /* ---- swim_rumour.c: what is told on ---- */
 
@@ -201,7 +215,7 @@ uint64_t swim__incarnation_above(uint64_t heard);
 void swim__suspect(struct swim *s, swim_id id, swim_id by);
 /* No longer: refuted, dead, or gone. */
 void swim__unsuspect(struct swim *s, swim_id id);
-void swim__expire(struct swim *s);
+void swim__expire(struct swim *s, struct swim_effects *fx);
 void swim__prolong(struct swim *s, uint64_t ns);
 swim_id swim__suspecter(const struct swim *s, swim_id id);
 

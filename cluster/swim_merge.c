@@ -56,8 +56,10 @@ static void merge_self(struct swim *s, const struct gossip_record *r)
 {
     const struct swim_member *self = &s->members[s->self];
     swim__heard_of_run(s, r->generation);
-    if (r->generation != self->generation || r->incarnation < self->incarnation)
+    if (r->generation != self->generation || r->incarnation < self->incarnation) {
+        s->misjudged |= !is_word_of_its_own(r->state);
         return;
+    }
     if (!is_word_of_its_own(r->state)) {
         if (self->state != GOSSIP_LEFT)
             refute(s, r->incarnation);

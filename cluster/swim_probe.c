@@ -68,6 +68,7 @@ void swim__probe(struct swim *s, swim_id target, bool in_turn, struct swim_effec
         return;
     *p = (struct swim_probe){
         .target = target,
+        .generation = s->members[target].generation,
         .in_turn = in_turn,
         .seq = ++s->seq,
         .sent_ns = s->now_ns,
@@ -96,10 +97,19 @@ static swim_id next_in_turn(struct swim *s)
     return s->order_n == 0 ? SWIM_NOBODY : s->order[s->order_at++];
 }
 
+/* Every second time the neighbour, unless it is suspected already: then it is probed enough. */
+static swim_id next_target(struct swim *s)
+{
+    s->neighbour_next = !s->neighbour_next;
+    bool neighbour = s->config.neighbour && s->neighbour_next && s->neighbour != SWIM_NOBODY &&
+                     s->members[s->neighbour].suspicion == 0;
+    return neighbour ? s->neighbour : next_in_turn(s);
+}
+
 void swim__probe_turn(struct swim *s, struct swim_effects *fx)
 {
     s->probe_at_ns = s->now_ns + swim__scaled(s, s->config.probe_interval_ns);
-    swim_id target = next_in_turn(s);
+    swim_id target = next_target(s);
     if (target != SWIM_NOBODY && s->members[target].meta != INTERN_NONE)
         swim__probe(s, target, true, fx);
 }
@@ -139,13 +149,20 @@ static void failed(struct swim *s, struct swim_probe *p)
         s->stats.inconclusive++;
 }
 
+/* Whether the run that it asks is still there to be judged. */
+static bool is_about(const struct swim *s, const struct swim_probe *p)
+{
+    return swim__is_known(s, p->target) && swim__is_live(&s->members[p->target]) &&
+           s->members[p->target].generation == p->generation;
+}
+
 void swim__probes_tick(struct swim *s, struct swim_effects *fx)
 {
     for (uint32_t i = 0; i < SWIM_PROBES_MAX && s->probes_n > 0; i++) {
         struct swim_probe *p = &s->probes[i];
         if (p->target == SWIM_NOBODY)
             continue;
-        if (!swim__is_known(s, p->target) || !swim__is_live(&s->members[p->target]))
+        if (!is_about(s, p))
             release(s, p);
         else if (s->now_ns >= p->ends_ns)
             failed(s, p);

@@ -120,7 +120,8 @@ void swim__gossip(struct swim *s, struct swim_effects *fx)
 {
     s->gossip_at_ns = s->now_ns + s->config.gossip_interval_ns;
     swim_id to[SWIM_PICKED_MAX];
-    uint32_t n = swim__pick(s, SWIM_NOBODY, s->config.gossip_nodes, to);
+    uint32_t n = s->config.gossip_in_order ? swim__pick_next(s, s->config.gossip_nodes, to)
+                                           : swim__pick(s, SWIM_NOBODY, s->config.gossip_nodes, to);
     for (uint32_t i = 0; i < n && s->rumours_n > 0; i++) {
         struct gossip_frame header;
         swim__header(s, GOSSIP_RUMOURS, &header);

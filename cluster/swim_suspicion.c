@@ -4,10 +4,19 @@
  *     max - (max - min) * log(c + 1) / log(k + 1)        after c of k confirmations
  *
  * so that a lone suspecter, who may be the slow one itself, leaves much time for a refutation, and
- * a death that all can see is known soon. */
+ * a death that all can see is known soon.
+ *
+ * Before the end the suspect is asked for a last word, and as a control somebody else is pinged
+ * along with it. A rumour misses somebody now and then, as rumours do: a refutation that we have
+ * missed comes with the answer. And whoever hears nobody at all after that has gone deaf itself,
+ * be it for a moment, and concludes nothing. That takes no time, as it is done while the suspicion
+ * runs. */
 #include <math.h>
 
 #include "cluster/swim_impl.h"
+
+/* Of a step, for last words; the others are asked in the next one. */
+enum { ASKED_SENDS_MAX = SWIM_SENDS_MAX / 2 };
 
 static struct swim_suspicion *of(struct swim *s, swim_id id)
 {
@@ -41,10 +50,25 @@ static uint64_t timeout(const struct swim *s, const struct swim_suspicion *x)
     return swim__max(min, (uint64_t)shrunk);
 }
 
+/* When something is to be done about it: asking for a last word, or ending it. One that
+ * confirmations have cut short is asked once, and has the time to answer. */
+static uint64_t due(const struct swim *s, const struct swim_suspicion *x)
+{
+    uint64_t step_ns = s->config.probe_timeout_ns;
+    uint64_t left_ns = (s->config.last_words - x->asked) * step_ns;
+    uint64_t answered_ns = x->asked == 0 ? 0 : x->asked_ns + step_ns;
+    return swim__max(x->expires_ns - swim__min(left_ns, x->expires_ns), answered_ns);
+}
+
+static void look_at(struct swim *s, const struct swim_suspicion *x)
+{
+    s->suspicion_ns = swim__min(s->suspicion_ns, due(s, x));
+}
+
 static void reckon(struct swim *s, struct swim_suspicion *x)
 {
     x->expires_ns = x->since_ns + timeout(s, x) + x->put_off_ns;
-    s->suspicion_ns = swim__min(s->suspicion_ns, x->expires_ns);
+    look_at(s, x);
 }
 
 static void confirm(struct swim *s, struct swim_suspicion *x, swim_id by)
@@ -104,16 +128,16 @@ void swim__prolong(struct swim *s, uint64_t ns)
     s->suspicion_ns = SWIM_NEVER;
     for (uint32_t i = 0; i < s->suspicions_n; i++) {
         s->suspicions[i].put_off_ns += ns;
+        s->suspicions[i].asked = 0; /* the answers may be among what is still in the inbox */
         reckon(s, &s->suspicions[i]);
     }
 }
 
-/* Nobody has been heard from for so long that a refutation could not have reached us, either. But
- * when it goes on, we may be all that is left. */
+/* Nobody has been heard from since we asked, so that a refutation could not have reached us,
+ * either. But when it goes on, we may be all that is left. */
 static bool is_quiet(const struct swim *s, const struct swim_suspicion *x)
 {
-    return s->config.quiet_rule && s->order_n > 1 &&
-           s->now_ns - s->heard_ns >= 2 * s->config.probe_interval_ns &&
+    return s->config.quiet_rule && s->order_n > 1 && s->heard_ns <= x->asked_ns &&
            x->put_off_ns < s->config.suspicion_max_mult * s->config.suspicion_min_ns;
 }
 
@@ -126,20 +150,52 @@ static void die(struct swim *s, swim_id id)
     s->stats.deaths++;
 }
 
-void swim__expire(struct swim *s)
+/* One control for all that are asked in a step. */
+static void ask_control(struct swim *s, struct swim_effects *fx)
 {
+    swim_id control;
+    if (swim__pick(s, SWIM_NOBODY, 1, &control) == 1)
+        swim__ping(s, control, ++s->seq, s->now_ns + s->config.probe_window_ns, fx);
+}
+
+static void ask(struct swim *s, struct swim_suspicion *x, struct swim_effects *fx)
+{
+    bool in_time = x->expires_ns > s->now_ns + s->config.probe_timeout_ns;
+    x->asked = in_time ? x->asked + 1 : s->config.last_words;
+    x->asked_ns = s->now_ns;
+    if (s->members[x->member].meta != INTERN_NONE)
+        swim__ping(s, x->member, ++s->seq, s->now_ns + s->config.probe_window_ns, fx);
+}
+
+/* Nothing was heard: asked once more. */
+static void put_off(struct swim *s, struct swim_suspicion *x)
+{
+    x->put_off_ns += s->now_ns - x->expires_ns + s->config.probe_timeout_ns;
+    x->asked = s->config.last_words == 0 ? 0 : s->config.last_words - 1;
+    reckon(s, x);
+}
+
+void swim__expire(struct swim *s, struct swim_effects *fx)
+{
+    bool asked = false;
     if (s->now_ns < s->suspicion_ns)
         return;
     s->suspicion_ns = SWIM_NEVER;
     for (uint32_t i = s->suspicions_n; i-- > 0;) {
         struct swim_suspicion *x = &s->suspicions[i];
-        if (x->expires_ns <= s->now_ns && is_quiet(s, x)) {
-            x->put_off_ns += s->now_ns - x->expires_ns + s->config.probe_interval_ns;
-            reckon(s, x);
-        } else if (x->expires_ns <= s->now_ns) {
-            die(s, x->member); /* the last one takes its place: it has been looked at */
+        bool ends = x->asked >= s->config.last_words;
+        if (due(s, x) > s->now_ns || (!ends && fx->sends_n >= ASKED_SENDS_MAX)) {
+            look_at(s, x);
+        } else if (!ends) {
+            ask(s, x, fx);
+            asked = true;
+            look_at(s, x);
+        } else if (is_quiet(s, x)) {
+            put_off(s, x);
         } else {
-            s->suspicion_ns = swim__min(s->suspicion_ns, x->expires_ns);
+            die(s, x->member); /* the last one takes its place: it has been looked at */
         }
     }
+    if (asked)
+        ask_control(s, fx);
 }

@@ -79,6 +79,7 @@ static void order_insert(struct swim *s, swim_id id)
         place(s, s->order, hole, s->order[to]);
     }
     place(s, s->order, to, id);
+    swim__neighbour_came(s, id);
 }
 
 static void order_remove(struct swim *s, swim_id id)
@@ -93,6 +94,7 @@ static void order_remove(struct swim *s, swim_id id)
     s->order_n--;
     if (hole < s->order_n)
         place(s, s->order, hole, s->order[s->order_n]);
+    swim__neighbour_went(s, id);
 }
 
 static void dead_remove(struct swim *s, swim_id id)
@@ -251,6 +253,17 @@ uint32_t swim__pick(struct swim *s, swim_id not, uint32_t n, swim_id *out)
             known = out[i] == id;
         if (!known)
             out[picked++] = id;
+    }
+    return picked;
+}
+
+uint32_t swim__pick_next(struct swim *s, uint32_t n, swim_id *out)
+{
+    uint32_t picked = 0;
+    for (uint32_t tries = 0; picked < n && tries < s->order_n; tries++) {
+        s->gossip_at = s->gossip_at + 1 < s->order_n ? s->gossip_at + 1 : 0;
+        if (s->members[s->order[s->gossip_at]].meta != INTERN_NONE)
+            out[picked++] = s->order[s->gossip_at];
     }
     return picked;
 }
