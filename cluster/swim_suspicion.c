@@ -15,8 +15,10 @@
 
 #include "cluster/swim_impl.h"
 
-/* Of a step, for last words; the others are asked in the next one. */
-enum { ASKED_SENDS_MAX = SWIM_SENDS_MAX / 2 };
+enum {
+    ASKED_SENDS_MAX = SWIM_SENDS_MAX / 2, /* of a step; the others are asked in the next one */
+    CONTROLS_DRAWN = 4,                   /* till one is not suspected itself */
+};
 
 static struct swim_suspicion *of(struct swim *s, swim_id id)
 {
@@ -150,12 +152,17 @@ static void die(struct swim *s, swim_id id)
     s->stats.deaths++;
 }
 
-/* One control for all that are asked in a step. */
+/* One control for all that are asked in a step: somebody whom nobody suspects. */
 static void ask_control(struct swim *s, struct swim_effects *fx)
 {
-    swim_id control;
-    if (swim__pick(s, SWIM_NOBODY, 1, &control) == 1)
-        swim__ping(s, control, ++s->seq, s->now_ns + s->config.probe_window_ns, fx);
+    swim_id some[CONTROLS_DRAWN];
+    uint32_t n = swim__pick(s, SWIM_NOBODY, CONTROLS_DRAWN, some);
+    for (uint32_t i = 0; i < n; i++) {
+        if (s->members[some[i]].suspicion != 0)
+            continue;
+        swim__ping(s, some[i], ++s->seq, s->now_ns + s->config.probe_window_ns, fx);
+        return;
+    }
 }
 
 static void ask(struct swim *s, struct swim_suspicion *x, struct swim_effects *fx)
