@@ -7,8 +7,37 @@ add_library(membership_sim STATIC
   ${membership_dir}/stalls.c ${membership_dir}/step.c ${membership_dir}/table.c)
 target_link_libraries(membership_sim PUBLIC troupe_cluster m)
 
-add_executable(troupe-membership-sim ${membership_dir}/main.c)
+add_executable(troupe-membership-sim ${membership_dir}/main.c ${membership_dir}/no_mutants.c)
 target_link_libraries(troupe-membership-sim PRIVATE membership_sim)
+
+# Copies of membership in which single rules can be switched off. They are objects, so that the
+# linker takes them instead of the library's.
+file(GLOB membership_real CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cluster/swim*.c)
+set(membership_mutants ${CMAKE_CURRENT_BINARY_DIR}/membership_mutants)
+set(membership_mutated ${membership_mutants}/mutants.c)
+foreach(file IN LISTS membership_real)
+  get_filename_component(name ${file} NAME)
+  list(APPEND membership_mutated ${membership_mutants}/mutant_${name})
+endforeach()
+add_custom_command(OUTPUT ${membership_mutated}
+  COMMAND python3 ${membership_dir}/mutate.py ${membership_dir}/mutants.txt ${membership_mutants}
+          ${membership_real}
+  DEPENDS ${membership_dir}/mutate.py ${membership_dir}/mutants.txt ${membership_real} VERBATIM)
+add_library(membership_mutants OBJECT ${membership_mutated})
+target_link_libraries(membership_mutants PUBLIC troupe_cluster m)
+
+# The same commands and rules, with them.
+add_executable(troupe-membership-mutants ${membership_dir}/main.c)
+target_link_libraries(troupe-membership-mutants PRIVATE membership_mutants membership_sim)
+set(membership_rules ${membership_dir}/test_membership_rules.c ${membership_dir}/lone.c
+  ${membership_dir}/rules_evidence.c ${membership_dir}/rules_identity.c
+  ${membership_dir}/rules_spreading.c ${membership_dir}/rules_suspicion.c)
+troupe_test(test_membership_rules LABELS sim
+  SOURCES ${membership_rules} ${membership_dir}/no_mutants.c
+  LIBS membership_sim)
+troupe_test(test_membership_mutants LABELS sim TIMEOUT 300
+  SOURCES ${membership_rules}
+  LIBS membership_mutants membership_sim)
 
 troupe_test(test_membership_sim LABELS sim TIMEOUT 300
   SOURCES ${membership_dir}/test_membership_sim.c

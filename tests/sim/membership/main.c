@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/membership/mutants.h"
 #include "tests/sim/membership/runner.h"
 
 enum { EXIT_USAGE = 2, NODES_MIN = 3 };
@@ -25,6 +26,7 @@ static void help(FILE *out)
           "  --seeds A..B        trials with these seeds; A alone: one trial\n"
           "  --config RULES      troupe, memberlist, plain (SWIM without Lifeguard) or all\n"
           "                      (default; plain only where it is compared with)\n"
+          "  --mutant NAME       without a rule, see below (troupe-membership-mutants only)\n"
           "  --markdown          the table in Markdown\n"
           "  --trace             tell on stderr what happens\n"
           "  --help              this text\n\n"
@@ -33,6 +35,10 @@ static void help(FILE *out)
           out);
     for (size_t i = 0; i < experiments_n; i++)
         fprintf(out, "  %-18s  %s\n", experiments[i].name, experiments[i].about);
+    if (swim_mutants_n > 1)
+        fputs("\nmutants:\n", out);
+    for (int i = 1; i < swim_mutants_n; i++)
+        fprintf(out, "  %-22s  %s\n", swim_mutants[i].name, swim_mutants[i].what);
 }
 
 static bool bad(const char *option, const char *value, const char *wanted)
@@ -76,6 +82,15 @@ static bool read_rules(const char *text, struct selection *s)
     return any;
 }
 
+static bool read_mutant(const char *text)
+{
+    for (swim_mutant = 0; swim_mutant < swim_mutants_n; swim_mutant++) {
+        if (strcmp(swim_mutants[swim_mutant].name, text) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool read_option(int option, struct request *request)
 {
     struct selection *s = &request->selection;
@@ -95,6 +110,8 @@ static bool read_option(int option, struct request *request)
         return read_seeds(optarg, s) || bad("--seeds", optarg, "a seed, or two with .. between");
     case 'c':
         return read_rules(optarg, s) || bad("--config", optarg, "a set of rules");
+    case 'x':
+        return read_mutant(optarg) || bad("--mutant", optarg, "one of its mutants");
     case 'm':
         request->markdown = true;
         return true;
@@ -127,6 +144,7 @@ int main(int argc, char **argv)
                                             {"nodes", required_argument, NULL, 'n'},
                                             {"seeds", required_argument, NULL, 's'},
                                             {"config", required_argument, NULL, 'c'},
+                                            {"mutant", required_argument, NULL, 'x'},
                                             {"markdown", no_argument, NULL, 'm'},
                                             {"trace", no_argument, NULL, 't'},
                                             {"help", no_argument, NULL, 'h'},
