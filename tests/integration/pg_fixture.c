@@ -118,10 +118,20 @@ void pg_fixture_start(struct pg_fixture *f)
     }
 }
 
+/* argv[0] as in spawn; fails the test when it fails. */
+static void run(const struct pg_fixture *f, const char *const *argv)
+{
+    int status;
+    pid_t pid = spawn(f, argv);
+    if (waitpid(pid, &status, 0) == pid && status == 0)
+        return;
+    show_log(f);
+    proc_give_up("%s failed (wait status %#x)", argv[0], (unsigned)status);
+}
+
 bool pg_fixture_open(struct pg_fixture *f)
 {
     char data[80];
-    int status;
     *f = (struct pg_fixture){0};
     if (!pg_programs_find(f->bin)) {
         printf("skipped: no Postgres server is installed (tools/setup --for test installs it)\n");
@@ -133,13 +143,24 @@ bool pg_fixture_open(struct pg_fixture *f)
     const char *const argv[] = {"initdb",    "-D",    data, "-U",   "postgres",
                                 "-A",        "trust", "-E", "UTF8", "--locale=C.UTF-8",
                                 "--no-sync", NULL};
-    pid_t pid = spawn(f, argv);
-    if (waitpid(pid, &status, 0) != pid || status != 0) {
-        show_log(f);
-        proc_give_up("initdb failed (wait status %#x)", (unsigned)status);
-    }
+    run(f, argv);
     pg_fixture_start(f);
     return true;
+}
+
+void pg_fixture_follow(struct pg_fixture *f, const struct pg_fixture *primary)
+{
+    char data[80];
+    *f = (struct pg_fixture){0};
+    memcpy(f->bin, primary->bin, sizeof f->bin);
+    proc_temp_dir(f->dir);
+    chmod(f->dir, 0777);
+    snprintf(data, sizeof data, "%s/data", f->dir);
+    const char *const argv[] = {
+        "pg_basebackup", "-D", data,         "-R", "-X",       "stream",    "-c",
+        "fast",          "-h", primary->dir, "-U", "postgres", "--no-sync", NULL};
+    run(f, argv);
+    pg_fixture_start(f);
 }
 
 void pg_fixture_listen(struct pg_fixture *f, const char *host, const char *network)
@@ -185,4 +206,18 @@ void pg_fixture_sql(const struct pg_fixture *f, const char *database, const char
         proc_give_up("%s: %s", sql, PQerrorMessage(pg));
     PQclear(result);
     PQfinish(pg);
+}
+
+bool pg_fixture_is(const struct pg_fixture *f, const char *database, const char *sql)
+{
+    char url[256];
+    pg_fixture_url(f, database, url, sizeof url);
+    PGconn *pg = PQconnectdb(url);
+    PGresult *result = PQexec(pg, sql);
+    if (PQresultStatus(result) != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(pg));
+    bool is = PQntuples(result) == 1 && strcmp(PQgetvalue(result, 0, 0), "t") == 0;
+    PQclear(result);
+    PQfinish(pg);
+    return is;
 }

@@ -20,6 +20,9 @@ struct pg_fixture {
  * it does not start, and shows the server's log. */
 bool pg_fixture_open(struct pg_fixture *f);
 void pg_fixture_close(struct pg_fixture *f);
+/* In the place of pg_fixture_open: an asynchronous standby of the primary, which runs. It takes
+ * over by `SELECT pg_promote()`. */
+void pg_fixture_follow(struct pg_fixture *f, const struct pg_fixture *primary);
 /* Starts it again so that it is reached over TCP, at host and by whoever is in network (CIDR); urls
  * are with that host from then on. */
 void pg_fixture_listen(struct pg_fixture *f, const char *host, const char *network);
@@ -31,5 +34,7 @@ void pg_fixture_stop(struct pg_fixture *f, int signum);
 void pg_fixture_url(const struct pg_fixture *f, const char *database, char *url, size_t bytes);
 /* Runs SQL; fails the test if that fails. */
 void pg_fixture_sql(const struct pg_fixture *f, const char *database, const char *sql);
+/* Whether a query of one boolean says true. */
+bool pg_fixture_is(const struct pg_fixture *f, const char *database, const char *sql);
 
 #endif
