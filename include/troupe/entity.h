@@ -159,10 +159,11 @@ TROUPE_API void *troupe_parse(struct troupe_ctx *ctx, const ProtobufCMessageDesc
 /* Zeroed memory that is freed when the callback returns; NULL when there is none left. */
 TROUPE_API void *troupe_scratch(struct troupe_ctx *ctx, size_t size);
 
-/* Sends a message to another entity, wherever it lives (or to oneself): at most once, in order per
- * pair of entities. Leaves when the sender's own changes are as safe as its replies have to be.
- * Non-zero: TROUPE_EINVAL (no such kind or method, bad id), TROUPE_ELIMIT (too many sends in one
- * callback: 10,000). */
+/* Sends a message to another entity, wherever it lives (or to oneself): at most once; in order per
+ * pair of entities while both stay on their nodes and these reach each other (what had to wait for
+ * a partition that moves may come after what was sent later). Leaves when the sender's own changes
+ * are as safe as its replies have to be. Non-zero: TROUPE_EINVAL (no such kind or method, bad id),
+ * TROUPE_ELIMIT (too many sends in one callback: 10,000). */
 TROUPE_API int troupe_cast(struct troupe_ctx *ctx, const char *kind, struct troupe_bytes id,
                            const char *method, struct troupe_bytes payload);
 /* The same, and the answer comes as TROUPE_INFO_REPLY with this tag, or a DEADLINE_EXCEEDED in its

@@ -31,6 +31,8 @@ static const char *const ledger_methods[] = {"read", "write", "put", "cas", "bum
 
 static void next_op(struct world *w, void *data);
 static void attempt(struct world *w, void *data);
+static void answered(void *data, uint64_t ticket, const struct rpc_reply *reply,
+                     uint64_t let_out_ns);
 
 /* ---- ledgers ---- */
 
@@ -282,7 +284,7 @@ static void attempt(struct world *w, void *data)
         world_trace(w, "client %u: %.*s/%.*s %.*s to n%u, %u ms", c->number, (int)call.kind.len,
                     (const char *)call.kind.data, (int)call.id.len, (const char *)call.id.data,
                     (int)call.method.len, (const char *)call.method.data, node, timeout_ms);
-    ports_call(c, node, &rpc);
+    ports_ask(w, node, &rpc, answered, c, c->ticket);
     world_at(w, c->waits_until_ns, no_answer, c);
 }
 
@@ -376,10 +378,12 @@ static void unexpected(struct client *c, const struct rpc_result *result)
                (int)result->message.len, (const char *)result->message.data);
 }
 
-void client_answered(struct client *c, uint64_t ticket, const struct rpc_result *result,
+static void answered(void *data, uint64_t ticket, const struct rpc_reply *reply,
                      uint64_t let_out_ns)
 {
+    struct client *c = data;
     struct world *w = c->w;
+    const struct rpc_result *result = &reply->results[0];
     if (!c->busy || c->ticket != ticket)
         return;
     c->waits_until_ns = 0;

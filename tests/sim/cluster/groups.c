@@ -8,6 +8,7 @@ const struct group_info group_infos[GROUPS] = {
     [GROUP_STORE_DOUBTS] = {"store-doubts", "one kind of requests whose outcome is unknown"},
     [GROUP_LINK_BREAKS] = {"link-breaks", "links that break under forwarded calls"},
     [GROUP_EVICTIONS] = {"entities-max", "nodes that keep a few entities in memory"},
+    [GROUP_LETTERS] = {"letters", "entities that write to each other"},
 };
 
 /* Three in four, so that many stories have several together, and many lack each. */

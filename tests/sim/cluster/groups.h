@@ -11,6 +11,7 @@ enum group {
     GROUP_STORE_DOUBTS, /* some kinds of the store's requests end as unknown, or come to nothing */
     GROUP_LINK_BREAKS,  /* links between nodes break under requests, which may arrive later */
     GROUP_EVICTIONS,    /* nodes keep few entities in memory */
+    GROUP_LETTERS,      /* entities write to each other */
     GROUPS,
 };
 

@@ -1,8 +1,10 @@
 /* See kinds.h. */
 #include "tests/sim/cluster/kinds.h"
 
+#include "tests/sim/cluster/account.h"
 #include "tests/sim/cluster/ledger.h"
 #include "user.h"
 #include "venue.h"
 
-const struct troupe_kind *const sim_kinds[SIM_KINDS] = {&ledger_kind, &user_kind, &venue_kind};
+const struct troupe_kind *const sim_kinds[SIM_KINDS] = {&ledger_kind, &user_kind, &venue_kind,
+                                                        &account_kind};

@@ -4,7 +4,7 @@
 
 #include "troupe/entity.h"
 
-enum { SIM_KINDS = 3 };
+enum { SIM_KINDS = 4 };
 
 extern const struct troupe_kind *const sim_kinds[SIM_KINDS];
 

@@ -28,3 +28,16 @@ void __wrap_entity__drop_partition(struct runtime *rt, uint32_t pid, bool uncert
             entity__drop(rt, t->slots[i], uncertain);
     }
 }
+
+/* ---- gates ---- */
+
+void __real_save__output(struct runtime *rt, struct entity *e, struct message *m);
+void __wrap_save__output(struct runtime *rt, struct entity *e, struct message *m);
+
+void __wrap_save__output(struct runtime *rt, struct entity *e, struct message *m)
+{
+    if (is == MUTANT_LETTERS_UNGATED && m->type != MESSAGE_REQUEST)
+        list_push(&rt->run, &m->link);
+    else
+        __real_save__output(rt, e, m);
+}

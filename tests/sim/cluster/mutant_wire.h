@@ -4,8 +4,8 @@
 
 #include "tests/sim/cluster/world.h"
 
-/* A request has come to a node. */
-void mutant_arrived(struct world *w, struct rpc_request *rpc);
+/* A request has come to a node. a: for what it becomes. */
+void mutant_arrived(struct world *w, struct arena *a, struct rpc_request *rpc);
 /* What the asker makes of the outcome of its request. */
 int mutant_outcome(const struct world *w, const struct runtime_peer_request *peer, int error);
 

@@ -17,4 +17,7 @@ const char *const mutant_names[MUTANTS] = {
     [MUTANT_TRANSFER_FAILED] = "transfer-failed",
     [MUTANT_FORWARD_AGAIN] = "forward-again",
     [MUTANT_NO_DEDUP] = "no-dedup",
+    [MUTANT_LETTERS_UNGATED] = "letters-ungated",
+    [MUTANT_CAST_AGAIN] = "cast-again",
+    [MUTANT_TIMERS_STAY] = "timers-stay",
 };

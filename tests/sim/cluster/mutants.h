@@ -24,6 +24,9 @@ enum mutant {
     MUTANT_FORWARD_AGAIN,   /* a forwarded call that may have been executed, and has no request id,
                                is sent again */
     MUTANT_NO_DEDUP,        /* request ids are not remembered */
+    MUTANT_LETTERS_UNGATED, /* what entities send each other does not wait for their commits */
+    MUTANT_CAST_AGAIN,      /* a forwarded message that may have been run is sent again */
+    MUTANT_TIMERS_STAY,     /* timers do not move along with their entities */
     MUTANTS,
 };
 

@@ -24,7 +24,8 @@ struct exchange {
     struct runtime_request request;
     struct arena arena;
     struct rpc_request rpc;
-    struct client *client; /* whose it is, or … */
+    ports_answered_cb answered; /* it is a client's, or … */
+    void *data;
     uint64_t ticket;
     struct run *asker; /* … a node's */
     struct runtime_peer_request *peer;
@@ -188,7 +189,7 @@ static void exchange_at(struct exchange *x, uint64_t at_ns, agenda_cb happen)
 
 static uint32_t asker_of(const struct exchange *x)
 {
-    return x->client != NULL ? NODES_MAX : x->asker->node->index;
+    return x->answered != NULL ? NODES_MAX : x->asker->node->index;
 }
 
 /* A request of another node is over; the asker's part. */
@@ -220,9 +221,9 @@ static bool is_awaited(const struct exchange *x)
 static void answer_arrives(struct world *w, void *data)
 {
     struct exchange *x = data;
-    if (x->client != NULL) {
+    if (x->answered != NULL) {
         if (x->error == 0)
-            client_answered(x->client, x->ticket, &x->request.reply.results[0], x->let_out_ns);
+            x->answered(x->data, x->ticket, &x->request.reply, x->let_out_ns);
     } else if (is_awaited(x) && node_is_paused(x->asker->node)) {
         world_at(w, x->asker->node->paused_until_ns, answer_arrives, x);
         return;
@@ -251,7 +252,7 @@ static void send_back(struct exchange *x, int error)
     uint64_t at;
     x->error = error;
     if (x->sent_back || !carry(w, x->to, asker_of(x), &at) ||
-        (x->client != NULL && world_chance(w, w->loss_per_mille)))
+        (x->answered != NULL && world_chance(w, w->loss_per_mille)))
         return;
     x->sent_back = true;
     exchange_at(x, at, answer_arrives);
@@ -270,21 +271,23 @@ static void request_arrives(struct world *w, void *data)
         world_at(w, n->paused_until_ns, request_arrives, x);
         return;
     }
-    mutant_arrived(w, &x->rpc);
+    mutant_arrived(w, &x->arena, &x->rpc);
     int rc = runtime_request_init(&x->request, &x->arena, &x->rpc);
     INVARIANT(rc == 0);
-    x->request.from_peer = x->client == NULL;
+    x->request.from_peer = x->answered == NULL;
     list_push(&n->run->held, &x->held); /* with the agenda's reference */
     run_step(n->run, &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = &x->request});
 }
 
-void ports_call(struct client *c, uint32_t node, const struct rpc_request *rpc)
+void ports_ask(struct world *w, uint32_t node, const struct rpc_request *rpc,
+               ports_answered_cb answered, void *data, uint64_t ticket)
 {
     uint64_t at;
-    struct exchange *x = exchange_new(c->w, node, rpc);
-    x->client = c;
-    x->ticket = c->ticket;
-    carry(c->w, NODES_MAX, node, &at);
+    struct exchange *x = exchange_new(w, node, rpc);
+    x->answered = answered;
+    x->data = data;
+    x->ticket = ticket;
+    carry(w, NODES_MAX, node, &at);
     exchange_at(x, at, request_arrives);
 }
 
@@ -384,7 +387,7 @@ void ports_forget(struct run *run)
     struct world *w = run->node->w;
     for (struct list *l = run->held.next; l != &run->held; l = l->next) {
         struct exchange *x = LIST_ENTRY(l, struct exchange, held);
-        if (x->client == NULL && world_chance(w, 700))
+        if (x->answered == NULL && world_chance(w, 700))
             send_back(x, TROUPE_EOUTCOME);
     }
 }

@@ -1,5 +1,6 @@
 /* One story: the nodes come up, for some minutes anything may go wrong, then nothing does any more,
  * and all must be well within 30 s. */
+#include "tests/sim/cluster/accounts.h"
 #include "tests/sim/cluster/peek.h"
 #include "tests/sim/cluster/world.h"
 
@@ -98,6 +99,7 @@ bool story_tell(struct world *w, const struct world_options *options)
     world_run(w, pauses_end_ns(w) + 1);
     if (!w->failed)
         calm_down(w);
+    accounts_settle(w);
     clients_judge(w);
     return !w->failed;
 }

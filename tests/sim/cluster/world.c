@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/invariant.h"
+#include "tests/sim/cluster/accounts.h"
 
 void world_note(struct world *w, uint64_t what)
 {
@@ -111,12 +112,14 @@ void world_open(struct world *w, const struct world_options *options)
     disk_open(w);
     nodes_open(w, options->nodes);
     clients_open(w);
+    accounts_open(w);
 }
 
 void world_close(struct world *w)
 {
     nodes_close(w);
     clients_close(w);
+    accounts_close(w);
     disk_close(w);
     judge_close(w);
     failover_close(w);

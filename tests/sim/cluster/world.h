@@ -17,7 +17,8 @@
  *     answers (a commit of unknown outcome), a store that crashes with requests under way, and
  *     requests that take effect long after they were given up.
  *     A store that fails over comes back as a standby that lacks the last commits.
- *   - clients (clients.c): registers, counters and bookings, retried with their request ids.
+ *   - clients (clients.c): registers, counters and bookings, retried with their request ids;
+ *     payments between entities that write to each other (accounts.c).
  *   - faults.c draws what goes wrong, doubts.c what does with one kind of the store's requests;
  *     groups.h has what a story may do without; story.c tells a whole story and ends it in calm.
  *
@@ -31,6 +32,8 @@
  * one;
  *   - what each entity's clients saw is linearizable, but for losses that an ack level admits
  *     (history.h); what was refused as not done is never seen;
+ *   - what entities send each other leaves when it is committed, runs once at most, and in its
+ *     order; no money is lost between accounts (accounts.c);
  *   - no slot is booked twice, no booking that was acknowledged is gone;
  *   - what a failover has lost, and a node has in memory and may write, it writes again before it
  *     tells anybody of it (failover.c);
@@ -200,7 +203,7 @@ struct world_stats {
     uint64_t ops, acks, durable, unknown, refused, retries, booked, losses;
     uint64_t keys, undecided, starts, crashes, pauses, evictions, claims, transfers;
     uint64_t failovers, behind, guarded, commits_lost, overlaps;
-    uint64_t events, calm_ms;
+    uint64_t events, calm_ms, payments;
 };
 
 struct world {
@@ -244,6 +247,7 @@ struct world {
     struct watch venues[VENUES_N];
     struct mutant_state *mutant_state;
     struct judge *judge;
+    struct accounts *accounts;
 
     /* clients */
     bool clients_rest;
@@ -308,8 +312,11 @@ void nodes_bury(struct world *w);
 /* ---- ports.c ---- */
 void ports_send_frames(struct run *from, struct runtime_frame *frames);
 void ports_send_peers(struct run *from, struct runtime_peer_request *peers);
-/* A client's call to a node; the answer comes to client_answered. */
-void ports_call(struct client *c, uint32_t node, const struct rpc_request *rpc);
+/* A client's request to a node. Its answer may come once; let_out_ns: when the node gave it. */
+typedef void (*ports_answered_cb)(void *data, uint64_t ticket, const struct rpc_reply *reply,
+                                  uint64_t let_out_ns);
+void ports_ask(struct world *w, uint32_t node, const struct rpc_request *rpc,
+               ports_answered_cb answered, void *data, uint64_t ticket);
 /* Replies that a run lets out. */
 void ports_reply(struct run *run, struct runtime_request *replies);
 void ports_let_out(struct run *run, struct runtime_request *replies); /* … from now on */
@@ -378,8 +385,6 @@ bool failover_is_settled(struct world *w, char why[64]);
 /* ---- clients.c ---- */
 void clients_open(struct world *w);
 void clients_close(struct world *w);
-void client_answered(struct client *c, uint64_t ticket, const struct rpc_result *result,
-                     uint64_t let_out_ns);
 /* All give up what they wait for, and ask for something else. */
 void clients_begin_anew(struct world *w);
 /* The ledgers in use, as far as they have come. */
