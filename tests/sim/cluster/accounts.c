@@ -150,7 +150,10 @@ static void paid(void *data, uint64_t ticket, const struct rpc_reply *reply, uin
     (void)let_out_ns;
     if (!p->busy || p->ticket != ticket)
         return;
-    switch ((enum troupe_status)reply->results[0].status) {
+    enum troupe_status status = (enum troupe_status)reply->results[0].status;
+    if (status == TROUPE_NOT_FOUND && group_is_on(w, GROUP_KINDS)) /* the node lacks the kind */
+        status = TROUPE_UNAVAILABLE;
+    switch (status) {
     case TROUPE_OK:
         w->stats.payments++;
         finish(p);

@@ -9,6 +9,7 @@
 #include "base/name.h"
 #include "gigbook.pb-c.h"
 #include "slot.h"
+#include "tests/sim/cluster/batches.h"
 #include "tests/sim/cluster/ledger.h"
 #include "tests/sim/cluster/world.h"
 
@@ -22,6 +23,7 @@ enum {
     SLACK_MS = 500, /* an answer may be so much later than its deadline */
     PAYLOAD_BYTES_MAX = 128,
     USERS_N = 5,
+    STOPS_EACH = 8, /* of so many calls one lets the entity stop */
 };
 
 _Static_assert((int)KEY_OPS <= (int)HISTORY_OPS_MAX, "they are one history");
@@ -78,25 +80,35 @@ static uint8_t draw_method(struct world *w)
     return method;
 }
 
-static bool begin_ledger(struct client *c)
+bool clients_begin_ledger(struct world *w, struct ledger_op *l)
 {
-    struct world *w = c->w;
     struct key *key = key_draw(w);
     if (key == NULL)
         return false;
-    c->key = key;
-    c->op = key->history.ops_n++;
+    *l = (struct ledger_op){.key = key, .op = key->history.ops_n++, .method = draw_method(w)};
     key->out++;
-    c->method = draw_method(w);
-    c->ack = c->method == LEDGER_BUMP || dice_below(&w->dice, 6) == 0 ? TROUPE_ACK_DURABLE
+    l->ack = l->method == LEDGER_BUMP || dice_below(&w->dice, 6) == 0 ? TROUPE_ACK_DURABLE
                                                                       : TROUPE_ACK_MEMORY;
-    key->history.ops[c->op] = (struct history_op){
+    key->history.ops[l->op] = (struct history_op){
         .begin_ns = w->now_ns,
         .end_ns = UINT64_MAX,
         .token = ++w->tokens,
         .expected = key->last_value,
-        .method = c->method,
+        .method = l->method,
+        .binds = l->ack == TROUPE_ACK_DURABLE || l->method == LEDGER_PUT || l->method == LEDGER_CAS,
     };
+    return true;
+}
+
+static bool begin_ledger(struct client *c)
+{
+    struct ledger_op l;
+    if (!clients_begin_ledger(c->w, &l))
+        return false;
+    c->key = l.key;
+    c->op = l.op;
+    c->method = l.method;
+    c->ack = l.ack;
     return true;
 }
 
@@ -248,6 +260,23 @@ static uint32_t draw_node(struct client *c)
     return (uint32_t)dice_below(&w->dice, w->nodes_n);
 }
 
+void clients_ledger_call(struct world *w, const struct ledger_op *l, bool again, bool has_id,
+                         uint8_t payload[LEDGER_PAYLOAD_BYTES], struct rpc_call *call)
+{
+    struct history_op *op = &l->key->history.ops[l->op];
+    /* Also where a link breaks under it, and it is forwarded once more. */
+    op->again = again || (has_id && group_is_on(w, GROUP_LINK_BREAKS));
+    struct ledger_request r = {.token = op->token, .expected = op->expected};
+    if (group_is_on(w, GROUP_STOPS) && op->token % STOPS_EACH == 0)
+        r.flags = LEDGER_STOPS;
+    _Static_assert(sizeof r == LEDGER_PAYLOAD_BYTES, "it is the payload");
+    memcpy(payload, &r, sizeof r);
+    call->kind = troupe_bytes_of("ledger");
+    call->id = troupe_bytes_of(l->key->id);
+    call->method = troupe_bytes_of(ledger_methods[l->method]);
+    call->payload = troupe_bytes(payload, sizeof r);
+}
+
 static void attempt(struct world *w, void *data)
 {
     struct client *c = data;
@@ -261,15 +290,8 @@ static void attempt(struct world *w, void *data)
     struct rpc_request rpc = {
         .timeout_ms = timeout_ms, .client = c->number + 1, .calls = &call, .calls_n = 1};
     if (c->key != NULL) {
-        struct history_op *op = &c->key->history.ops[c->op];
-        /* Also where a link breaks under it, and it is forwarded once more. */
-        op->again = c->attempts > 0 || (c->retries && group_is_on(w, GROUP_LINK_BREAKS));
-        struct ledger_request r = {.token = op->token, .expected = op->expected};
-        memcpy(payload, &r, sizeof r);
-        call.kind = troupe_bytes_of("ledger");
-        call.id = troupe_bytes_of(c->key->id);
-        call.method = troupe_bytes_of(ledger_methods[c->method]);
-        call.payload = troupe_bytes(payload, sizeof r);
+        const struct ledger_op l = {.key = c->key, .op = c->op, .method = c->method};
+        clients_ledger_call(w, &l, c->attempts > 0, c->retries, payload, &call);
     } else {
         snprintf(id, sizeof id, "%u", c->venue);
         call.kind = troupe_bytes_of("venue");
@@ -317,39 +339,37 @@ static void next_op(struct world *w, void *data)
 
 /* ---- answers ---- */
 
-static void ledger_done(struct client *c, const struct rpc_result *result, uint64_t let_out_ns)
+void clients_ledger_done(struct world *w, const struct ledger_op *l, uint64_t run,
+                         const struct rpc_result *result, uint64_t let_out_ns)
 {
-    struct world *w = c->w;
-    struct history_op *op = &c->key->history.ops[c->op];
+    struct history_op *op = &l->key->history.ops[l->op];
     struct ledger_reply reply;
     if (result->payload.len != sizeof reply) {
-        world_fail(w, "ledger/%s answers with %zu bytes", c->key->id, result->payload.len);
+        world_fail(w, "ledger/%s answers with %zu bytes", l->key->id, result->payload.len);
         return;
     }
     memcpy(&reply, result->payload.data, sizeof reply);
-    if (c->in_overlap) /* as good as no answer */
-        return;
     op->outcome = HISTORY_DONE;
-    op->run = c->run;
+    op->run = run;
     op->end_ns = let_out_ns;
     op->count = reply.count;
     op->value = reply.value;
     op->done = reply.done != 0;
     op->durable = result->ack == TROUPE_ACK_DURABLE;
-    bool must = c->method == LEDGER_PUT || (c->method == LEDGER_CAS && op->done) ||
-                c->ack == TROUPE_ACK_DURABLE;
+    bool must = l->method == LEDGER_PUT || (l->method == LEDGER_CAS && op->done) ||
+                l->ack == TROUPE_ACK_DURABLE;
     if (must && !op->durable && !w->failed)
         world_fail(w, "ledger/%s: %s was to be durable, and is acknowledged from memory",
-                   c->key->id, ledger_methods[c->method]);
-    c->key->last_value = reply.value;
+                   l->key->id, ledger_methods[l->method]);
+    l->key->last_value = reply.value;
 }
 
-static bool says_not_done(const struct client *c, const struct rpc_result *result)
+bool clients_says_not_done(const struct rpc_result *result)
 {
     static const char text[] = "not executed";
-    return c->attempts == 1 && (result->status == TROUPE_ABORTED ||
-                                (result->message.len >= sizeof text - 1 &&
-                                 memcmp(result->message.data, text, sizeof text - 1) == 0));
+    return result->status == TROUPE_ABORTED ||
+           (result->message.len >= sizeof text - 1 &&
+            memcmp(result->message.data, text, sizeof text - 1) == 0);
 }
 
 static void not_done(struct client *c, const struct rpc_result *result)
@@ -362,7 +382,7 @@ static void not_done(struct client *c, const struct rpc_result *result)
         const struct node *n = node_by_address(w, address);
         c->hint = n == NULL ? NODES_MAX : n->index;
     }
-    if (!c->retries && c->key != NULL && says_not_done(c, result)) {
+    if (!c->retries && c->key != NULL && c->attempts == 1 && clients_says_not_done(result)) {
         c->key->history.ops[c->op].outcome = HISTORY_REFUSED;
         w->stats.refused++;
         finish(c);
@@ -394,10 +414,13 @@ static void answered(void *data, uint64_t ticket, const struct rpc_reply *reply,
     case TROUPE_OK:
         w->stats.acks++;
         w->stats.durable += result->ack == TROUPE_ACK_DURABLE;
-        if (c->key != NULL)
-            ledger_done(c, result, let_out_ns);
-        else
+        if (c->key == NULL)
             booked(c, result, let_out_ns);
+        else if (!c->in_overlap) /* otherwise as good as no answer */
+            clients_ledger_done(
+                w,
+                &(struct ledger_op){.key = c->key, .op = c->op, .method = c->method, .ack = c->ack},
+                c->run, result, let_out_ns);
         finish(c);
         break;
     case TROUPE_UNAVAILABLE:
@@ -405,6 +428,11 @@ static void answered(void *data, uint64_t ticket, const struct rpc_reply *reply,
     case TROUPE_UNKNOWN:
     case TROUPE_DEADLINE_EXCEEDED:
     case TROUPE_RESOURCE_EXHAUSTED:
+        not_done(c, result);
+        break;
+    case TROUPE_NOT_FOUND: /* the node lacks the kind */
+        if (!group_is_on(w, GROUP_KINDS))
+            unexpected(c, result);
         not_done(c, result);
         break;
     case TROUPE_OUT_OF_RANGE: /* too old to be told */
@@ -421,6 +449,22 @@ static void answered(void *data, uint64_t ticket, const struct rpc_reply *reply,
 }
 
 /* ---- */
+
+void clients_told(struct world *w, uint64_t client, const struct store_key *key, uint64_t run)
+{
+    if (client > 0 && client <= CLIENTS_N)
+        w->clients[client - 1].run = run;
+    else
+        batches_told(w, client, key, run);
+}
+
+void clients_overlap(struct world *w, uint64_t client)
+{
+    if (client > 0 && client <= CLIENTS_N)
+        w->clients[client - 1].in_overlap = true;
+    else
+        batches_overlap(w, client);
+}
 
 void clients_begin_anew(struct world *w)
 {

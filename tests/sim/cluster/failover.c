@@ -515,8 +515,7 @@ bool failover_admits(struct world *w, const struct run *run, uint32_t pid, uint6
         return false;
     if (o->run_number != run->number && is_active(w, o->run_number)) {
         w->stats.overlaps++;
-        if (client > 0 && client <= CLIENTS_N)
-            w->clients[client - 1].in_overlap = true;
+        clients_overlap(w, client);
     }
     return true;
 }
@@ -524,8 +523,7 @@ bool failover_admits(struct world *w, const struct run *run, uint32_t pid, uint6
 void failover_answered(struct world *w, const struct run *run, const struct store_key *key,
                        uint64_t client)
 {
-    if (client > 0 && client <= CLIENTS_N)
-        w->clients[client - 1].run = run->number;
+    clients_told(w, client, key, run->number);
     const struct watch *watch = failover_watch(w, key);
     if (watch == NULL || !watch->behind || watch->guard != run->number ||
         run->timeline < w->timeline)

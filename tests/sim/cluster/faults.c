@@ -365,7 +365,7 @@ void faults_end(struct world *w)
     for (uint32_t i = 0; i < w->nodes_n; i++) {
         struct node *n = &w->nodes[i];
         n->interrupt_ns = 0;
-        if (n->run != NULL && n->is_twin)
+        if (n->run != NULL && (n->is_twin || n->run->lacks_a_kind))
             node_kill(n);
     }
 }

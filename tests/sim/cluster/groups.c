@@ -9,6 +9,9 @@ const struct group_info group_infos[GROUPS] = {
     [GROUP_LINK_BREAKS] = {"link-breaks", "links that break under forwarded calls"},
     [GROUP_EVICTIONS] = {"entities-max", "nodes that keep a few entities in memory"},
     [GROUP_LETTERS] = {"letters", "entities that write to each other"},
+    [GROUP_BATCHES] = {"batches", "requests with many calls, some of them twice"},
+    [GROUP_KINDS] = {"kinds-differ", "nodes that lack a kind"},
+    [GROUP_STOPS] = {"stops", "entities that stop after a call"},
 };
 
 /* Three in four, so that many stories have several together, and many lack each. */

@@ -12,6 +12,9 @@ enum group {
     GROUP_LINK_BREAKS,  /* links between nodes break under requests, which may arrive later */
     GROUP_EVICTIONS,    /* nodes keep few entities in memory */
     GROUP_LETTERS,      /* entities write to each other */
+    GROUP_BATCHES,      /* requests with many calls, some of them twice */
+    GROUP_STOPS,        /* entities that stop after a call */
+    GROUP_KINDS,        /* nodes that lack a kind */
     GROUPS,
 };
 

@@ -142,6 +142,10 @@ static bool apply(const struct search *s, struct state *state, uint32_t i)
         return false;
     if (answered && op->durable)
         state->durable = state->depth;
+    for (uint32_t at = state->depth; answered && at > state->durable; at--) {
+        if (s->h->ops[state->stack[at - 1] & ~FRUITLESS].binds)
+            state->durable = at;
+    }
     if (op->again && !done) /* what changed nothing is not remembered */
         state->ghosts |= bit_of_op(i);
     return !(answered && op->durable && state->fruitless > 0) || can_commits_vanish(s, state);

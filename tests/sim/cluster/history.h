@@ -5,7 +5,8 @@
  * The specification has one thing more than a register with a counter: losses. When a partition is
  * claimed anew (not: handed over), what its former owner had acknowledged from memory alone may be
  * gone. So at the instant of each claim the newest changes may vanish, down to the newest that was
- * acknowledged as durable, or seen by somebody who was told that it is. A vanished change whose
+ * acknowledged as durable, or seen by somebody who was told that it is; or that was to be durable,
+ * and was seen by anybody. A vanished change whose
  * caller has not been answered yet may happen again: it is retried. So may one whose caller sent it
  * more than once, and got an answer to the first: the second arrives after the loss. And a CAS that
  * was sent more than once may succeed after it was answered that it has not, as an answer to
@@ -40,6 +41,7 @@ struct history_op {
     uint8_t outcome;       /* enum history_outcome */
     bool done;             /* CAS: as answered */
     bool durable;          /* as answered */
+    bool binds;            /* if it changes something, nobody may see that before it is durable */
     bool again;            /* sent more than once, by its caller or by a node */
     uint64_t run;          /* that answered; not the judge's business */
 };

@@ -9,6 +9,7 @@
 #include "base/invariant.h"
 #include "base/name.h"
 #include "tests/sim/cluster/disk.h"
+#include "tests/sim/cluster/peek.h"
 
 enum { HANDOVER_MS_MAX = 12000 };
 
@@ -100,6 +101,8 @@ static void change_owner(struct world *w, uint32_t pid, struct run *run, uint64_
     if (anew && owner->epoch > 0 && !had)
         may_lose(w, owner);
     failover_moved(w, pid, find_owner(w, owner), run, anew);
+    owner->before[owner->before_n % OWNERS_BEFORE].run_number = owner->run_number;
+    owner->before[owner->before_n++ % OWNERS_BEFORE].until_ns = w->now_ns;
     owner->keeper = 0;
     owner->undone = false;
     owner->unheard = 0;
@@ -301,15 +304,23 @@ static bool is_an_entity(const struct rpc_call *call)
     return call->kind.len > 0 && call->kind.data[0] != '$';
 }
 
-void judge_executed(struct run *run, const struct runtime_request *request)
+static bool had_since(const struct owner *owner, const struct run *run, uint64_t since_ns)
+{
+    for (uint32_t i = 0; i < OWNERS_BEFORE; i++) {
+        if (owner->before[i].run_number == run->number && owner->before[i].until_ns >= since_ns)
+            return true;
+    }
+    return false;
+}
+
+void judge_executed(struct run *run, const struct runtime_request *request, uint64_t since_ns)
 {
     struct world *w = run->node->w;
-    /* The answers of a batch leave together, with the last of them: when the others were given, is
-     * not known. */
-    for (size_t i = 0; request->executed && request->reply.results_n == 1 && i < 1; i++) {
+    size_t n = request->executed ? request->reply.results_n : 0;
+    for (size_t i = 0; i < n; i++) {
         const struct rpc_call *call = &request->rpc->calls[i];
         const struct rpc_result *result = &request->reply.results[i];
-        if (!is_an_entity(call) || result->status != TROUPE_OK || result->owner != NULL)
+        if (!is_an_entity(call) || result->status != TROUPE_OK || !peek_executed(request, i))
             continue;
         uint32_t pid = name_partition(name_hash(call->kind, call->id), PARTITION_BITS);
         const struct owner *owner = &w->owners[pid];
@@ -319,6 +330,9 @@ void judge_executed(struct run *run, const struct runtime_request *request)
             continue;
         }
         if (failover_admits(w, run, pid, request->rpc->client))
+            continue;
+        /* The answers of a batch leave together, with the last of them. */
+        if (n > 1 && !run->ended && had_since(owner, run, since_ns))
             continue;
         world_fail(w,
                    "%s (run %" PRIu64 ") answers for %.*s/%.*s, but the store has partition %u as "

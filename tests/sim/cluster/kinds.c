@@ -8,3 +8,7 @@
 
 const struct troupe_kind *const sim_kinds[SIM_KINDS] = {&ledger_kind, &user_kind, &venue_kind,
                                                         &account_kind};
+const struct troupe_kind *const sim_kinds_few[2][SIM_KINDS_FEW] = {
+    {&account_kind, &user_kind, &venue_kind},
+    {&ledger_kind, &user_kind, &venue_kind},
+};

@@ -4,8 +4,10 @@
 
 #include "troupe/entity.h"
 
-enum { SIM_KINDS = 4 };
+enum { SIM_KINDS = 4, SIM_KINDS_FEW = 3 };
 
 extern const struct troupe_kind *const sim_kinds[SIM_KINDS];
+/* Without one: for each of the two that most calls are for. */
+extern const struct troupe_kind *const sim_kinds_few[2][SIM_KINDS_FEW];
 
 #endif

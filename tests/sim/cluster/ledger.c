@@ -29,12 +29,12 @@ static int ledger_start(struct troupe_ctx *ctx, struct troupe_bytes saved, bool 
 }
 
 static enum troupe_outcome answer(struct troupe_ctx *ctx, const struct ledger *l, bool done,
-                                  enum troupe_outcome outcome)
+                                  int outcome)
 {
     struct ledger_reply reply = {
         .count = l->n, .value = l->n == 0 ? 0 : l->tokens[l->n - 1], .done = done};
     troupe_reply(ctx, troupe_bytes(&reply, sizeof reply));
-    return outcome;
+    return (enum troupe_outcome)outcome;
 }
 
 static enum troupe_outcome ledger_call(struct troupe_ctx *ctx, void *state, size_t method,
@@ -46,14 +46,15 @@ static enum troupe_outcome ledger_call(struct troupe_ctx *ctx, void *state, size
         return troupe_fail(ctx, TROUPE_INVALID_ARGUMENT, "the payload has %zu bytes", payload.len);
     memcpy(&r, payload.data, sizeof r);
     uint64_t value = l->n == 0 ? 0 : l->tokens[l->n - 1];
+    int stop = (r.flags & LEDGER_STOPS) != 0 ? TROUPE_STOP : 0;
     if (method == LEDGER_READ)
-        return answer(ctx, l, true, TROUPE_UNCHANGED);
+        return answer(ctx, l, true, TROUPE_UNCHANGED | stop);
     if (method == LEDGER_CAS && value != r.expected)
         return answer(ctx, l, false, TROUPE_UNCHANGED);
     TROUPE_ENSURE(ctx, l->n < TOKENS_MAX);
     l->tokens[l->n++] = r.token;
     bool dirty = method == LEDGER_WRITE || method == LEDGER_BUMP;
-    return answer(ctx, l, true, dirty ? TROUPE_DIRTY : TROUPE_DURABLE);
+    return answer(ctx, l, true, (dirty ? TROUPE_DIRTY : TROUPE_DURABLE) | stop);
 }
 
 static int ledger_save(struct troupe_ctx *ctx, const void *state, struct troupe_buffer *out)

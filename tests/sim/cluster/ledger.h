@@ -18,8 +18,11 @@ enum ledger_method {
     LEDGER_METHODS,
 };
 
+enum { LEDGER_STOPS = 1 }; /* the entity stops after the call */
+
 struct ledger_request {
     uint64_t token, expected;
+    uint64_t flags;
 };
 
 struct ledger_reply {

@@ -1,6 +1,8 @@
 /* See mutant_wire.h. */
 #include "tests/sim/cluster/mutant_wire.h"
 
+#include <string.h>
+
 #include "base/invariant.h"
 #include "peer.pb-c.h"
 
@@ -43,6 +45,18 @@ void mutant_arrived(struct world *w, struct arena *a, struct rpc_request *rpc)
     if (w->mutant == MUTANT_TIMERS_STAY && rpc->calls_n == 1 &&
         troupe_bytes_equal(rpc->calls[0].method, troupe_bytes_of("take")))
         strip_timers(a, &rpc->calls[0]);
+}
+
+void mutant_answers(const struct world *w, const struct rpc_request *rpc, struct rpc_reply *reply)
+{
+    static const char text[] = "an entity with unsaved changes";
+    if (w->mutant != MUTANT_KIND_LACKING || rpc->calls_n != 1 || reply->results_n != 1)
+        return;
+    struct rpc_result *result = &reply->results[0];
+    if (troupe_bytes_equal(rpc->calls[0].method, troupe_bytes_of("take")) &&
+        result->message.len > sizeof text &&
+        memcmp(result->message.data, text, sizeof text - 1) == 0)
+        result->status = TROUPE_OK;
 }
 
 int mutant_outcome(const struct world *w, const struct runtime_peer_request *peer, int error)

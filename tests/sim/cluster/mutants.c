@@ -20,4 +20,9 @@ const char *const mutant_names[MUTANTS] = {
     [MUTANT_LETTERS_UNGATED] = "letters-ungated",
     [MUTANT_CAST_AGAIN] = "cast-again",
     [MUTANT_TIMERS_STAY] = "timers-stay",
+    [MUTANT_BATCH_UNGATED] = "batch-ungated",
+    [MUTANT_READ_UNGATED] = "read-ungated",
+    [MUTANT_STOP_UNSAVED] = "stop-unsaved",
+    [MUTANT_EVICT_UNSAVED] = "evict-unsaved",
+    [MUTANT_KIND_LACKING] = "kind-lacking",
 };

@@ -27,6 +27,12 @@ enum mutant {
     MUTANT_LETTERS_UNGATED, /* what entities send each other does not wait for their commits */
     MUTANT_CAST_AGAIN,      /* a forwarded message that may have been run is sent again */
     MUTANT_TIMERS_STAY,     /* timers do not move along with their entities */
+    MUTANT_BATCH_UNGATED,   /* answers to one of several calls do not wait for commits */
+    MUTANT_READ_UNGATED,    /* nor do answers to reads */
+    MUTANT_STOP_UNSAVED,    /* who stops by itself is not saved first */
+    MUTANT_EVICT_UNSAVED,   /* nor is who has to go for want of memory */
+    MUTANT_KIND_LACKING,    /* an entity that cannot be taken, with unsaved changes, is given all
+                               the same */
     MUTANTS,
 };
 

@@ -133,6 +133,11 @@ void node_start(struct node *n)
         .entities_max =
             group_is_on(w, GROUP_EVICTIONS) ? 1 + dice_below(&w->dice, ENTITIES_MAX) : 0,
     };
+    run->lacks_a_kind = !w->quiet && group_is_on(w, GROUP_KINDS) && dice_below(&w->dice, 3) == 0;
+    if (run->lacks_a_kind) {
+        config.kinds = sim_kinds_few[dice_below(&w->dice, 2)];
+        config.kinds_n = SIM_KINDS_FEW;
+    }
     int rc = runtime_open(&run->rt, &config, errmsg);
     INVARIANT(rc == 0);
     n->run = run;

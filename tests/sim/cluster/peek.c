@@ -20,3 +20,8 @@ bool peek_owns(const struct runtime *rt, uint32_t pid)
 {
     return rt != NULL && ownership_is_owned(&rt->ownership, pid);
 }
+
+bool peek_executed(const struct runtime_request *request, size_t call)
+{
+    return request->calls[call].executed;
+}

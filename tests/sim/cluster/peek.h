@@ -7,6 +7,8 @@
 
 /* The version that it has of an entity; 0: none. rt may be NULL. */
 uint64_t peek_version(const struct runtime *rt, const struct store_key *key);
+/* Its handler ran here: the answer is not another node's. */
+bool peek_executed(const struct runtime_request *request, size_t call);
 /* It serves the partition. */
 bool peek_owns(const struct runtime *rt, uint32_t pid);
 

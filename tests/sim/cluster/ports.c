@@ -30,9 +30,9 @@ struct exchange {
     struct run *asker; /* … a node's */
     struct runtime_peer_request *peer;
     uint32_t to, refs;
-    bool sent_back;      /* an answer, or a reset, is on its way back */
-    int error;           /* of a reset */
-    uint64_t let_out_ns; /* collected with an answer */
+    bool sent_back;                  /* an answer, or a reset, is on its way back */
+    int error;                       /* of a reset */
+    uint64_t arrived_ns, let_out_ns; /* collected with an answer */
 };
 
 /* ---- how long, and whether ---- */
@@ -202,6 +202,7 @@ static void peer_done(struct exchange *x, int error)
     error = mutant_outcome(x->w, peer, error);
     peer->error = error;
     if (error == 0) {
+        mutant_answers(x->w, &x->rpc, &x->request.reply);
         size_t size = rpc_reply_size(&x->request.reply);
         uint8_t *bytes = arena_alloc(&x->arena, size);
         const char *why;
@@ -271,6 +272,7 @@ static void request_arrives(struct world *w, void *data)
         world_at(w, n->paused_until_ns, request_arrives, x);
         return;
     }
+    x->arrived_ns = w->now_ns;
     mutant_arrived(w, &x->arena, &x->rpc);
     int rc = runtime_request_init(&x->request, &x->arena, &x->rpc);
     INVARIANT(rc == 0);
@@ -362,7 +364,7 @@ void ports_let_out(struct run *run, struct runtime_request *replies)
     for (struct runtime_request *r = replies; r != NULL; r = r->next) {
         struct exchange *x = r->data;
         x->let_out_ns = run->node->w->now_ns;
-        judge_executed(run, r);
+        judge_executed(run, r, x->arrived_ns);
     }
 }
 

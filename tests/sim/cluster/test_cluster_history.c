@@ -139,6 +139,19 @@ static void losses(void **state)
         HISTORY_IMPOSSIBLE);
 }
 
+/* Nobody sees what is to be durable before it is. */
+static void what_binds_is_seen_for_good(void **state)
+{
+    (void)state;
+    struct history h = {.losses = {{.at_ns = 5}}, .losses_n = 1};
+    add(&h, &(struct row)WRITE(1, OPEN, 1, 0, MEMORY));
+    add(&h, &(struct row)READ(2, 3, 1, 1, MEMORY));
+    add(&h, &(struct row)READ(6, 7, 0, 0, MEMORY));
+    assert_int_equal(history_judge(&h), HISTORY_EXPLAINED);
+    h.ops[0].binds = true;
+    assert_int_equal(history_judge(&h), HISTORY_IMPOSSIBLE);
+}
+
 static void what_was_lost_may_happen_again(void **state)
 {
     (void)state;
@@ -202,6 +215,7 @@ int main(void)
         cmocka_unit_test(what_it_does_not),
         cmocka_unit_test(unknown_outcomes),
         cmocka_unit_test(losses),
+        cmocka_unit_test(what_binds_is_seen_for_good),
         cmocka_unit_test(what_was_lost_may_happen_again),
         cmocka_unit_test(commits_that_vanish),
         cmocka_unit_test(a_lost_commit_may_happen_again),

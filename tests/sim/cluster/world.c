@@ -8,6 +8,7 @@
 
 #include "base/invariant.h"
 #include "tests/sim/cluster/accounts.h"
+#include "tests/sim/cluster/batches.h"
 
 void world_note(struct world *w, uint64_t what)
 {
@@ -113,11 +114,13 @@ void world_open(struct world *w, const struct world_options *options)
     nodes_open(w, options->nodes);
     clients_open(w);
     accounts_open(w);
+    batches_open(w);
 }
 
 void world_close(struct world *w)
 {
     nodes_close(w);
+    batches_close(w);
     clients_close(w);
     accounts_close(w);
     disk_close(w);

@@ -67,6 +67,7 @@ enum {
     VENUES_N = 3,
     SLOTS_N = 40,
     CLAIMS_KEPT = 64,
+    OWNERS_BEFORE = 8,
     TRACE_LINES = 400,
     TRACE_LINE_BYTES = 160,
 };
@@ -94,10 +95,11 @@ struct run {
     struct node *node;
     uint64_t number, generation; /* generation: 0 until it has registered */
     struct runtime_effects fx;
-    uint64_t wake_ns;    /* it has been put on the agenda for then */
-    bool dead;           /* killed, or stopped */
-    bool ended;          /* by the store's word: left, evicted, superseded */
-    bool stopping;       /* told to */
+    uint64_t wake_ns; /* it has been put on the agenda for then */
+    bool dead;        /* killed, or stopped */
+    bool ended;       /* by the store's word: left, evicted, superseded */
+    bool stopping;    /* told to */
+    bool lacks_a_kind;
     bool uncollected;    /* stepped, and the collect is still to come */
     bool unperformed;    /* collected, and the effects are still to be performed */
     uint64_t renewed_ns; /* its lease, in the store */
@@ -137,8 +139,12 @@ struct owner {
     uint32_t node; /* by its place */
     uint32_t giver;
     uint64_t since_ns;
-    uint64_t given_by;                         /* by the giver's run; 0: it was claimed */
-    uint64_t run_number, generation, epoch;    /* run_number 0: nobody's */
+    uint64_t given_by;                      /* by the giver's run; 0: it was claimed */
+    uint64_t run_number, generation, epoch; /* run_number 0: nobody's */
+    struct {
+        uint64_t run_number, until_ns;
+    } before[OWNERS_BEFORE]; /* who had it, as a ring */
+    uint32_t before_n;
     uint64_t claims_n, claims_ns[CLAIMS_KEPT]; /* claimed anew, the last ones, as a ring */
     uint64_t epoch_max;                        /* ever handed out */
     uint64_t unheard; /* the run that claimed it last, and whose answer got lost; 0: nobody */
@@ -203,7 +209,7 @@ struct world_stats {
     uint64_t ops, acks, durable, unknown, refused, retries, booked, losses;
     uint64_t keys, undecided, starts, crashes, pauses, evictions, claims, transfers;
     uint64_t failovers, behind, guarded, commits_lost, overlaps;
-    uint64_t events, calm_ms, payments;
+    uint64_t events, calm_ms, payments, batches;
 };
 
 struct world {
@@ -248,6 +254,7 @@ struct world {
     struct mutant_state *mutant_state;
     struct judge *judge;
     struct accounts *accounts;
+    struct batches *batches;
 
     /* clients */
     bool clients_rest;
@@ -346,7 +353,8 @@ void judge_close(struct world *w);
 struct run *judge_find_run(const struct world *w, const char *name, uint64_t generation);
 /* The run's lease has ended, by the store's word. */
 void judge_ended(struct world *w, const char *name, uint64_t generation);
-void judge_executed(struct run *run, const struct runtime_request *request);
+/* An answer leaves the run, to a request that it has had since then. */
+void judge_executed(struct run *run, const struct runtime_request *request, uint64_t since_ns);
 void judge_before(struct world *w, struct run *run, const struct store_request *request);
 void judge_after(struct world *w, struct run *run, const struct store_request *request);
 void judge_key(struct world *w, struct key *key);
@@ -385,6 +393,26 @@ bool failover_is_settled(struct world *w, char why[64]);
 /* ---- clients.c ---- */
 void clients_open(struct world *w);
 void clients_close(struct world *w);
+/* A call of a ledger, as those in batches.c do it, too. */
+struct ledger_op {
+    struct key *key;
+    uint32_t op; /* in its history */
+    uint8_t method, ack;
+};
+enum { LEDGER_PAYLOAD_BYTES = 24 };
+/* Draws one; false: there is none just now. */
+bool clients_begin_ledger(struct world *w, struct ledger_op *l);
+/* The call itself. again: it has been sent before; has_id: nodes may send it again. */
+void clients_ledger_call(struct world *w, const struct ledger_op *l, bool again, bool has_id,
+                         uint8_t payload[LEDGER_PAYLOAD_BYTES], struct rpc_call *call);
+/* It has been answered by that run with OK. */
+void clients_ledger_done(struct world *w, const struct ledger_op *l, uint64_t run,
+                         const struct rpc_result *result, uint64_t let_out_ns);
+bool clients_says_not_done(const struct rpc_result *result);
+/* An answer of that run is about to leave for that client … */
+void clients_told(struct world *w, uint64_t client, const struct store_key *key, uint64_t run);
+/* … and is none, as a failover has deposed the run. */
+void clients_overlap(struct world *w, uint64_t client);
 /* All give up what they wait for, and ask for something else. */
 void clients_begin_anew(struct world *w);
 /* The ledgers in use, as far as they have come. */
