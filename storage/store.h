@@ -14,9 +14,9 @@
  *   0                    done; the outputs are valid.
  *   TROUPE_EUNAVAILABLE  the store could not be reached or is too busy (lock_timeout,
  *                        serialization). Nothing was changed. Retry later.
- *   TROUPE_EOUTCOME      the connection broke, or the time ran out, after the commit was sent: it
- *                        may have happened or not. Retry the very same request until it says
- *                        something else.
+ *   TROUPE_EOUTCOME      the connection broke, the time ran out, or something was said that is no
+ *                        refusal, after the write was sent: it may have happened or not, or happen
+ *                        yet. Retry the very same request until it says something else.
  *   TROUPE_EREJECTED     the store refuses the data themselves (a row too large, say); a retry of
  *                        the same will not help. Nothing was changed.
  *   TROUPE_EINVAL        the request breaks this specification. Nothing was changed.

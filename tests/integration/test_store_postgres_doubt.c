@@ -11,6 +11,8 @@
 #include "storage/postgres/postgres.h"
 #include "tests/unit/store_contract_parts.h"
 
+extern const size_t store_postgres_migrations_n;
+
 static struct pg_fixture server;
 static const struct store_fixture FIXTURE = {.name = "postgres"};
 
@@ -176,6 +178,76 @@ static void every_transaction_sets_what_it_relies_on(void **state)
     pooler_fixture_close(&pooler);
 }
 
+/* ---- the schema ---- */
+
+enum { STARTERS = 4 };
+
+struct starter {
+    uv_thread_t thread;
+    const char *url;
+    int rc;
+    unsigned steps; /* that it applied itself */
+    char errmsg[STORE_ERRMSG_BYTES];
+};
+
+static void count_step(void *data, const char *line)
+{
+    struct starter *starter = data;
+    starter->steps += strstr(line, "applied") != NULL;
+}
+
+static void start(void *data)
+{
+    struct starter *starter = data;
+    starter->rc =
+        store_postgres_migrate_if_empty(starter->url, count_step, starter, starter->errmsg);
+}
+
+/* Each finds the whole schema afterwards, and one of them has made it. */
+static void nodes_that_start_together_make_one_schema(void **state)
+{
+    struct starter starters[STARTERS];
+    char url[CONTRACT_URL_BYTES];
+    unsigned makers = 0;
+    (void)state;
+    make_database("together", url);
+    for (int i = 0; i < STARTERS; i++) {
+        starters[i] = (struct starter){.url = url};
+        assert_int_equal(uv_thread_create(&starters[i].thread, start, &starters[i]), 0);
+    }
+    for (int i = 0; i < STARTERS; i++)
+        uv_thread_join(&starters[i].thread);
+    for (int i = 0; i < STARTERS; i++) {
+        if (starters[i].rc != 0)
+            fail_msg("%s", starters[i].errmsg);
+        assert_true(starters[i].steps == 0 || starters[i].steps == store_postgres_migrations_n);
+        makers += starters[i].steps > 0;
+    }
+    assert_int_equal(makers, 1);
+}
+
+/* A pooler may have kept the lock of a session that is long gone. */
+static void a_schema_that_is_up_to_date_needs_no_lock(void **state)
+{
+    char url[CONTRACT_URL_BYTES], errmsg[STORE_ERRMSG_BYTES];
+    struct starter starter = {0};
+    (void)state;
+    make_database("ready", url);
+    assert_int_equal(store_migrate(url, false, count_step, &starter, errmsg), 0);
+    assert_int_equal(starter.steps, store_postgres_migrations_n);
+    PGconn *other = hold(url, "SELECT pg_advisory_lock(hashtext('troupe.migrate'))");
+    PQclear(PQexec(other, "COMMIT")); /* the session's, all the same */
+    char impatient[CONTRACT_URL_BYTES + 64];
+    snprintf(impatient, sizeof impatient, "%s&options=-clock_timeout%%3D2s", url);
+    starter = (struct starter){.url = impatient};
+    start(&starter);
+    if (starter.rc != 0)
+        fail_msg("%s", starter.errmsg);
+    if (store_migrate(impatient, false, report, NULL, errmsg) != 0)
+        fail_msg("%s", errmsg);
+    PQfinish(other);
+}
+
 /* ---- two hosts ---- */
 
 static void assert_saves(struct contract_store *s, struct store_row row)
@@ -235,6 +307,8 @@ int main(void)
         cmocka_unit_test(an_ended_session_leaves_doubt_and_a_lock_timeout_none),
         cmocka_unit_test(a_commit_without_standbys_is_in_doubt_in_any_language),
         cmocka_unit_test(every_transaction_sets_what_it_relies_on),
+        cmocka_unit_test(nodes_that_start_together_make_one_schema),
+        cmocka_unit_test(a_schema_that_is_up_to_date_needs_no_lock),
         cmocka_unit_test(a_primary_that_turns_read_only_is_left), /* last: it deposes the server */
     };
     setenv("LANGUAGE", "de", 1); /* of the servers' messages, with the locale that they have */
