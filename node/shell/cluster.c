@@ -103,16 +103,18 @@ static void count(char text[24], uint64_t n)
 /* Somebody who is no node talks to us, or a node of another make. */
 static void report_bad_input(struct cluster *c, const struct gossip_stats *s)
 {
-    char oversized[24], malformed[24], turned_away[24];
+    char oversized[24], malformed[24], turned_away[24], crowded_out[24];
     if (s->oversized == c->logged.oversized && s->malformed == c->logged.malformed &&
-        s->turned_away == c->logged.turned_away)
+        s->turned_away == c->logged.turned_away && s->crowded_out == c->logged.crowded_out)
         return;
     count(oversized, s->oversized - c->logged.oversized);
     count(malformed, s->malformed - c->logged.malformed);
     count(turned_away, s->turned_away - c->logged.turned_away);
+    count(crowded_out, s->crowded_out - c->logged.crowded_out);
     log_line(LOG_LEVEL_WARN,
              "gossip: connections that spoke something else, or too much: who talks to this port?",
-             "oversized", oversized, "malformed", malformed, "turned_away", turned_away, NULL);
+             "oversized", oversized, "malformed", malformed, "turned_away", turned_away,
+             "crowded_out", crowded_out, NULL);
 }
 
 void cluster_report(struct cluster *c)

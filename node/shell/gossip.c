@@ -110,6 +110,10 @@ static void take_options(struct gossip *g, const struct gossip_options *o)
     g->options.idle_ms = either(o->idle_ms, GOSSIP_IDLE_MS);
     g->options.peers_max = either(o->peers_max, GOSSIP_PEERS_MAX);
     g->options.incoming_max = either(o->incoming_max, GOSSIP_INCOMING_MAX);
+    g->options.first_frame_ms = either(o->first_frame_ms, GOSSIP_FIRST_FRAME_MS);
+    g->options.strangers_max = either(o->strangers_max, GOSSIP_STRANGERS_MAX);
+    g->options.host_max = either(o->host_max, GOSSIP_HOST_MAX);
+    g->options.known_host_max = either(o->known_host_max, g->options.incoming_max / 2);
 }
 
 static struct gossip *gossip_new(uv_loop_t *loop, const struct gossip_options *o)

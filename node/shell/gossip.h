@@ -14,8 +14,9 @@
  * else: its connection is given up after a time limit of ours (nng has none for dialling), its
  * queue drops the oldest, and it is dialled again, for as long as there are frames for it, after a
  * backoff that doubles. on_evidence tells what happened; nothing is concluded from it here. Bytes
- * that are no gossip: counted, logged once a minute, the connection closed. Too many peers or
- * connections: those unused for longest go first.
+ * that are no gossip: counted, logged once a minute, the connection closed. Too many peers:
+ * those unused for longest go first. Too many connections: gossip_places.c says whose place is
+ * kept.
  *
  * Threads: all of this belongs to the loop's thread. nng's threads only say which operation is
  * done; since a connection has at most one of each kind under way, and its next read begins after
@@ -23,7 +24,8 @@
  * sender's socket.
  *
  * Files: gossip.c opens, wakes up, closes; gossip_conn.c is one connection's operations;
- * gossip_in.c those accepted; gossip_out.c those dialled; gossip_peer.c peers and their queues. */
+ * gossip_in.c those accepted, gossip_places.c for whom there is room; gossip_out.c those dialled;
+ * gossip_peer.c peers and their queues. */
 #ifndef TROUPE_SHELL_GOSSIP_H
 #define TROUPE_SHELL_GOSSIP_H
 
@@ -44,6 +46,9 @@ enum {
     GOSSIP_IDLE_MS = 300000,
     GOSSIP_PEERS_MAX = 1024,
     GOSSIP_INCOMING_MAX = 1024,
+    GOSSIP_STRANGERS_MAX = 128, /* of them: who has not brought a whole frame yet */
+    GOSSIP_HOST_MAX = 64,       /* … from one address; where nodes are known to be, half of all */
+    GOSSIP_FIRST_FRAME_MS = 10000,
     GOSSIP_QUEUE_BYTES_MAX = 256 << 10, /* of one peer */
 };
 
@@ -66,7 +71,9 @@ struct gossip_options {
     uint32_t
         stalled_ms;   /* without progress in the middle of a frame, or of an incoming handshake */
     uint32_t idle_ms; /* a peer that nothing is sent to for so long is forgotten */
+    uint32_t first_frame_ms; /* an incoming connection has so long for a whole frame */
     uint32_t peers_max, incoming_max;
+    uint32_t strangers_max, host_max, known_host_max; /* see gossip_places.c */
     void *data;
     /* The frame is valid until it returns. May call anything here. */
     void (*on_frame)(void *data, struct troupe_bytes frame);
@@ -84,7 +91,8 @@ struct gossip_stats {
     uint64_t malformed; /* no SP handshake, no whole frame: likewise */
     uint64_t bad_addresses;
     uint64_t dials, dial_failures; /* a handshake that fails is one */
-    uint64_t turned_away;          /* incoming_max were open, none of them idle */
+    uint64_t turned_away;          /* there was no place, and nobody who could go */
+    uint64_t crowded_out;          /* … who went for another */
     uint32_t peers, connections_out, connections_in;
 };
 

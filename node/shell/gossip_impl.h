@@ -20,6 +20,7 @@ enum {
     GOSSIP_COMPLAIN_MS = 60000,  /* between two log lines */
     GOSSIP_HASH_BUCKETS = 256,
     GOSSIP_URL_BYTES = GOSSIP_ADDRESS_BYTES + 8,
+    GOSSIP_HOST_BYTES = 16, /* an IPv6 address, or a mapped IPv4 one */
 };
 /* A frame that is alone in its queue must fit into it. */
 _Static_assert((int)GOSSIP_FRAME_BYTES_MAX <= (int)GOSSIP_QUEUE_BYTES_MAX,
@@ -53,7 +54,11 @@ struct gossip_conn {
     uint8_t *send_at; /* what remains of what is being sent */
     size_t send_left;
     uint32_t send_timeout_ms;
-    uint64_t since_ms; /* incoming: last heard; outgoing: dialled, then up */
+    uint64_t since_ms;               /* incoming: last heard; outgoing: dialled, then up */
+    uint64_t accepted_ms, frame_ms;  /* incoming: when the frame in the buffer began */
+    uint8_t host[GOSSIP_HOST_BYTES]; /* who is at the other end */
+    bool known; /* incoming: a node of ours, or this machine, is at that address */
+    bool spoke; /* incoming: a whole frame has come; till then it is a stranger */
     uint8_t hello_ours[GOSSIP_HELLO_BYTES];
     uint8_t hello[GOSSIP_HELLO_BYTES]; /* theirs, of an outgoing one; later: what never comes */
     size_t hello_bytes;
@@ -143,6 +148,16 @@ size_t gossip__conn_received(const struct gossip_conn *c);
 
 void gossip__accept_next(struct gossip *g);
 void gossip__accepted(struct gossip_op *op);
+
+/* ---- gossip_places.c ---- */
+
+/* False: the system does not say; host is all zeros. */
+bool gossip__stream_host(nng_stream *stream, uint8_t host[GOSSIP_HOST_BYTES]);
+bool gossip__host_is_known(struct gossip *g, const uint8_t host[GOSSIP_HOST_BYTES]);
+/* A node of ours is there. */
+void gossip__host_met(struct gossip *g, const uint8_t host[GOSSIP_HOST_BYTES]);
+/* Room for one more from there, at another's expense if need be. False: it has to go. */
+bool gossip__make_place(struct gossip *g, const uint8_t host[GOSSIP_HOST_BYTES], bool known);
 
 /* ---- gossip_out.c ---- */
 

@@ -20,12 +20,31 @@ static void malformed(struct gossip_conn *c, const char *why)
 
 /* ---- reading ---- */
 
+static uint32_t time_left(const struct gossip_conn *c, uint64_t since_ms, uint32_t all_ms)
+{
+    uint64_t spent_ms = gossip__now_ms(c->g) - since_ms;
+    return spent_ms < all_ms ? all_ms - (uint32_t)spent_ms : 1;
+}
+
+/* One limit for a whole handshake, for all up to the first frame, and for each frame from its first
+ * byte on: a byte now and then does not hold a place. */
+static uint32_t recv_timeout(const struct gossip_conn *c)
+{
+    const struct gossip_options *o = &c->g->options;
+    if (!c->up)
+        return time_left(c, c->accepted_ms, o->stalled_ms);
+    if (c->end > 0)
+        return time_left(c, c->frame_ms, o->stalled_ms);
+    if (!c->spoke)
+        return time_left(c, c->accepted_ms, o->first_frame_ms);
+    return o->idle_ms * GOSSIP_IN_IDLE_FACTOR;
+}
+
 static void recv_next(struct gossip_conn *c)
 {
-    uint32_t idle_ms = c->g->options.idle_ms * GOSSIP_IN_IDLE_FACTOR;
-    uint32_t timeout_ms = c->up && c->end == 0 ? idle_ms : c->g->options.stalled_ms;
     INVARIANT(c->begin == 0);
-    gossip__conn_recv(c, c->buffer + c->end, sizeof c->buffer - c->end, timeout_ms, on_received);
+    gossip__conn_recv(c, c->buffer + c->end, sizeof c->buffer - c->end, recv_timeout(c),
+                      on_received);
 }
 
 /* Hands over what is whole, and moves the rest to the front. False: the connection has been closed,
@@ -45,12 +64,15 @@ static bool take_frames(struct gossip_conn *c)
         if (c->end - c->begin < GOSSIP_HEAD_BYTES + len)
             break;
         c->begin += GOSSIP_HEAD_BYTES + len;
+        c->spoke = true;
         g->stats.frames_in++;
         g->stats.bytes_in += len;
         g->options.on_frame(g->options.data, troupe_bytes(p + GOSSIP_HEAD_BYTES, len));
         if (c->closing)
             return false;
     }
+    if (c->begin > 0 || c->frame_ms == 0)
+        c->frame_ms = gossip__now_ms(g); /* what is left is the beginning of another one */
     memmove(c->buffer, c->buffer + c->begin, c->end - c->begin);
     c->end -= c->begin;
     c->begin = 0;
@@ -102,21 +124,12 @@ static void on_greeted(struct gossip_conn *c, int rc)
         gossip__conn_close(c);
 }
 
-/* Room for one more: at the expense of the one that was silent for longest, if it was for a bit. */
-static bool make_room(struct gossip *g)
-{
-    if (g->stats.connections_in < g->options.incoming_max)
-        return true;
-    struct gossip_conn *oldest = LIST_ENTRY(g->in.next, struct gossip_conn, link);
-    if (gossip__now_ms(g) - oldest->since_ms < GOSSIP_SPARED_MS)
-        return false;
-    gossip__conn_close(oldest);
-    return true;
-}
-
 static void take_in(struct gossip *g, nng_stream *stream)
 {
-    bool room = make_room(g);
+    uint8_t host[GOSSIP_HOST_BYTES];
+    gossip__stream_host(stream, host);
+    bool known = gossip__host_is_known(g, host);
+    bool room = gossip__make_place(g, host, known);
     struct gossip_conn *c = room ? gossip__conn_new(g, true) : NULL;
     if (!room) {
         g->stats.turned_away++;
@@ -127,7 +140,9 @@ static void take_in(struct gossip *g, nng_stream *stream)
         return;
     }
     c->stream = stream;
-    c->since_ms = gossip__now_ms(g);
+    memcpy(c->host, host, sizeof c->host);
+    c->known = known;
+    c->since_ms = c->accepted_ms = gossip__now_ms(g);
     memcpy(c->hello_ours, hello_ours, sizeof hello_ours);
     gossip__conn_send(c, c->hello_ours, sizeof c->hello_ours, g->options.stalled_ms, on_greeted);
     recv_next(c);

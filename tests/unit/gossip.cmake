@@ -1,4 +1,4 @@
-foreach(test test_gossip_link test_gossip_link_faults)
+foreach(test test_gossip_link test_gossip_link_faults test_gossip_places)
   troupe_test(${test} LABELS unit
     SOURCES ${CMAKE_CURRENT_LIST_DIR}/${test}.c ${CMAKE_CURRENT_LIST_DIR}/gossip_link_fixture.c
     LIBS troupe_shell PkgConfig::UV nng::nng Threads::Threads)

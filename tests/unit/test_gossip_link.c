@@ -301,25 +301,28 @@ static void test_the_connection_silent_for_longest_makes_room(void **state)
 {
     (void)state;
     int fds[4];
-    link_open(&a, (struct gossip_options){.incoming_max = 2});
+    link_open(&a, (struct gossip_options){.incoming_max = 2, .known_host_max = 3});
     for (uint32_t i = 0; i < 3; i++) {
         fds[i] = raw_connect(a.address);
         raw_hello(fds[i], LINK_PUSH);
+        if (i < 2) {
+            raw_frame(fds[i], i, 4);
+            LINK_WAIT(a.frames == i + 1);
+        }
     }
-    raw_wait_closed(fds[2]); /* the others have only just come */
+    raw_wait_closed(fds[2]); /* the others have only just spoken */
     assert_int_equal(link_stats(&a).turned_away, 1);
-    raw_frame(fds[1], 1, 4);
-    LINK_WAIT(a.frames == 1);
     link_run_for(1100);
     raw_frame(fds[0], 2, 4);
-    LINK_WAIT(a.frames == 2);
+    LINK_WAIT(a.frames == 3);
     fds[3] = raw_connect(a.address);
     raw_hello(fds[3], LINK_PUSH);
     raw_frame(fds[3], 3, 4);
     raw_wait_closed(fds[1]);
-    LINK_WAIT(a.frames == 3);
+    LINK_WAIT(a.frames == 4);
     assert_int_equal(link_stats(&a).connections_in, 2);
     assert_int_equal(link_stats(&a).turned_away, 1);
+    assert_int_equal(link_stats(&a).crowded_out, 1);
     link_close(&a);
     for (int i = 0; i < 4; i++)
         close(fds[i]);
