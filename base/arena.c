@@ -24,15 +24,57 @@ void arena_init(struct arena *a, size_t chunk_bytes, size_t max_bytes)
     };
 }
 
+void arena_set_budget(struct arena *a, struct arena_budget *budget, size_t free_bytes)
+{
+    INVARIANT(a->used_bytes == 0 && a->budget == NULL);
+    a->budget = budget;
+    a->free_bytes = free_bytes;
+}
+
+bool arena_budget_take(struct arena_budget *b, size_t bytes)
+{
+    size_t before = atomic_fetch_add(&b->used, bytes);
+    if (bytes <= b->max && before <= b->max - bytes)
+        return true;
+    atomic_fetch_sub(&b->used, bytes);
+    return false;
+}
+
+void arena_budget_give(struct arena_budget *b, size_t bytes)
+{
+    if (bytes > 0)
+        atomic_fetch_sub(&b->used, bytes);
+}
+
+/* The arena is about to have, or has, so many bytes in chunks. */
+static bool count(struct arena *a, size_t used_bytes)
+{
+    if (a->budget == NULL)
+        return true;
+    size_t counted = used_bytes > a->free_bytes ? used_bytes : 0;
+    if (counted > a->counted_bytes) {
+        if (!arena_budget_take(a->budget, counted - a->counted_bytes))
+            return false;
+    } else {
+        arena_budget_give(a->budget, a->counted_bytes - counted);
+    }
+    a->counted_bytes = counted;
+    return true;
+}
+
 static struct arena_chunk *chunk_new(struct arena *a, size_t bytes)
 {
     if (bytes > SIZE_MAX - sizeof(struct arena_chunk))
         return NULL;
     if (a->max_bytes != 0 && (bytes > a->max_bytes || a->used_bytes > a->max_bytes - bytes))
         return NULL;
-    struct arena_chunk *chunk = malloc(sizeof *chunk + bytes);
-    if (chunk == NULL)
+    if (!count(a, a->used_bytes + bytes))
         return NULL;
+    struct arena_chunk *chunk = malloc(sizeof *chunk + bytes);
+    if (chunk == NULL) {
+        count(a, a->used_bytes);
+        return NULL;
+    }
     chunk->bytes = bytes;
     a->used_bytes += bytes;
     return chunk;
@@ -131,6 +173,7 @@ void arena_reset(struct arena *a)
     }
     a->head = NULL;
     a->next = a->end = NULL;
+    count(a, a->used_bytes);
 }
 
 void arena_close(struct arena *a)
@@ -139,4 +182,5 @@ void arena_close(struct arena *a)
     free(a->spare);
     a->spare = NULL;
     a->used_bytes = 0;
+    count(a, 0);
 }

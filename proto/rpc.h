@@ -63,7 +63,7 @@ struct rpc_reply {
  * the frame's size and their number, whatever the frame says. What is inside a call is not checked
  * (names, ack, format: the runtime does that), because it is an error of that one call; an ack or
  * format that does not fit a byte becomes 255. Unknown fields are skipped. Errors, with *why a text
- * for the peer (static): TROUPE_ELIMIT (frame, calls, arena), TROUPE_EMALFORMED. */
+ * for the peer (static): TROUPE_ELIMIT (frame, calls), TROUPE_ENOMEM (arena), TROUPE_EMALFORMED. */
 int rpc_request_decode(struct arena *arena, struct troupe_bytes frame, struct rpc_request *request,
                        const char **why);
 int rpc_reply_decode(struct arena *arena, struct troupe_bytes frame, struct rpc_reply *reply,

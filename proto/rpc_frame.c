@@ -43,7 +43,7 @@ int rpc__frame_open(struct arena *arena, struct troupe_bytes frame, uint64_t tag
     *copy = *parts == NULL ? troupe_bytes(NULL, 0) : arena_copy(arena, frame);
     if (copy->data == NULL) {
         *why = "no memory is left for a message of this size; send smaller batches";
-        return TROUPE_ELIMIT;
+        return TROUPE_ENOMEM;
     }
     return 0;
 }

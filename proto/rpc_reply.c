@@ -44,7 +44,7 @@ static int add_owner(struct arena *arena, struct troupe_bytes part, struct rpc_o
     if (*owner == NULL)
         *owner = arena_calloc(arena, 1, sizeof **owner);
     if (*owner == NULL)
-        return TROUPE_ELIMIT;
+        return TROUPE_ENOMEM;
     return read_owner(part, *owner) ? 0 : TROUPE_EMALFORMED;
 }
 
@@ -120,7 +120,7 @@ int rpc_reply_decode(struct arena *arena, struct troupe_bytes frame, struct rpc_
     *reply = (struct rpc_reply){.results = results};
     rc = read_reply(arena, copy, reply);
     if (rc != 0)
-        *why = rc == TROUPE_ELIMIT ? "no memory is left for a message of this size"
+        *why = rc == TROUPE_ENOMEM ? "no memory is left for a message of this size"
                                    : "the message is not a troupe.rpc.Reply";
     INVARIANT(reply->results_n <= RPC_CALLS_MAX);
     return rc;

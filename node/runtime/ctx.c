@@ -45,12 +45,20 @@ int troupe_buffer_add_message(struct troupe_buffer *b, const ProtobufCMessage *m
 
 /* ---- replies ---- */
 
+static void fail_for_memory(struct troupe_ctx *ctx)
+{
+    ctx->status = TROUPE_RESOURCE_EXHAUSTED;
+    ctx->payload = troupe_bytes(NULL, 0);
+    ctx->text = "executed, but there is no memory for the reply: it is too large, or "
+                "rpc-memory-max is used up. Ask for less at once, or later";
+}
+
 void troupe_reply(struct troupe_ctx *ctx, struct troupe_bytes payload)
 {
     ctx->status = TROUPE_OK;
     ctx->payload = arena_copy(ctx->replies, payload);
     if (ctx->payload.data == NULL)
-        troupe_fail(ctx, TROUPE_RESOURCE_EXHAUSTED, "executed, but the reply is too large");
+        fail_for_memory(ctx);
 }
 
 void troupe_reply_message(struct troupe_ctx *ctx, const ProtobufCMessage *message)
@@ -58,7 +66,7 @@ void troupe_reply_message(struct troupe_ctx *ctx, const ProtobufCMessage *messag
     size_t len = protobuf_c_message_get_packed_size(message);
     uint8_t *packed = arena_alloc(ctx->replies, len);
     if (packed == NULL) {
-        troupe_fail(ctx, TROUPE_RESOURCE_EXHAUSTED, "executed, but the reply is too large");
+        fail_for_memory(ctx);
         return;
     }
     ctx->status = TROUPE_OK;
@@ -76,6 +84,8 @@ enum troupe_outcome troupe_fail(struct troupe_ctx *ctx, enum troupe_status statu
     ctx->status = status == TROUPE_OK ? TROUPE_UNKNOWN : status;
     ctx->payload = troupe_bytes(NULL, 0);
     ctx->text = (const char *)arena_copy(ctx->replies, troupe_bytes_of(text)).data;
+    if (ctx->text == NULL)
+        ctx->text = "no memory is left to say why (rpc-memory-max)";
     return TROUPE_UNCHANGED;
 }
 

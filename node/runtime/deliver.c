@@ -203,10 +203,15 @@ void deliver__unpark(struct runtime *rt)
     list_init(&again);
     list_splice(&again, &rt->parked);
     struct list *node;
-    while ((node = list_pop(&again)) != NULL) {
+    for (int i = 1; (node = list_pop(&again)) != NULL; i++) {
         struct message *m = LIST_ENTRY(node, struct message, link);
         message__unlink(rt, m);
         deliver__message(rt, m);
+        if (i % YIELD_EVERY == 0 && !list_is_empty(&again) && runtime__should_yield(rt)) {
+            list_splice(&again, &rt->parked); /* what is left comes first */
+            list_splice(&rt->parked, &again);
+            rt->unpark_ns = rt->now.mono_ns;
+        }
     }
 }
 
@@ -412,11 +417,13 @@ static void prefetch(const struct runtime *rt, struct message *const *group, siz
     }
 }
 
-void deliver__requests(struct runtime *rt, struct message *messages, size_t n)
+size_t deliver__requests(struct runtime *rt, struct message *messages, size_t n)
 {
     struct message *group[PREFETCH_GROUP];
     for (size_t i = 0; i < n;) {
         size_t g = 0;
+        if (i > 0 && runtime__should_yield(rt))
+            return i;
         for (; i < n && g < PREFETCH_GROUP; i++) {
             struct message *m = &messages[i];
             if (m->finished || !resolve(rt, m))
@@ -429,6 +436,7 @@ void deliver__requests(struct runtime *rt, struct message *messages, size_t n)
         for (size_t k = 0; k < g; k++)
             deliver__message(rt, group[k]);
     }
+    return n;
 }
 
 /* Messages between entities, in the order in which they were sent. What they cause is run, too, up
@@ -436,6 +444,9 @@ void deliver__requests(struct runtime *rt, struct message *messages, size_t n)
 void deliver__run(struct runtime *rt)
 {
     struct list *node;
-    for (int i = 0; i < RUN_MAX && (node = list_pop(&rt->run)) != NULL; i++)
+    for (int i = 1; i <= RUN_MAX && (node = list_pop(&rt->run)) != NULL; i++) {
         deliver__message(rt, LIST_ENTRY(node, struct message, link));
+        if (i % YIELD_EVERY == 0 && runtime__should_yield(rt))
+            return;
+    }
 }

@@ -159,14 +159,18 @@ static void conclude(struct troupe_ctx *ctx, int outcome)
 static void run_get(struct troupe_ctx *ctx)
 {
     struct entity *e = ctx->e;
+    struct troupe_bytes state;
+    /* Not into the request's memory: that it is short is no fault of the entity. */
+    struct arena *arena = &ctx->rt->scratch;
     if (e->version == 0) {
         ctx->status = TROUPE_NOT_FOUND;
         ctx->text = arena_printf(ctx->replies, "%s does not exist: nothing was ever written to it",
                                  entity__name(ctx->rt, e));
-    } else if (save__capture(ctx->rt, e, ctx->replies, &ctx->payload, ctx->crash,
-                             sizeof ctx->crash) != 0) {
+    } else if (save__capture(ctx->rt, e, arena, &state, ctx->crash, sizeof ctx->crash) != 0) {
         conclude(ctx, TROUPE_CRASH);
         return;
+    } else {
+        troupe_reply(ctx, state);
     }
     conclude(ctx, TROUPE_UNCHANGED);
 }

@@ -8,6 +8,7 @@
  *   entity.c     start, crash, stop, drop                load.c    batched loads
  *   handler.c    run a callback, do what it said         save.c    persistence, group commit, gates
  *   evict.c      the coldest go when memory is short     node_kind*.c  the $node methods
+ *   intake.c     batches that take long
  *   log.c        log effects               claims.c    partitions: asking the store for them
  *   members.c    who else there is          failover.c  evicting nodes that lost their lease
  *   members_ring.c  the ring that follows   owners.c    the map of owners, and how it spreads
@@ -50,7 +51,11 @@ enum {
     LOGS_MAX = 64,             /* of one collect; more are counted */
     SAVE_ROWS_PER_FLIGHT = 32, /* rows that justify each further commit in flight */
     NODE_ASKS_MAX = 16,        /* operators' questions at the store */
-    WARM_PIDS_MAX = 64,        /* partitions of one look at what was in use */
+    NODE_CALLS_MAX = 16,       /* calls to $node in one request */
+    NODE_CACHE_MS = 100,       /* so long it may give the same answer */
+    NODE_METHODS_MAX = 16,
+    YIELD_EVERY = 16,   /* messages between two looks at whether the step has taken long */
+    WARM_PIDS_MAX = 64, /* partitions of one look at what was in use */
 };
 
 _Static_assert((int)KINDS_MAX <= UINT8_MAX && (int)METHODS_MAX < (int)METHOD_GET,
@@ -206,6 +211,13 @@ struct node_ask {
     const struct node_answer *answer;
 };
 
+/* An answer of $node that may be given again for a moment: making one reads all partitions. */
+struct node_cached {
+    struct arena arena;
+    struct troupe_bytes packed; /* in the arena; NULL data: none */
+    uint64_t at_ns;
+};
+
 struct load_batch {
     struct store_request request;
     struct arena arena;
@@ -329,11 +341,13 @@ struct runtime {
     struct handoff_totals handoff_totals;
     struct arena members_arena; /* scratch */
     struct node_ask asks[NODE_ASKS_MAX];
+    struct node_cached node_cached[NODE_METHODS_MAX];
 
     struct warm warm;
 
     /* work */
     struct wheel wheel;
+    struct list intake; /* requests whose calls have not all been handed out; see intake.c */
     struct list run;    /* messages to deliver */
     struct list parked; /* messages whose partition is not ready */
     uint64_t unpark_ns; /* they are to be looked at again then */
@@ -495,6 +509,8 @@ void request__complete(struct runtime *rt, struct message *m);
 void request__fail(struct runtime *rt, struct message *m, enum troupe_status status,
                    const char *format, ...) __attribute__((format(printf, 4, 5)));
 void request__expire(struct runtime *rt, struct runtime_request *request);
+/* All its calls have been handed out: it may be finished. */
+void request__handed_out(struct runtime *rt, struct runtime_request *request);
 /* While suspended: finished requests past their deadline go out as UNKNOWN. */
 void request__expire_held(struct runtime *rt);
 /* The lease is in doubt and will not be confirmed: finished requests that relied on it become
@@ -509,7 +525,8 @@ struct kind *deliver__kind(const struct runtime *rt, struct troupe_bytes name);
 /* Index of a method, METHOD_GET, or -1. */
 int deliver__method(const struct kind *kind, struct troupe_bytes name);
 /* Calls of a request, in order, find their entities or their refusals. */
-void deliver__requests(struct runtime *rt, struct message *messages, size_t n);
+/* How many of the n it has come to before there was reason to yield; at least some. */
+size_t deliver__requests(struct runtime *rt, struct message *messages, size_t n);
 void deliver__message(struct runtime *rt, struct message *m);
 void deliver__run(struct runtime *rt);
 /* It waits until its partition is ready, or its deadline. */
@@ -683,7 +700,22 @@ bool warm__done(struct runtime *rt, struct store_request *request);
 void evict__flush(struct runtime *rt);
 bool evict__is_full(const struct runtime *rt);
 
+/* ---- intake.c ---- */
+void intake__init(struct runtime *rt);
+/* Hands out the calls of a request, as many as there is time for. True: all of them. */
+bool intake__take(struct runtime *rt, struct runtime_request *r);
+/* The others. */
+void intake__go_on(struct runtime *rt);
+bool intake__is_empty(const struct runtime *rt);
+bool intake__has(const struct runtime_request *r);
+/* What has not been handed out will not be. */
+void intake__forget(struct runtime_request *r);
+/* See runtime_config.yield. */
+bool runtime__should_yield(const struct runtime *rt);
+
 /* ---- node_kind.c ---- */
+void node_kind__init(struct runtime *rt);
+void node_kind__close(struct runtime *rt);
 void node_kind__call(struct runtime *rt, struct message *m);
 bool node_kind__is(struct troupe_bytes kind);
 bool node_kind__method(struct troupe_bytes method, const ProtobufCMessageDescriptor **request,

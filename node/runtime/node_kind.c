@@ -268,6 +268,20 @@ static const struct method {
 
 enum { METHODS_N = sizeof methods / sizeof methods[0] };
 
+_Static_assert((int)METHODS_N <= (int)NODE_METHODS_MAX, "each has its place in node_cached");
+
+void node_kind__init(struct runtime *rt)
+{
+    for (size_t i = 0; i < METHODS_N; i++)
+        arena_init(&rt->node_cached[i].arena, 16 << 10, 0);
+}
+
+void node_kind__close(struct runtime *rt)
+{
+    for (size_t i = 0; i < METHODS_N; i++)
+        arena_close(&rt->node_cached[i].arena);
+}
+
 static const struct method *find_method(struct troupe_bytes name)
 {
     for (size_t i = 0; i < METHODS_N; i++) {
@@ -307,21 +321,46 @@ void node_kind__finish(struct runtime *rt, struct message *m, struct troupe_byte
         request__finish(rt, m, TROUPE_OK, packed, troupe_bytes(NULL, 0));
 }
 
-void node_kind__call(struct runtime *rt, struct message *m)
+/* A copy of the last answer, if that is young enough. */
+static struct troupe_bytes answer_cached(struct runtime *rt, const struct method *method,
+                                         struct arena *arena)
 {
-    struct troupe_bytes name = m->request->rpc->calls[m->index].method;
-    const struct method *method = find_method(name);
-    if (method == NULL) {
-        refuse_method(rt, m, name);
-        return;
+    struct node_cached *c = &rt->node_cached[method - methods];
+    if (c->packed.data == NULL || rt->now.mono_ns - c->at_ns >= NODE_CACHE_MS * NS_PER_MS) {
+        arena_reset(&c->arena);
+        c->packed = method->answer(rt, &c->arena);
+        c->at_ns = rt->now.mono_ns;
     }
-    if (method->ask != NULL) {
-        node_kind__ask(rt, m, method->ask);
-        return;
-    }
-    const char *why = method->change == NULL ? NULL : method->change(rt);
+    return c->packed.data == NULL ? c->packed : arena_copy(arena, c->packed);
+}
+
+/* What it has changed shows at once. */
+static void change(struct runtime *rt, struct message *m, const struct method *method)
+{
+    const char *why = method->change(rt);
+    for (size_t i = 0; i < METHODS_N; i++)
+        rt->node_cached[i].packed = troupe_bytes(NULL, 0);
     if (why != NULL)
         request__fail(rt, m, TROUPE_FAILED_PRECONDITION, "%s", why);
     else
         node_kind__finish(rt, m, method->answer(rt, m->request->arena));
+}
+
+void node_kind__call(struct runtime *rt, struct message *m)
+{
+    struct troupe_bytes name = m->request->rpc->calls[m->index].method;
+    const struct method *method = find_method(name);
+    if (++m->request->node_calls_n > NODE_CALLS_MAX)
+        request__fail(rt, m, TROUPE_RESOURCE_EXHAUSTED,
+                      "not executed: at most %d calls to $node in one batch: send the others in "
+                      "the next one",
+                      NODE_CALLS_MAX);
+    else if (method == NULL)
+        refuse_method(rt, m, name);
+    else if (method->ask != NULL)
+        node_kind__ask(rt, m, method->ask);
+    else if (method->change != NULL)
+        change(rt, m, method);
+    else
+        node_kind__finish(rt, m, answer_cached(rt, method, m->request->arena));
 }

@@ -19,6 +19,9 @@ int runtime_request_init(struct runtime_request *r, struct arena *arena,
     r->deadline_ns = 0;
     r->deadline = NULL;
     r->executed = r->from_peer = false;
+    list_init(&r->intake_link);
+    r->handed_n = 0;
+    r->node_calls_n = 0;
     r->reply = (struct rpc_reply){.results_n = rpc->calls_n};
     r->reply.results = arena_calloc(arena, rpc->calls_n, sizeof *r->reply.results);
     r->calls = arena_calloc(arena, rpc->calls_n, sizeof *r->calls);
@@ -126,8 +129,8 @@ void request__accept(struct runtime *rt, struct runtime_request *r)
         return;
     }
     r->pending++; /* so that it cannot finish while its calls are being handed out */
-    deliver__requests(rt, r->calls, n);
-    if (--r->pending == 0) {
+    bool all = intake__take(rt, r);
+    if (all && --r->pending == 0) {
         send_off(rt, r);
         return;
     }
@@ -139,6 +142,13 @@ void request__accept(struct runtime *rt, struct runtime_request *r)
     r->deadline->request = r;
     r->deadline->timer.type = TIMER_REQUEST;
     wheel_set(&rt->wheel, &r->deadline->timer, r->deadline_ns);
+}
+
+void request__handed_out(struct runtime *rt, struct runtime_request *r)
+{
+    INVARIANT(r->pending > 0 && !intake__has(r));
+    if (--r->pending == 0)
+        send_off(rt, r);
 }
 
 void request__complete(struct runtime *rt, struct message *m)
@@ -171,6 +181,8 @@ void request__fail(struct runtime *rt, struct message *m, enum troupe_status sta
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     struct troupe_bytes copy = arena_copy(m->request->arena, troupe_bytes_of(text));
+    if (copy.data == NULL)
+        copy = troupe_bytes_of("the node has no memory left to say why (rpc-memory-max)");
     request__finish(rt, m, status, troupe_bytes(NULL, 0), copy);
 }
 
@@ -215,7 +227,10 @@ static void expire_call(struct runtime *rt, struct message *m)
 void request__expire(struct runtime *rt, struct runtime_request *r)
 {
     INVARIANT(r->pending > 0);
-    r->pending++;
+    if (intake__has(r))
+        intake__forget(r); /* it counts as one that is pending */
+    else
+        r->pending++;
     for (size_t i = 0; i < r->reply.results_n; i++) {
         if (!r->calls[i].finished)
             expire_call(rt, &r->calls[i]);

@@ -214,6 +214,8 @@ int runtime_open(struct runtime **out, const struct runtime_config *config,
     arena_init(&rt->arena, 64 << 10, 0);
     arena_init(&rt->scratch, 64 << 10, 64 << 20);
     arena_init(&rt->log.arena, 0, 1 << 20);
+    intake__init(rt);
+    node_kind__init(rt);
     list_init(&rt->run);
     list_init(&rt->parked);
     list_init(&rt->forwarding);
@@ -281,6 +283,7 @@ void runtime_close(struct runtime *rt)
     free_letters(&rt->run);
     free_letters(&rt->parked);
     lifecycle__close(rt);
+    node_kind__close(rt);
     arena_close(&rt->log.arena);
     peer__close(rt);
     forward__close(rt);
@@ -378,6 +381,7 @@ void runtime_step(struct runtime *rt, struct runtime_time now, const struct runt
     }
     if (rt->now.mono_ns >= rt->unpark_ns)
         deliver__unpark(rt);
+    intake__go_on(rt);
     deliver__run(rt);
     entity__reap(rt);
 }
@@ -391,7 +395,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 static uint64_t next_wake_ns(struct runtime *rt)
 {
-    if (!list_is_empty(&rt->run))
+    if (!list_is_empty(&rt->run) || !intake__is_empty(rt))
         return rt->now.mono_ns;
     uint64_t next = wheel_next_ns(&rt->wheel);
     next = earlier(next, lifecycle__next_ns(rt));

@@ -19,6 +19,7 @@
 #define TROUPE_NODE_RUNTIME_H
 
 #include "base/arena.h"
+#include "base/list.h"
 #include "proto/rpc.h"
 #include "storage/store.h"
 #include "troupe/entity.h"
@@ -72,8 +73,13 @@ struct runtime_config {
     uint64_t handoff_bytes_per_s; /* of state given away, on average; 0: no limit */
     uint32_t handoff_concurrency; /* [2] batches of partitions given away at once, at most 8 */
     uint32_t drain_ms;            /* [30,000] at the stop: for partitions to move to other nodes */
-    uint64_t warm_entities_max;   /* [100,000] after a failover: loaded before they are called */
-    bool warm_off;                /* … none at all */
+    /* Whether the step, or the collect, under way has gone on for so long that what can wait is to
+     * be left for the next one; the driver's clock, for the runtime has none. Asked every few
+     * calls. NULL: never. */
+    bool (*yield)(void *data);
+    void *yield_data;
+    uint64_t warm_entities_max; /* [100,000] after a failover: loaded before they are called */
+    bool warm_off;              /* … none at all */
 };
 
 struct runtime;
@@ -101,8 +107,11 @@ struct runtime_request {
     size_t pending;
     uint64_t deadline_ns;
     struct request_deadline *deadline;
-    bool executed;  /* a handler ran: the reply needs the lease */
-    bool from_peer; /* it came in on the peer port: the driver's to set after init */
+    struct list intake_link; /* see intake.c */
+    size_t handed_n;         /* calls that have been handed out, from the first one on */
+    uint32_t node_calls_n;   /* to the kind $node */
+    bool executed;           /* a handler ran: the reply needs the lease */
+    bool from_peer;          /* it came in on the peer port: the driver's to set after init */
 };
 
 /* Prepares a request for a decoded rpc_request in the same arena. TROUPE_ENOMEM when the arena is

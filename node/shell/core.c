@@ -103,6 +103,13 @@ struct turn {
     size_t events;
 };
 
+bool core_yield(void *data)
+{
+    struct core *core = data;
+    core->late = core->late || clock_now().mono_ns >= core->yield_at_ns;
+    return core->late;
+}
+
 static void step(struct core *core, struct turn *turn, const struct runtime_event *event)
 {
     if (turn->events++ % CORE_CLOCK_EVERY == 0)
@@ -159,7 +166,7 @@ static void step_requests(struct core *core, struct turn *turn)
         struct runtime_request *request = core->taken;
         core->taken = request->next;
         step(core, turn, &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = request});
-        if (turn->now.mono_ns > turn->end_ns)
+        if (core->late || turn->now.mono_ns > turn->end_ns)
             break;
     }
     atomic_store(&core->left_over, core->taken != NULL);
@@ -169,6 +176,8 @@ static void step_all(struct core *core)
 {
     struct turn turn = {.now = clock_now()};
     turn.end_ns = turn.now.mono_ns + CORE_TURN_MS_MAX * NS_PER_MS;
+    core->yield_at_ns = turn.end_ns;
+    core->late = false;
     step_dones(core, &turn);
     if (atomic_load(&core->news) != NULL)
         step_news(core, &turn);

@@ -60,6 +60,8 @@ struct core {
     atomic_uint news_n;
     atomic_ullong news_dropped;
     atomic_bool wake, stop, left_over;
+    uint64_t yield_at_ns;          /* the turn under way is to end then … */
+    bool late;                     /* … which it is; both of whoever is busy */
     struct runtime_request *taken; /* out of the inbox, oldest first; of whoever is busy */
 
     uv_loop_t *loop;
@@ -89,6 +91,9 @@ void core_push_address(struct core *core, enum runtime_event_type type, const ch
 void core_push_peers(struct core *core, struct runtime_peer_request *finished);
 /* Any thread. All that has been pushed before has been stepped, or will be by another thread. */
 void core_run(struct core *core);
+/* runtime_config.yield of the runtime that the core is to get; core is the data, and may still be
+ * uninitialised when the runtime is opened. */
+bool core_yield(void *core);
 /* The runtime's figures, read between two turns. Any thread but one that is stepping. */
 void core_stats(struct core *core, struct runtime_stats *stats);
 /* On the loop's thread, when no store request is out and nobody pushes any more: closes the

@@ -151,6 +151,8 @@ static enum node_exit open_runtime(struct node *n)
         .outage_grace_ms = (uint32_t)c->outage_grace_ms,
         .outage_fence = strcmp(c->store_outage, "fence") == 0,
         .entities_max = c->entities_max,
+        .yield = core_yield,
+        .yield_data = &n->core,
         .memory_bytes_max = c->memory_max,
         .warm_entities_max = c->warm_entities,
         .warm_off = c->warm_entities == 0,

@@ -97,6 +97,7 @@ static struct rpc_server *server_new(const struct rpc_options *options)
     s->options = *options;
     s->ipc = strncmp(options->address, "ipc://", 6) == 0;
     s->options.address = NULL; /* the caller's */
+    s->memory.max = options->memory_max;
     list_init(&s->conns);
     list_init(&s->paused);
     list_init(&s->doomed);
@@ -211,7 +212,7 @@ bool rpc_close(struct rpc_server *s, uint32_t timeout_ms)
     close_conns(s);
     if (!wait_for_conns(s, timeout_ms))
         return false;
-    INVARIANT(s->exchanges_n == s->pool_n && atomic_load(&s->large_bytes) == 0);
+    INVARIANT(s->exchanges_n == s->pool_n && atomic_load(&s->memory.used) == 0);
     server_free(s);
     return true;
 }

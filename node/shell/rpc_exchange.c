@@ -9,31 +9,32 @@
 #include "node/shell/log.h"
 #include "node/shell/rpc_impl.h"
 
-enum { LARGE_BYTES = 64 << 10 /* frames and requests from there on are counted as memory */ };
+enum { LARGE_BYTES = 64 << 10 /* beyond that, frames and requests are counted as memory */ };
+
+static const char NO_MEMORY[] =
+    "not executed: the node has no memory left for the request (rpc-memory-max, or 128 MiB for one "
+    "request): send smaller batches, or later";
 
 bool rpc__large_take(struct rpc_server *s, size_t bytes)
 {
-    if (atomic_fetch_add(&s->large_bytes, bytes) + bytes <= s->options.memory_max)
-        return true;
-    atomic_fetch_sub(&s->large_bytes, bytes);
-    return false;
+    return arena_budget_take(&s->memory, bytes);
 }
 
 void rpc__large_give(struct rpc_server *s, size_t bytes)
 {
-    if (bytes > 0)
-        atomic_fetch_sub(&s->large_bytes, bytes);
+    arena_budget_give(&s->memory, bytes);
 }
 
 /* ---- the pool ---- */
 
-static struct rpc_exchange *exchange_new(void)
+static struct rpc_exchange *exchange_new(struct rpc_server *s)
 {
     struct rpc_exchange *e = calloc(1, sizeof *e);
     if (e == NULL)
         return NULL;
     e->request.data = e;
     arena_init(&e->arena, RPC_ARENA_CHUNK_BYTES, RPC_ARENA_BYTES_MAX);
+    arena_set_budget(&e->arena, &s->memory, LARGE_BYTES);
     return e;
 }
 
@@ -50,7 +51,7 @@ static struct rpc_exchange *find_free(struct rpc_conn *c, bool *elsewhere)
     if (e != NULL) {
         s->pool = e->next;
         s->pool_n--;
-    } else if (s->exchanges_n < s->options.inflight_max && (e = exchange_new()) != NULL) {
+    } else if (s->exchanges_n < s->options.inflight_max && (e = exchange_new(s)) != NULL) {
         s->exchanges_n++;
     }
     return e;
@@ -85,8 +86,6 @@ static void put(struct rpc_exchange *e, struct list *resumed)
 {
     struct rpc_conn *c = e->conn;
     struct rpc_server *s = c->server;
-    rpc__large_give(s, e->large);
-    e->large = 0;
     pthread_mutex_lock(&s->lock);
     if (s->pool_n < RPC_POOL_WARM)
         arena_reset(&e->arena);
@@ -253,26 +252,20 @@ static void start(struct rpc_exchange *e, struct troupe_bytes frame)
     struct rpc_server *s = e->conn->server;
     int rc = rpc_request_decode(&e->arena, frame, &e->rpc, &why);
     if (rc != 0) {
-        refuse(e, rc == TROUPE_ELIMIT ? TROUPE_RESOURCE_EXHAUSTED : TROUPE_INVALID_ARGUMENT, why);
+        refuse(e,
+               rc == TROUPE_ELIMIT || rc == TROUPE_ENOMEM ? TROUPE_RESOURCE_EXHAUSTED
+                                                          : TROUPE_INVALID_ARGUMENT,
+               rc == TROUPE_ENOMEM ? NO_MEMORY : why);
         return;
     }
     if (runtime_request_init(&e->request, &e->arena, &e->rpc) != 0) {
-        refuse(e, TROUPE_RESOURCE_EXHAUSTED,
-               "the request needs too much memory: send smaller batches");
+        refuse(e, TROUPE_RESOURCE_EXHAUSTED, NO_MEMORY);
         return;
     }
     e->request.from_peer = s->options.from_peer;
     if (!e->request.from_peer)
         e->rpc.hops = 0; /* clients have no say in that */
     json_calls_in(s->core->rt, &e->request, &e->rpc);
-    size_t used = e->arena.used_bytes;
-    if (used > LARGE_BYTES && !rpc__large_take(s, used)) {
-        refuse(e, TROUPE_RESOURCE_EXHAUSTED,
-               "the node has no memory left for large requests (rpc-memory-max): send smaller "
-               "batches, or later");
-        return;
-    }
-    e->large = used > LARGE_BYTES ? used : 0;
     core_push_request(s->core, &e->request);
 }
 

@@ -34,7 +34,7 @@ struct rpc_server;
 struct rpc_buffer {
     uint8_t *data;
     size_t len, capacity;
-    size_t large; /* of it counted in server.large_bytes */
+    size_t large; /* of it counted in server.memory */
 };
 
 struct rpc_conn {
@@ -74,7 +74,6 @@ struct rpc_exchange {
     struct rpc_conn *conn;
     struct arena arena;
     struct rpc_request rpc;
-    size_t large; /* bytes counted in server.large_bytes */
     size_t route_bytes;
     uint8_t route[4 * RPC_ROUTE_WORDS_MAX]; /* goes back as it came */
 };
@@ -87,7 +86,7 @@ struct rpc_server {
     nng_aio *accept_aio;
     bool accept_rests;
     atomic_bool closing;
-    atomic_size_t large_bytes;
+    struct arena_budget memory; /* of large requests, their results, and replies */
 
     pthread_mutex_t lock;
     pthread_cond_t gone;               /* a connection was freed */

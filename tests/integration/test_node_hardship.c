@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -126,12 +127,76 @@ static void a_file_size_limit_is_like_a_full_disk(void **state)
     node_stop(&node);
 }
 
+/* ---- questions that cost much ---- */
+
+enum {
+    QUESTIONS = 4096,
+    QUESTION_BATCHES = 40,
+    KIB_MAX = 600 << 10 /* sanitizers take their part */
+};
+
+static long peak_kib(pid_t pid)
+{
+    char path[32], status[4096];
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    assert_true(proc_read_file(path, status, sizeof status));
+    const char *at = strstr(status, "VmHWM:");
+    assert_non_null(at);
+    return strtol(at + strlen("VmHWM:"), NULL, 10);
+}
+
+static uint8_t *question_frame(size_t *len)
+{
+    static struct rpc_call calls[QUESTIONS];
+    for (size_t i = 0; i < QUESTIONS; i++)
+        calls[i] = (struct rpc_call){.kind = troupe_bytes_of("$node"),
+                                     .id = troupe_bytes_of("self"),
+                                     .method = troupe_bytes_of("ring")};
+    struct rpc_request request = {.timeout_ms = 20000, .calls = calls, .calls_n = QUESTIONS};
+    size_t size = rpc_request_size(&request);
+    uint8_t *frame = calloc(1, 12 + size);
+    assert_non_null(frame);
+    for (int i = 0; i < 8; i++)
+        frame[i] = (uint8_t)((size + 4) >> 8 * (7 - i));
+    frame[8] = 0x80;
+    assert_int_equal(rpc_request_encode(&request, frame + 12), size);
+    *len = 12 + size;
+    return frame;
+}
+
+static void questions_take_neither_memory_nor_time_from_others(void **state)
+{
+    (void)state;
+    size_t len;
+    uint8_t *frame = question_frame(&len);
+    int fds[4];
+    start();
+    for (size_t i = 0; i < 4; i++)
+        fds[i] = node_connect_plain(address);
+    for (size_t i = 0; i < QUESTION_BATCHES; i++) {
+        for (size_t at = 0; at < len;) { /* its receive buffers may be full: nobody reads replies */
+            ssize_t n = send(fds[i % 4], frame + at, len - at, MSG_NOSIGNAL);
+            assert_true(n > 0);
+            at += (size_t)n;
+        }
+        count_one("incr", TROUPE_OK);
+    }
+    assert_in_range(peak_kib(child_of_guardian()), 1, KIB_MAX);
+    for (size_t i = 0; i < 4; i++)
+        close(fds[i]);
+    assert_false(proc_has_line(&node, "lease ran out"));
+    free(frame);
+    node_stop(&node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_log_that_nobody_reads_holds_up_nothing, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_file_size_limit_is_like_a_full_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(questions_take_neither_memory_nor_time_from_others, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

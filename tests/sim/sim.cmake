@@ -5,3 +5,6 @@ troupe_test(test_runtime_sim LABELS sim TIMEOUT 300
 troupe_test(test_runtime LABELS sim
   SOURCES ${sim_dir}/test_runtime.c ${sim_dir}/runtime_world.c ${sim_dir}/bag.c
   LIBS troupe_runtime troupe_storage)
+troupe_test(test_intake LABELS sim
+  SOURCES ${sim_dir}/test_intake.c ${sim_dir}/runtime_world.c ${sim_dir}/bag.c
+  LIBS troupe_runtime troupe_storage)

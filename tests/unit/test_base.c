@@ -37,6 +37,37 @@ static void arena_allocates_aligned_and_capped(void **state)
     arena_close(&a);
 }
 
+static void arenas_share_a_budget(void **state)
+{
+    (void)state;
+    struct arena_budget budget = {.max = 10000};
+    struct arena a, b;
+    arena_init(&a, 1000, 0);
+    arena_init(&b, 1000, 0);
+    arena_set_budget(&a, &budget, 2000);
+    arena_set_budget(&b, &budget, 2000);
+    assert_non_null(arena_alloc(&a, 900));
+    assert_non_null(arena_alloc(&a, 900));
+    assert_int_equal(atomic_load(&budget.used), 0); /* little is free */
+    assert_non_null(arena_alloc(&a, 900));
+    assert_int_equal(atomic_load(&budget.used), 3000); /* and then counts, too */
+    assert_true(arena_budget_take(&budget, 4000));
+    assert_false(arena_budget_take(&budget, SIZE_MAX));
+    assert_null(arena_alloc(&b, 4000));
+    assert_int_equal(atomic_load(&budget.used), 7000); /* what came to nothing takes nothing */
+    assert_non_null(arena_alloc(&b, 1900));
+    assert_non_null(arena_alloc(&a, 2900));
+    assert_null(arena_alloc(&b, 900));
+    arena_reset(&a);
+    assert_int_equal(atomic_load(&budget.used), 4000);
+    assert_non_null(arena_alloc(&b, 900));
+    arena_close(&b);
+    arena_budget_give(&budget, 4000);
+    assert_int_equal(atomic_load(&budget.used), 0);
+    arena_close(&a);
+    assert_int_equal(atomic_load(&budget.used), 0);
+}
+
 static void arena_reuses_its_chunk(void **state)
 {
     (void)state;
@@ -154,6 +185,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arena_allocates_aligned_and_capped),
+        cmocka_unit_test(arenas_share_a_budget),
         cmocka_unit_test(arena_reuses_its_chunk),
         cmocka_unit_test(utf8_follows_the_standard),
         cmocka_unit_test(names_are_parsed_and_checked),

@@ -293,12 +293,12 @@ static void a_full_arena_is_an_error(void **state)
     struct rpc_reply reply = {.results = results, .results_n = 300}, back;
     struct troupe_bytes frame = encode_reply(&reply);
     const char *why = NULL;
-    int rc = TROUPE_ELIMIT;
+    int rc = TROUPE_ENOMEM;
     for (size_t limit = 1024; rc != 0; limit += 1024) {
         struct arena small;
         arena_init(&small, 1024, limit);
         rc = rpc_reply_decode(&small, frame, &back, &why);
-        assert_true(rc == 0 || rc == TROUPE_ELIMIT);
+        assert_true(rc == 0 || rc == TROUPE_ENOMEM);
         assert_true(limit < 64 << 10);
         arena_close(&small);
     }
