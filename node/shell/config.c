@@ -42,7 +42,8 @@ static bool is_service_link(const char *name, const char *value)
                             (port[4] == '_' && isdigit((unsigned char)port[5])));
 }
 
-/* The name behind the prefix, and the value; false when it is none of ours. */
+/* The name behind the prefix, and the value; false when it is none of ours, or empty: that is how
+ * one takes a variable back where it cannot be removed, as in a unit file or a manifest. */
 static bool split(const char *variable, char name[CONFIG_KEY_BYTES], const char **value)
 {
     const char *equals = strchr(variable, '=');
@@ -54,7 +55,7 @@ static bool split(const char *variable, char name[CONFIG_KEY_BYTES], const char 
     memcpy(name, key, len);
     name[len] = '\0';
     *value = equals + 1;
-    return !is_others(name) && !is_service_link(name, *value);
+    return **value != '\0' && !is_others(name) && !is_service_link(name, *value);
 }
 
 int config__read_env(struct config *config, char **env, char errmsg[CONFIG_ERRMSG_BYTES])
@@ -175,20 +176,28 @@ static int default_name(struct config *config, char errmsg[CONFIG_ERRMSG_BYTES])
     return 0;
 }
 
-/* Others than clients reach us on the same host, on the ports behind that for clients. */
-static void default_listen(struct config *config, char *to, unsigned offset)
+/* Others than clients reach us on the same host, on the ports behind that for clients; where
+ * clients have a free one, or none, on free ones. A port that is not there is not replaced by one
+ * that nobody could know. */
+static int default_listen(struct config *config, const char *name, char *to, unsigned offset,
+                          char errmsg[CONFIG_ERRMSG_BYTES])
 {
     const char *colon = strrchr(config->listen, ':');
     if (to[0] != '\0')
-        return;
+        return 0;
     if (strncmp(config->listen, "ipc://", 6) == 0 || colon == NULL) {
         snprintf(to, CONFIG_TEXT_BYTES, "127.0.0.1:0");
-        return;
+        return 0;
     }
     unsigned long port = strtoul(colon + 1, NULL, 10);
-    port = port == 0 || port + offset > 65535 ? 0 : port + offset;
+    if (port != 0 && port + offset > 65535)
+        return config__fail(errmsg,
+                            "%s: it would be listen's port + %u, and there is no port %lu; set it, "
+                            "or give listen a port up to 65533",
+                            name, offset, port + offset);
     snprintf(to, CONFIG_TEXT_BYTES, "%.*s:%lu", (int)(colon - config->listen), config->listen,
-             port);
+             port == 0 ? 0 : port + offset);
+    return 0;
 }
 
 static int read_zone(struct config *config, char errmsg[CONFIG_ERRMSG_BYTES])
@@ -228,9 +237,9 @@ static int check_network(const struct config *config, char errmsg[CONFIG_ERRMSG_
 static int check_cluster(struct config *config, char errmsg[CONFIG_ERRMSG_BYTES])
 {
     char why[DISCOVER_ERRMSG_BYTES];
-    default_listen(config, config->peer_listen, 1);
-    default_listen(config, config->gossip_listen, 2);
-    if (check_network(config, errmsg) != 0)
+    if (default_listen(config, "peer-listen", config->peer_listen, 1, errmsg) != 0 ||
+        default_listen(config, "gossip-listen", config->gossip_listen, 2, errmsg) != 0 ||
+        check_network(config, errmsg) != 0)
         return TROUPE_EINVAL;
     if (config->drain_timeout_ms >= config->stop_timeout_ms)
         return config__fail(errmsg, "drain-timeout must be less than stop-timeout");

@@ -115,6 +115,22 @@ static void mistakes_are_explained(void **state)
     expect_output("did you mean \"status\"?");
 }
 
+static void options_may_come_before_the_command(void **state)
+{
+    (void)state;
+    char node_is[NODE_ADDRESS_BYTES + 16];
+    snprintf(node_is, sizeof node_is, "--node=%s", listen_on);
+    assert_int_equal(RUN("--node", listen_on, "call", "counter/1", "incr"), 0);
+    assert_int_equal(RUN(node_is, "--json", "--timeout", "5s", "get", "counter/1"), 0);
+    expect_output("{\"status\":\"OK\"");
+    assert_int_equal(RUN("--node", "127.0.0.1:1", "--timeout=100ms", "get", "counter/1"), 3);
+    assert_int_equal(RUN("--node", "get"), 2); /* its value; no command */
+    assert_int_equal(RUN("--node"), 2);
+    assert_int_equal(RUN("--json"), 2);
+    assert_int_equal(RUN("--ack", "durable", "call", "counter/1", "incr"), 2);
+    expect_output("options follow it");
+}
+
 static void the_status_is_shown(void **state)
 {
     (void)state;
@@ -206,8 +222,11 @@ int main(void)
 {
 #define WITH_NODE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        WITH_NODE(a_gig_is_booked),          WITH_NODE(mistakes_are_explained),
-        WITH_NODE(the_status_is_shown),      WITH_NODE(a_file_is_loaded),
+        WITH_NODE(a_gig_is_booked),
+        WITH_NODE(mistakes_are_explained),
+        WITH_NODE(options_may_come_before_the_command),
+        WITH_NODE(the_status_is_shown),
+        WITH_NODE(a_file_is_loaded),
         WITH_NODE(a_load_survives_the_node),
     };
     return cmocka_run_group_tests_name("cli and node", tests, NULL, NULL);

@@ -396,6 +396,33 @@ static void errors_have_their_exit_codes(void **state)
     assert_int_equal(RUN(f, command_get, "get", "venue/1", "--node", "host:port"), EXIT_USAGE);
 }
 
+/* As a command: prints a result with that status and an owner. */
+static int show_result(int argc, char **argv)
+{
+    (void)argc;
+    struct troupe_call_result r = {.status = (enum troupe_status)atoi(argv[0]),
+                                   .message = troupe_bytes_of("no"),
+                                   .owner_node = troupe_bytes_of("n2"),
+                                   .owner_address = troupe_bytes_of("10.0.0.2:7700")};
+    output_result(&r, false);
+    return 0;
+}
+
+static void an_owner_is_worth_a_try_only_if_it_has_not_answered(void **state)
+{
+    struct fixture *f = *state;
+    RUN(f, show_result, "14"); /* UNAVAILABLE */
+    assert_string_equal(f->err, "UNAVAILABLE: no\nIts owner is n2 at 10.0.0.2:7700; try --node "
+                                "10.0.0.2:7700.\n");
+    RUN(f, show_result, "4");
+    assert_non_null(strstr(f->err, "try --node"));
+    static const char *const answers[] = {"2", "3", "5", "6", "8", "9", "10", "11", "12", "13"};
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        RUN(f, show_result, answers[i]);
+        assert_null(strstr(f->err, "try --node"));
+    }
+}
+
 static void status_tells_how_the_node_is(void **state)
 {
     struct fixture *f = *state;
@@ -584,6 +611,7 @@ int main(void)
         WITH_NODE(call_prints_the_reply),
         WITH_NODE(call_reads_its_payload_from_a_file),
         WITH_NODE(errors_have_their_exit_codes),
+        WITH_NODE(an_owner_is_worth_a_try_only_if_it_has_not_answered),
         WITH_NODE(status_tells_how_the_node_is),
         WITH_NODE(an_old_node_is_told_from_a_new_one),
         WITH_NODE(load_makes_every_call_in_order),

@@ -74,7 +74,8 @@ static void addresses_follow_listen(void **state)
         {"--listen 0.0.0.0:9000", "0.0.0.0:9001", "0.0.0.0:9002"},
         {"--listen [::1]:7700", "[::1]:7701", "[::1]:7702"},
         {"--listen 127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"},
-        {"--listen 127.0.0.1:65534", "127.0.0.1:65535", "127.0.0.1:0"},
+        {"--listen 127.0.0.1:65533", "127.0.0.1:65534", "127.0.0.1:65535"},
+        {"--listen 127.0.0.1:65534 --gossip-listen 127.0.0.1:9", "127.0.0.1:65535", "127.0.0.1:9"},
         {"--listen ipc:///tmp/s", "127.0.0.1:0", "127.0.0.1:0"},
         {"--listen 127.0.0.1:7710 --peer-listen 10.0.0.1:1 --gossip-listen 10.0.0.2:2",
          "10.0.0.1:1", "10.0.0.2:2"},
@@ -192,6 +193,23 @@ static void zone_files_are_checked(void **state)
 
 /* ---- the rest ---- */
 
+static void a_port_that_is_not_there_is_refused(void **state)
+{
+    (void)state;
+    refuse("--listen 127.0.0.1:65535", "peer-listen: it would be listen's port + 1");
+    refuse("--listen 127.0.0.1:65534", "gossip-listen: it would be listen's port + 2");
+    take("--listen 127.0.0.1:65535 --peer-listen 127.0.0.1:1 --gossip-listen 127.0.0.1:2", "");
+}
+
+static void an_empty_variable_is_none(void **state)
+{
+    (void)state;
+    take("", "TROUPE_WEIGHT= TROUPE_LISTEN= TROUPE_ZONE= TROUPE_CONFIG= TROUPE_NO_SUCH_THING=");
+    assert_int_equal(config.weight, 1);
+    assert_string_equal(config.listen, "127.0.0.1:7700");
+    refuse("--zone z --weight=", "weight"); /* a flag is meant */
+}
+
 static void the_file_comes_last(void **state)
 {
     char flags[128];
@@ -245,6 +263,8 @@ int main(void)
         cmocka_unit_test(weights_have_a_range),
         cmocka_unit_test(zones_come_from_anywhere),
         cmocka_unit_test(zone_files_are_checked),
+        cmocka_unit_test(a_port_that_is_not_there_is_refused),
+        cmocka_unit_test(an_empty_variable_is_none),
         cmocka_unit_test(the_file_comes_last),
         cmocka_unit_test(what_is_printed_can_be_read),
         cmocka_unit_test(draining_ends_before_stopping),

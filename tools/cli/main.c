@@ -1,4 +1,5 @@
 /* troupe, the command line tool: finds the command and hands over. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,7 +35,7 @@ static void print_help(FILE *file)
     fprintf(
         file,
         "\nEvery command takes --node ADDR (default: $TROUPE_NODE, or 127.0.0.1:7700), --timeout,\n"
-        "--json and --help. `troupe --version` shows the version.\n\n"
+        "--json, also before the command, and --help. `troupe --version` shows the version.\n\n"
         "Exit codes: 0 OK; 1 the answer was an error (status: the cluster is degraded); 2 wrong\n"
         "usage; 3 no answer: nobody there, or not in time; 4 status, check: the\n"
         "nodes do not agree.\n");
@@ -58,6 +59,36 @@ static int unknown_command(const char *name)
         fprintf(stderr, "; did you mean \"%s\"?", meant);
     fprintf(stderr, "\n`troupe --help` lists the commands.\n");
     return EXIT_USAGE;
+}
+
+/* How many words the options of every command take up that stand before the command: `troupe --node
+ * A call …` is `troupe call --node A …`. */
+static int options_before(int argc, char **argv)
+{
+    static const char *const with_value[] = {"--node", "--timeout"};
+    int n = 0;
+    while (1 + n < argc) {
+        const char *word = argv[1 + n];
+        bool known = strcmp(word, "--json") == 0;
+        for (size_t i = 0; !known && i < sizeof with_value / sizeof with_value[0]; i++) {
+            size_t len = strlen(with_value[i]);
+            known =
+                strncmp(word, with_value[i], len) == 0 && (word[len] == '\0' || word[len] == '=');
+            n += known && word[len] == '\0';
+        }
+        if (!known)
+            break;
+        n++;
+    }
+    return 1 + n < argc ? n : 0;
+}
+
+/* The command comes first, and then the options that came before it. */
+static void move_command_first(char **argv, int options)
+{
+    char *command = argv[1 + options];
+    memmove(argv + 2, argv + 1, (size_t)options * sizeof *argv);
+    argv[1] = command;
 }
 
 /* Output that could not be written, to a full disk for instance, is no success. */
@@ -84,6 +115,7 @@ int main(int argc, char **argv)
         printf("troupe " TROUPE_VERSION "\n");
         return finish(EXIT_OK);
     }
+    move_command_first(argv, options_before(argc, argv));
     char help[] = "--help", *asked[] = {argv[0], help, NULL};
     bool help_on = strcmp(argv[1], "help") == 0; /* troupe help call */
     const char *name = argv[help_on ? 2 : 1];

@@ -69,6 +69,13 @@ static void result_as_json(const struct troupe_call_result *r)
     json_decref(all);
 }
 
+/* An owner is told with whatever the owner has said, too. Only where it may not have been reached
+ * is it worth asking it oneself. */
+static bool may_help_to_ask_owner(const struct troupe_call_result *r)
+{
+    return r->status == TROUPE_UNAVAILABLE || r->status == TROUPE_DEADLINE_EXCEEDED;
+}
+
 void output_result(const struct troupe_call_result *r, bool json)
 {
     if (json) {
@@ -81,7 +88,7 @@ void output_result(const struct troupe_call_result *r, bool json)
     }
     fprintf(stderr, "%s: %.*s\n", troupe_status_name((int)r->status), (int)r->message.len,
             (const char *)r->message.data);
-    if (r->owner_address.len != 0)
+    if (r->owner_address.len != 0 && may_help_to_ask_owner(r))
         fprintf(stderr, "Its owner is %.*s at %.*s; try --node %.*s.\n", (int)r->owner_node.len,
                 (const char *)r->owner_node.data, (int)r->owner_address.len,
                 (const char *)r->owner_address.data, (int)r->owner_address.len,
