@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "client/scope.h"
 #include "troupe/error.h"
 
 #define DEFAULT_PORT "7700"
@@ -105,6 +106,7 @@ static int append(struct address_list *list, const char *scheme, struct part hos
              (int)port.len, port.at);
     snprintf(a->url, sizeof a->url, v6 ? "%s://[%.*s]:%.*s" : "%s://%.*s:%.*s", scheme,
              (int)host.len, host.at, (int)port.len, port.at);
+    scope_keep_case(a->url, sizeof a->url);
     a->ipc = false;
     return 0;
 }

@@ -380,26 +380,10 @@ static void test_what_cannot_be_dialled(void **state)
     char endless[GOSSIP_ADDRESS_BYTES + 20];
     memset(endless, 'x', sizeof endless);
     memcpy(endless + sizeof endless - 3, ":1", 3);
-    const char *bad[] = {"",
-                         ":1",
-                         "host",
-                         "host:",
-                         "host:0",
-                         "host:x",
-                         "host:65536",
-                         "host:1 ",
-                         "ho st:1",
-                         "host:-1",
-                         "tcp://h:1",
-                         "h/../x:1",
-                         "[::1",
-                         "[::1]",
-                         "[]:1",
-                         "[::1]x:1",
-                         "[fe80::1%x]:1",
-                         "h:00000000001",
-                         "user@host:1",
-                         endless};
+    const char *bad[] = {"",          ":1",           "host",          "host:",       "host:0",
+                         "host:x",    "host:65536",   "host:1 ",       "ho st:1",     "host:-1",
+                         "tcp://h:1", "h/../x:1",     "[::1",          "[::1]",       "[]:1",
+                         "[::1]x:1",  "[fe80::1%]:1", "h:00000000001", "user@host:1", endless};
     link_open(&a, (struct gossip_options){0});
     for (uint32_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         link_send(&a, bad[i], i, 4);
