@@ -21,6 +21,7 @@
 #include "base/name.h"
 #include "storage/request.h"
 #include "storage/sqlite/migrate.h"
+#include "storage/sqlite/names.h"
 
 enum {
     POLL_US_MIN = 100,         /* between two looks at a lock that somebody else holds … */
@@ -201,6 +202,9 @@ static int open_file(struct sqlite_connection *c, struct store_request *r)
                            "the database cannot be written; check the owner and permissions of "
                            "the file: %s",
                            c->config->path);
+    int rc = sqlite__names_take(c, r);
+    if (rc != 0)
+        return rc;
     if (configure(c) != SQLITE_OK)
         return sqlite__fail(c, r);
     return migrate(c, r);
@@ -228,6 +232,7 @@ void sqlite__close(struct sqlite_connection *c)
     int rc = sqlite3_close(c->db);
     INVARIANT(rc == SQLITE_OK); /* every statement is finalized */
     c->db = NULL;
+    sqlite__names_give(c);
     c->cluster = 0;
     c->wal_pages = c->wal_tidied = 0;
     c->has_failed = false;
@@ -237,8 +242,10 @@ int sqlite__check_file(struct sqlite_connection *c, struct store_request *r)
 {
     int moved = 0;
     sqlite3_file_control(c->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
-    if (!moved)
+    if (!moved) {
+        sqlite__names_look(c);
         return 0;
+    }
     c->has_failed = true;
     return store__fail(r, TROUPE_EUNAVAILABLE,
                        "the database was moved or deleted while it was in use; put it back, or "

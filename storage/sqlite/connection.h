@@ -21,17 +21,21 @@ struct sqlite_config {
     uv_mutex_t *lock;              /* the store's, over uid */
     char uid[STORE_UID_BYTES + 1]; /* of the cluster, as a commit has confirmed it; "" = not yet */
     atomic_bool was_there; /* the file has been opened once: its absence is an error from now on */
-    atomic_uint_least64_t give_up_ns; /* closing: from then on nobody waits for locks. 0 = not */
+    atomic_uint_least64_t give_up_ns;    /* closing: from then on nobody waits for locks. 0 = not */
+    atomic_uint_least64_t links_told_ns; /* when a second name of the file was last told of */
     void (*log)(void *data, enum store_log_level level, const char *text); /* from any thread */
     void *log_data;
     void (*report)(void *data, const char *line); /* of migrations, or NULL */
     void *report_data;
 };
 
+struct sqlite_names;
+
 struct sqlite_connection {
     struct sqlite_config *config;
-    struct sqlite_gate *yield; /* give up waiting for a lock when somebody hurries; or NULL */
-    sqlite3 *db;               /* NULL: not open */
+    struct sqlite_gate *yield;  /* give up waiting for a lock when somebody hurries; or NULL */
+    sqlite3 *db;                /* NULL: not open */
+    struct sqlite_names *names; /* as long as db is open: see names.h */
     sqlite3_stmt *statements[SQL_STATEMENTS_N];
     char uid[STORE_UID_BYTES + 1]; /* of the cluster, in the transaction under way; "" = not seen */
     int64_t cluster;               /* its number, 0 when it is not known or does not exist yet */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "storage/request.h"
+#include "storage/sqlite/names.h"
 #include "storage/sqlite/sqlite.h"
 #include "storage/store_impl.h"
 
@@ -134,7 +135,9 @@ static int dry_run(struct sqlite_connection *c, struct store_request *r)
     int rc = sqlite3_open_v2(c->config->path, &c->db, SQLITE_OPEN_READWRITE, NULL);
     if (rc == SQLITE_OK) {
         sqlite3_busy_timeout(c->db, MIGRATE_TIMEOUT_MS);
-        rc = read_version(c->db, &version, r->errmsg);
+        rc = sqlite__names_take(c, r);
+        if (rc == 0)
+            rc = read_version(c->db, &version, r->errmsg);
     } else {
         rc = TROUPE_EIO;
     }
