@@ -10,9 +10,11 @@
  *
  * Or the others promise: see lease_promised.
  *
- * Times are ns of CLOCK_BOOTTIME, which runs on in suspend. A virtual machine that is restored from
- * a snapshot keeps its BOOTTIME but gets a new REALTIME: a jump between the two counts as loss of
- * the lease until the next renewal. */
+ * Times are ns of CLOCK_BOOTTIME, which runs on in suspend. But a virtual machine that is stopped,
+ * or restored from a snapshot, goes on with the BOOTTIME that it had, and gets a new REALTIME: a
+ * jump between the two counts as loss of the lease until the next renewal. That is one which is
+ * sent after the jump: the answer to an earlier one tells of a time that nobody knows how long ago
+ * was. The same holds for promises. */
 #ifndef TROUPE_CLUSTER_LEASE_H
 #define TROUPE_CLUSTER_LEASE_H
 
@@ -21,10 +23,13 @@
 
 enum {
     LEASE_MARGIN_MS = 500,
-    LEASE_CLOCK_JUMP_MS = 1000,
+    LEASE_CLOCK_JUMP_MS = 400,     /* more is a jump; below the margin, which covers what is not */
     LEASE_ACQUAINT_MS = 1500,      /* after news of another node, renewals are so frequent … */
     LEASE_ACQUAINT_RENEW_MS = 200, /* … for so long */
 };
+
+_Static_assert((int)LEASE_CLOCK_JUMP_MS < (int)LEASE_MARGIN_MS,
+               "who stands still unnoticed stops in time all the same");
 
 struct lease_config {
     uint64_t ttl_ns, renew_ns;
@@ -37,7 +42,10 @@ struct lease {
     bool held;              /* granted, and not known to be lost */
     bool alone;             /* the last renewal saw no other active node */
     bool in_flight;         /* a renewal is on its way */
-    uint64_t sent_ns;       /* of the renewal on its way */
+    bool void_in_flight;    /* … which counts for nothing: the clocks have jumped since */
+    bool jumped;            /* the clocks have, since the last renewal that counts */
+    uint64_t sent_ns;       /* of the renewal, or registration, on its way */
+    int64_t sent_clocks_ms; /* wall - mono, then */
     uint64_t sent_ttl_ns;   /* the TTL that it asks for */
     uint64_t renewed_ns;    /* when the last successful renewal was sent */
     uint64_t next_ns;       /* send the next renewal then */
@@ -45,17 +53,19 @@ struct lease {
     uint64_t deadline_ns;   /* may serve until then … */
     uint64_t promised_ns;   /* … or then, as nobody will evict us before; 0 = no promise */
     uint32_t failures;      /* renewals in a row that did not come back well */
-    int64_t clocks_ms;      /* wall - mono, to see jumps */
-    bool clocks_known;
+    int64_t clocks_ms;      /* wall - mono when the last renewal that counts was sent */
 };
 
 void lease_init(struct lease *l, const struct lease_config *config);
-/* Registered with config.ttl_ns: the statement was sent at sent_ns. */
-void lease_grant(struct lease *l, uint64_t sent_ns, uint64_t now_ns);
+/* A registration is sent now, for config.ttl_ns. wall_ms, here and below: CLOCK_REALTIME. */
+void lease_ask(struct lease *l, uint64_t now_ns, uint64_t wall_ms);
+/* It came back well: the lease is held, and stands, unless the clocks have jumped meanwhile. */
+void lease_grant(struct lease *l, uint64_t now_ns, uint64_t wall_ms);
 /* A renewal is sent now; returns the TTL in ns that it has to ask for. */
-uint64_t lease_send(struct lease *l, uint64_t now_ns);
-/* It came back well. others: active nodes besides us that the store knows. */
-void lease_renewed(struct lease *l, uint64_t now_ns, uint32_t others);
+uint64_t lease_send(struct lease *l, uint64_t now_ns, uint64_t wall_ms);
+/* It came back well. others: active nodes besides us that the store knows. False: it counts for
+ * nothing, since the clocks have jumped since it was sent; the next one is due. */
+bool lease_renewed(struct lease *l, uint64_t now_ns, uint64_t wall_ms, uint32_t others);
 /* Another run of a node is said to be there, or this one is the new one: some renewals follow soon.
  * They tell both of each other, and whether one knows the other decides how soon it may be evicted.
  * And a lease that is long because we are alone ends with them: a crash of ours would keep
@@ -64,7 +74,8 @@ void lease_company(struct lease *l, uint64_t now_ns);
 /* The renewal failed: the store cannot be reached, or the outcome is unknown. */
 void lease_failed(struct lease *l, uint64_t now_ns);
 /* Everybody who could evict us has promised not to for config.ttl_ns, when asked at asked_ns or
- * later. Holds for at most outage_grace_ns after the last renewal. */
+ * later. Holds for at most outage_grace_ns after the last renewal; not at all once the clocks have
+ * jumped: we may have been evicted while they stood. */
 void lease_promised(struct lease *l, uint64_t asked_ns);
 /* Until when the node may serve. */
 uint64_t lease_end_ns(const struct lease *l);

@@ -32,6 +32,9 @@ struct ownership_entry {
     uint64_t epoch; /* of its owner, as last heard; ours while it is ours */
     uint64_t kept; /* what we have of it in memory is right if this is still its epoch in the store;
                       0 = we have nothing */
+    uint64_t
+        lost; /* the driver's: when what we had of it was lost last, by its own count; 0 = never
+               */
     uint32_t node; /* its owner: index into the driver's nodes, or OWNERSHIP_NOBODY: nobody, or not
                       known. While it is ours: NOBODY */
     uint8_t state; /* enum ownership_state */

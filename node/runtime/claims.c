@@ -139,6 +139,13 @@ void claims__resume(struct runtime *rt, uint32_t pid)
     }
 }
 
+bool claims__stood(const struct runtime *rt, uint32_t pid, uint64_t epoch, uint64_t sent_ns)
+{
+    bool older = rt->timeline_ns != 0 && sent_ns <= rt->timeline_ns;
+    return ownership_is_held(&rt->ownership, pid) && rt->ownership.entries[pid].epoch == epoch &&
+           !older;
+}
+
 /* A new epoch tells the timeline; what was claimed before the first renewal may be lost by then. */
 static void learn_timeline(struct runtime *rt, const struct store_claimed *claimed)
 {
@@ -345,6 +352,18 @@ static void apply_map(struct runtime *rt, const struct store_owners *map, bool r
         review_all(rt, false);
 }
 
+/* Whether this run's lease stood when the map was read. A run that has been evicted has its
+ * partitions until they are claimed: who owns them confirms nothing. */
+static bool lease_stood(const struct runtime *rt, const struct store_owners *map)
+{
+    for (size_t i = 0; i < map->nodes_n; i++) {
+        const struct store_node *row = &map->nodes[i];
+        if (strcmp(row->name, rt->config.name) == 0)
+            return row->state == STORE_NODE_ACTIVE && row->generation == rt->generation;
+    }
+    return false;
+}
+
 void claims__map_done(struct runtime *rt)
 {
     const struct store_request *request = &rt->owners.request;
@@ -359,6 +378,10 @@ void claims__map_done(struct runtime *rt)
     /* A claim that was under way when the map was read may be ahead of it: those are not judged. */
     bool recheck = rt->recheck && rt->owners.sent_ns >= rt->confirmed_ns &&
                    rt->owners.sent_ns > rt->recheck_ns;
+    if (recheck && !lease_stood(rt, map)) {
+        lifecycle__evicted(rt);
+        return;
+    }
     if (recheck || rt->owners.sent_ns > rt->timeline_ns)
         rt->failed_over = false; /* the map tells what a failover has lost, and what others own */
     apply_map(rt, map, recheck);

@@ -230,12 +230,12 @@ bool ctx__outcall_take(struct runtime *rt, struct entity *e, uint64_t call_id, u
     return false;
 }
 
-/* Only an active entity has calls out. While the lease is in doubt its handlers must not run. */
+/* Only an active entity has calls out. While its partition is in doubt, its handlers must not run.
+ */
 void ctx__outcall_expired(struct runtime *rt, struct outcall *call)
 {
     struct entity *e = call->caller;
-    if (e->phase == ENTITY_ACTIVE && rt->phase != RUNTIME_SERVING &&
-        rt->phase != RUNTIME_STOPPING) {
+    if (e->phase == ENTITY_ACTIVE && !entity__may_run(rt, entity__pid(rt, e))) {
         wheel_set(&rt->wheel, &call->timer, rt->now.mono_ns + 100 * NS_PER_MS);
         return;
     }

@@ -284,7 +284,7 @@ static void deliver_elsewhere(struct runtime *rt, struct message *m, bool ready)
     struct entity *e = NULL;
     if (state == OWNERSHIP_FROZEN && m->type == MESSAGE_REPLY) /* it is waited for */
         e = table_find(&rt->partitions[m->pid], m->hash, m->kind, message__id(m));
-    if (e != NULL && e->phase == ENTITY_ACTIVE && ready) {
+    if (e != NULL && e->phase == ENTITY_ACTIVE && entity__may_run(rt, m->pid)) {
         handler__run(rt, e, m);
         return;
     }

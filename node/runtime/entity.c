@@ -6,7 +6,13 @@
  * wait │             crash └── CRASHED ◀───┘ └──too often──▶ QUARANTINED ──time over, next call──▶
  * LOADING
  *
- * An entity is freed only when nothing refers to it: not in a load, not in a save. */
+ * An entity is freed only when nothing refers to it: not in a load, not in a save.
+ *
+ * What a partition's loss means for callbacks (entity__may_run): handlers run only while it is
+ * ours. `start` runs for a row that was read under the epoch at which it is ours now, or for a
+ * partition that is being handed to us, where it may send nothing and nothing follows until it is
+ * ours. `save` runs while the store has the partition as ours, whatever the lease says: the store
+ * checks the epoch. `stop` may run at any time: it ends what is in memory. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -196,12 +202,8 @@ static void mailbox_return(struct runtime *rt, struct entity *e)
         list_push(&rt->run, &m->link);
 }
 
-void entity__drain(struct runtime *rt, struct entity *e)
+static void drain(struct runtime *rt, struct entity *e)
 {
-    if (rt->phase != RUNTIME_SERVING && rt->phase != RUNTIME_STOPPING) {
-        mailbox_return(rt, e); /* to be parked until the lease is confirmed */
-        return;
-    }
     struct message *m;
     while (e->phase == ENTITY_ACTIVE && (m = mailbox_pop(rt, e)) != NULL)
         handler__run(rt, e, m);
@@ -220,6 +222,7 @@ static void set_active(struct runtime *rt, struct entity *e, size_t row_bytes)
 void entity__start(struct runtime *rt, struct entity *e, const struct store_row *row)
 {
     INVARIANT(e->phase == ENTITY_LOADING && e->state == NULL);
+    INVARIANT(entity__may_run(rt, entity__pid(rt, e)));
     struct troupe_ctx ctx;
     bool is_new = row == NULL || row->deleted, warm = e->warm;
     uint64_t used_ns = e->used_ns;
@@ -246,7 +249,7 @@ void entity__start(struct runtime *rt, struct entity *e, const struct store_row 
         while (!list_is_empty(&ctx.letters))
             list_push(&rt->run, list_pop(&ctx.letters));
         handler__ctx_close(&ctx);
-        entity__drain(rt, e);
+        drain(rt, e);
         return;
     }
     char why[sizeof ctx.crash];
@@ -265,6 +268,7 @@ bool entity__build(struct runtime *rt, uint8_t kind, uint64_t hash,
     struct entity *e = evict__is_full(rt) ? NULL : entity__new(rt, kind, hash, id);
     if (e == NULL)
         return false;
+    INVARIANT(!ownership_is_held(&rt->ownership, entity__pid(rt, e)));
     list_remove(&e->ready); /* not to be loaded */
     struct troupe_ctx ctx;
     struct troupe_bytes saved = troupe_bytes(from->state.data, from->state.len);
@@ -428,7 +432,7 @@ void entity__drop(struct runtime *rt, struct entity *e, bool uncertain)
         entity__free(rt, e);
 }
 
-void entity__drop_partition(struct runtime *rt, uint32_t pid, bool uncertain)
+static void drop_all(struct runtime *rt, uint32_t pid, bool uncertain)
 {
     struct table *t = &rt->partitions[pid];
     while (t->count > 0) {
@@ -437,6 +441,19 @@ void entity__drop_partition(struct runtime *rt, uint32_t pid, bool uncertain)
             i++;
         entity__drop(rt, t->slots[i], uncertain);
     }
+}
+
+void entity__drop_partition(struct runtime *rt, uint32_t pid, bool uncertain)
+{
+    struct ownership_entry *entry = &rt->ownership.entries[pid];
+    if (entry->kept != 0 || rt->partitions[pid].count > 0)
+        entry->lost = ++rt->losses_n;
+    drop_all(rt, pid, uncertain);
+}
+
+void entity__drop_moved(struct runtime *rt, uint32_t pid)
+{
+    drop_all(rt, pid, false);
 }
 
 /* ---- time ---- */
@@ -477,12 +494,10 @@ void entity__wake(struct runtime *rt, struct entity *e)
     }
     if (e->phase != ENTITY_ACTIVE)
         return;
-    if (rt->phase != RUNTIME_SERVING && rt->phase != RUNTIME_STOPPING) {
+    uint32_t pid = entity__pid(rt, e);
+    if (!entity__may_run(rt, pid) || !ownership_is_owned(&rt->ownership, pid)) {
+        /* The lease is in doubt, or the partition is, or it is moving. */
         wheel_set(&rt->wheel, &e->wake, rt->now.mono_ns + 100 * NS_PER_MS);
-        return;
-    }
-    if (!ownership_is_owned(&rt->ownership, name_partition(e->hash, rt->partition_bits))) {
-        wheel_set(&rt->wheel, &e->wake, rt->now.mono_ns + 100 * NS_PER_MS); /* it is moving */
         return;
     }
     if (e->extra != NULL && e->extra->timers_n > 0) {

@@ -84,6 +84,7 @@ static void answer(struct troupe_ctx *ctx)
         result->payload = ctx->payload;
         result->message = troupe_bytes_of(ctx->text);
         result->version = ctx->e->version;
+        m->losses_n = rt->losses_n;
         m->executed = true;
         m->request->executed = true;
         save__output(rt, ctx->e, m);
@@ -155,6 +156,15 @@ static void conclude(struct troupe_ctx *ctx, int outcome)
 
 /* ---- running ---- */
 
+/* The one way to a handler. Nobody else may be running this entity: whoever comes here has looked
+ * whether its partition is ours, now, and not when the message came or the row was asked for. */
+static inline void begin(struct troupe_ctx *ctx, struct runtime *rt, struct entity *e,
+                         struct message *m, uint32_t pid)
+{
+    INVARIANT(e->phase == ENTITY_ACTIVE && entity__may_run(rt, pid));
+    handler__ctx_init(ctx, rt, e, m);
+}
+
 /* $get: the state as it is, of an entity that has one. */
 static void run_get(struct troupe_ctx *ctx)
 {
@@ -224,7 +234,6 @@ static void run_reply(struct runtime *rt, struct entity *e, struct message *m)
 
 void handler__run(struct runtime *rt, struct entity *e, struct message *m)
 {
-    INVARIANT(e->phase == ENTITY_ACTIVE);
     INVARIANT(!m->waiting && !m->gated);
     e->used_ns = rt->now.mono_ns;
     e->stop_idle = false;
@@ -233,7 +242,7 @@ void handler__run(struct runtime *rt, struct entity *e, struct message *m)
         return;
     }
     struct troupe_ctx ctx;
-    handler__ctx_init(&ctx, rt, e, m);
+    begin(&ctx, rt, e, m, m->pid);
     if (m->method == METHOD_GET) {
         run_get(&ctx);
         return;
@@ -249,9 +258,8 @@ void handler__run(struct runtime *rt, struct entity *e, struct message *m)
 
 void handler__info(struct runtime *rt, struct entity *e, const struct troupe_info *info)
 {
-    INVARIANT(e->phase == ENTITY_ACTIVE);
     struct troupe_ctx ctx;
-    handler__ctx_init(&ctx, rt, e, NULL);
+    begin(&ctx, rt, e, NULL, entity__pid(rt, e));
     int outcome = TROUPE_UNCHANGED;
     if (ctx.kind->def->info != NULL)
         outcome = ctx.kind->def->info(&ctx, e->state, info);

@@ -58,7 +58,7 @@ static void settle_moves(struct runtime *rt, struct handoff *h, const struct sto
         if (ours) {
             rt->ownership.entries[pid].going = false;
             ownership_give(&rt->ownership, pid, done->moved[at].epoch, h->node);
-            entity__drop_partition(rt, pid, false);
+            entity__drop_moved(rt, pid);
             owners__told(rt, pid);
         }
         h->moves[moved++] = done->moved[at];

@@ -236,7 +236,8 @@ void handoff__abort_all(struct runtime *rt)
 static void expire_outcalls(struct runtime *rt, struct entity *e)
 {
     struct entity_extra *x = e->extra;
-    while (e->phase == ENTITY_ACTIVE && x != NULL && !list_is_empty(&x->outcalls))
+    while (e->phase == ENTITY_ACTIVE && x != NULL && !list_is_empty(&x->outcalls) &&
+           entity__may_run(rt, entity__pid(rt, e)))
         ctx__outcall_expired(rt, LIST_ENTRY(x->outcalls.next, struct outcall, link));
 }
 

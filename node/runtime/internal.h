@@ -79,6 +79,7 @@ struct message {
     struct runtime_request *request; /* of a MESSAGE_REQUEST */
     uint64_t hash;                   /* of the addressee */
     uint64_t gate_version;           /* in a gate: waits for this version to be persisted */
+    uint64_t losses_n;               /* once executed: rt->losses_n then */
     struct forward *forward;         /* it is on its way to another node … */
     uint32_t forward_at;             /* … at this place */
     uint32_t index;                  /* of the call in its request */
@@ -222,7 +223,9 @@ struct load_batch {
     struct store_request request;
     struct arena arena;
     struct store_key *keys;
+    uint64_t *epochs; /* at which the keys' partitions were ours when it was sent */
     struct entity **entities;
+    uint64_t sent_ns;
     bool out;
 };
 
@@ -286,6 +289,9 @@ struct runtime {
     char failure[STORE_ERRMSG_BYTES + 256];
     struct lease lease;
     struct ownership ownership;
+    uint64_t losses_n; /* partitions of which we lost what we had: a count, and the clock by which
+                          it is told what happened before a loss, and what after it */
+    uint64_t losses_checked_n; /* finished replies that wait have been looked at since then */
     uint64_t generation, timeline;
     uint64_t timeline_ns; /* when the store was seen to have failed over; 0 = never */
     char cluster_uid[STORE_UID_BYTES + 1];
@@ -431,6 +437,10 @@ void claims__went_back(struct runtime *rt, uint32_t pid);
 /* A partition has become ours. */
 void claims__won_one(struct runtime *rt);
 void claims__resume(struct runtime *rt, uint32_t pid);
+/* Whether the store's answer about a partition, to what was asked at sent_ns when it was ours at
+ * that epoch, is still what to go on from: it has not been lost and won again, and the store has
+ * not failed over. */
+bool claims__stood(const struct runtime *rt, uint32_t pid, uint64_t epoch, uint64_t sent_ns);
 /* Another node is said to have it. True: that was news. */
 bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t node);
 /* All that should be ours and is free has been asked for, and nothing is under way. */
@@ -516,7 +526,8 @@ void request__expire_held(struct runtime *rt);
 /* The lease is in doubt and will not be confirmed: finished requests that relied on it become
  * UNKNOWN. */
 void request__revoke_all(struct runtime *rt);
-/* After a re-check: finished requests that relied on a partition that is lost become UNKNOWN. */
+/* After a re-check: finished requests that relied on a partition that is not ours, or was lost in
+ * between, become UNKNOWN. */
 void request__revoke_lost(struct runtime *rt);
 struct runtime_request *request__take_replies(struct runtime *rt);
 
@@ -552,6 +563,18 @@ static inline struct letter *letter__of(struct message *m)
 }
 
 /* ---- entity.c ---- */
+/* Whether handlers may run in a partition: it is ours, nothing in it is on its way to another node,
+ * and the lease stands. Everything that runs one asks this first. */
+static inline bool entity__may_run(const struct runtime *rt, uint32_t pid)
+{
+    const struct ownership_entry *entry = &rt->ownership.entries[pid];
+    bool ready = rt->phase == RUNTIME_SERVING || rt->phase == RUNTIME_STOPPING;
+    return ready && entry->state >= OWNERSHIP_OWNED && !entry->going;
+}
+static inline uint32_t entity__pid(const struct runtime *rt, const struct entity *e)
+{
+    return name_partition(e->hash, rt->partition_bits);
+}
 /* A new entity in its partition's table, loading; NULL when out of memory. */
 struct entity *entity__new(struct runtime *rt, uint8_t kind, uint64_t hash, struct troupe_bytes id);
 struct entity_extra *
@@ -566,10 +589,9 @@ bool entity__build(struct runtime *rt, uint8_t kind, uint64_t hash,
 void entity__enqueue(struct runtime *rt, struct entity *e, struct message *m);
 /* Queues the entity to be loaded (again). */
 void entity__load(struct runtime *rt, struct entity *e);
-/* The row has come: starts the entity and runs its mailbox. row NULL: there is none. */
+/* The row has come, and is the one to go on from: starts the entity and runs its mailbox. row NULL:
+ * there is none. */
 void entity__start(struct runtime *rt, struct entity *e, const struct store_row *row);
-/* Runs what waits in the mailbox. */
-void entity__drain(struct runtime *rt, struct entity *e);
 void entity__crash(struct runtime *rt, struct entity *e, const char *why);
 /* After a save under way has come back. */
 void entity__crash_settle(struct runtime *rt, struct entity *e);
@@ -583,9 +605,13 @@ void entity__reap(struct runtime *rt);
 bool entity__abandon(struct runtime *rt, struct entity *e);
 /* The node stops and the entity is clean: ends it. */
 void entity__end(struct runtime *rt, struct entity *e);
-/* The partition is lost: the entity goes without being persisted. */
+/* The entity goes without being persisted. */
 void entity__drop(struct runtime *rt, struct entity *e, bool uncertain);
+/* The partition is lost, and all its entities go; replies that tell of them, and have not left yet,
+ * are not let out any more. */
 void entity__drop_partition(struct runtime *rt, uint32_t pid, bool uncertain);
+/* Another node has it now, with all that was in memory: what was said of it stays true. */
+void entity__drop_moved(struct runtime *rt, uint32_t pid);
 void entity__wake(struct runtime *rt, struct entity *e);
 void entity__rearm(struct runtime *rt, struct entity *e);
 void entity__set_bytes(struct runtime *rt, struct entity *e, size_t bytes);

@@ -180,6 +180,7 @@ static void send_register(struct runtime *rt)
         .supersede_generation = rt->holder_generation,
         .supersede_renew_seq = rt->holder_seq,
     };
+    lease_ask(&rt->lease, rt->now.mono_ns, rt->now.wall_ms);
     lifecycle__submit(rt, &rt->reg, STORE_REGISTER);
 }
 
@@ -256,7 +257,7 @@ static void registered(struct runtime *rt)
     memcpy(rt->cluster_uid, reg->cluster_uid, sizeof rt->cluster_uid);
     rt->supersede = false;
     rt->holder_moves = 0;
-    lease_grant(&rt->lease, rt->reg.sent_ns, rt->now.mono_ns);
+    lease_grant(&rt->lease, rt->now.mono_ns, rt->now.wall_ms);
     if (members__begin(rt) != 0) {
         fail(rt, TROUPE_ENOMEM, "out of memory for the table of members");
         return;
@@ -299,7 +300,7 @@ static void register_done(struct runtime *rt)
 
 static void send_renewal(struct runtime *rt)
 {
-    uint64_t ttl_ns = lease_send(&rt->lease, rt->now.mono_ns);
+    uint64_t ttl_ns = lease_send(&rt->lease, rt->now.mono_ns, rt->now.wall_ms);
     arena_reset(&rt->renew.arena);
     rt->renew.request.u.renew = (struct store_renew){
         .name = rt->config.name,
@@ -335,8 +336,8 @@ static void renew_done(struct runtime *rt)
         lifecycle__evicted(rt);
     } else if (request->error != 0) {
         lease_failed(&rt->lease, rt->now.mono_ns);
-    } else {
-        lease_renewed(&rt->lease, rt->now.mono_ns, (uint32_t)request->u.renew.others_n);
+    } else if (lease_renewed(&rt->lease, rt->now.mono_ns, rt->now.wall_ms,
+                             (uint32_t)request->u.renew.others_n)) {
         check_timeline(rt, request->u.renew.timeline);
         members__rows(rt, request->u.renew.others, request->u.renew.others_n);
         rt->rows_fresh = true;

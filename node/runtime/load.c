@@ -1,6 +1,11 @@
 /* Batched loads: entities that are to start gather in a queue, and each flush asks the store for as
  * many at once as a load may have. While the store fails, they stay in the queue and their calls
- * wait for their deadlines. */
+ * wait for their deadlines.
+ *
+ * A load belongs to the epochs at which its partitions were ours when it was sent. Its answer may
+ * come after a partition was lost and won again, and another node have written in between; or after
+ * the store has failed over, and tell of what is no more. Such a row is not used: it is asked for
+ * again. */
 #include <stdlib.h>
 
 #include "node/runtime/internal.h"
@@ -15,8 +20,9 @@ int load__init(struct runtime *rt)
         struct load_batch *b = &rt->loads[i];
         arena_init(&b->arena, 256 << 10, 0);
         b->keys = calloc(keys, sizeof *b->keys);
+        b->epochs = calloc(keys, sizeof *b->epochs);
         b->entities = calloc(keys, sizeof *b->entities);
-        if (b->keys == NULL || b->entities == NULL)
+        if (b->keys == NULL || b->epochs == NULL || b->entities == NULL)
             return TROUPE_ENOMEM;
     }
     return 0;
@@ -37,6 +43,7 @@ void load__close(struct runtime *rt)
         free_dropped(rt, &rt->loads[i]);
         arena_close(&rt->loads[i].arena);
         free(rt->loads[i].keys);
+        free(rt->loads[i].epochs);
         free(rt->loads[i].entities);
     }
     free(rt->loads);
@@ -51,11 +58,12 @@ static uint32_t fill(struct runtime *rt, struct load_batch *b)
     while (n < rt->config.load_keys_max && (node = list_pop(&rt->load_queue)) != NULL) {
         struct entity *e = LIST_ENTRY(node, struct entity, ready);
         INVARIANT(e->phase == ENTITY_LOADING && !e->loading && e->saving == 0);
-        uint32_t pid = name_partition(e->hash, rt->partition_bits);
+        uint32_t pid = entity__pid(rt, e);
         if (entity__abandon(rt, e) || !ownership_is_owned(&rt->ownership, pid))
             continue;
         e->loading = true;
         b->entities[n] = e;
+        b->epochs[n] = rt->ownership.entries[pid].epoch;
         b->keys[n] = (struct store_key){
             .pid = pid, .kind = rt->kinds[e->kind].name, .id = {e->id, e->id_len}};
         n++;
@@ -65,8 +73,7 @@ static uint32_t fill(struct runtime *rt, struct load_batch *b)
 
 void load__flush(struct runtime *rt)
 {
-    if (rt->phase == RUNTIME_STOPPING || rt->phase == RUNTIME_STOPPED ||
-        rt->phase == RUNTIME_FAILED || rt->now.mono_ns < rt->load_retry_ns)
+    if (rt->phase != RUNTIME_SERVING || rt->now.mono_ns < rt->load_retry_ns)
         return;
     for (uint32_t i = 0; i < rt->config.loads_in_flight_max && !list_is_empty(&rt->load_queue);
          i++) {
@@ -75,6 +82,7 @@ void load__flush(struct runtime *rt)
         if (n == 0)
             continue;
         b->out = true;
+        b->sent_ns = rt->now.mono_ns;
         arena_reset(&b->arena);
         b->request = (struct store_request){.data = rt, .op = STORE_LOAD, .arena = &b->arena};
         b->request.u.load = (struct store_load){.keys = b->keys, .keys_n = n};
@@ -116,6 +124,15 @@ static void load_failed(struct runtime *rt, struct load_batch *b)
     }
 }
 
+/* Back into the queue; what waits for it waits on. Or it goes, if nothing does. */
+static void load_again(struct runtime *rt, struct entity *e)
+{
+    if (e->warm)
+        warm__load_failed(rt, e);
+    if (!entity__abandon(rt, e))
+        entity__load(rt, e);
+}
+
 static void loaded(struct runtime *rt, struct entity *e, const struct store_row *row)
 {
     bool good = !e->warm || warm__loaded(rt, e, row);
@@ -143,7 +160,13 @@ bool load__done(struct runtime *rt, struct store_request *request)
         struct entity *e = b->entities[i];
         e->loading = false;
         rt->rows_loaded_n += load->found[i];
-        loaded(rt, e, load->found[i] ? &load->rows[i] : NULL);
+        bool stands = rt->phase == RUNTIME_SERVING &&
+                      ownership_is_owned(&rt->ownership, b->keys[i].pid) &&
+                      claims__stood(rt, b->keys[i].pid, b->epochs[i], b->sent_ns);
+        if (e->phase != ENTITY_DROPPED && !stands)
+            load_again(rt, e);
+        else
+            loaded(rt, e, load->found[i] ? &load->rows[i] : NULL);
     }
     return true;
 }

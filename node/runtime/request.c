@@ -17,6 +17,7 @@ int runtime_request_init(struct runtime_request *r, struct arena *arena,
     r->next = NULL;
     r->pending = rpc->calls_n;
     r->deadline_ns = 0;
+    r->losses_n = 0;
     r->deadline = NULL;
     r->executed = r->from_peer = false;
     list_init(&r->intake_link);
@@ -51,8 +52,40 @@ void runtime_request_refuse(struct runtime_request *r, size_t i, enum troupe_sta
     r->pending--;
 }
 
+static void revoke(struct runtime *rt, struct message *m, const char *why)
+{
+    struct rpc_result *result = &m->request->reply.results[m->index];
+    result->status = TROUPE_UNKNOWN;
+    result->payload = troupe_bytes(NULL, 0);
+    result->message = troupe_bytes_of(why);
+    rt->calls_failed_n++;
+    m->executed = false;
+}
+
+/* A reply tells what a handler saw and did in a partition that was ours then. It may leave while
+ * that stands: if the partition has been lost since, another node may have run it, without what
+ * this handler did. That it is ours again by now does not help. */
+static void revoke_lost(struct runtime *rt, struct runtime_request *r, bool held)
+{
+    bool executed = false;
+    for (size_t i = 0; i < r->reply.results_n; i++) {
+        struct message *m = &r->calls[i];
+        bool lost = m->executed && (rt->ownership.entries[m->pid].lost > m->losses_n ||
+                                    (held && !ownership_is_held(&rt->ownership, m->pid)));
+        if (lost)
+            revoke(
+                rt, m,
+                "executed, but this node had lost the entity: the effect may be gone. Retry with "
+                "the same request id");
+        executed |= m->executed;
+    }
+    r->executed = executed;
+}
+
 static void send_off(struct runtime *rt, struct runtime_request *r)
 {
+    if (r->executed && r->losses_n != rt->losses_n)
+        revoke_lost(rt, r, false);
     if (r->deadline != NULL)
         wheel_cancel(&rt->wheel, &r->deadline->timer);
     r->next = NULL;
@@ -123,6 +156,7 @@ void request__accept(struct runtime *rt, struct runtime_request *r)
     size_t n = r->reply.results_n, refused = n - r->pending;
     rt->calls_n += n;
     rt->calls_failed_n += refused;
+    r->losses_n = rt->losses_n;
     r->deadline_ns = rt->now.mono_ns + r->rpc->timeout_ms * NS_PER_MS;
     if (r->pending == 0) {
         send_off(rt, r);
@@ -240,30 +274,10 @@ void request__expire(struct runtime *rt, struct runtime_request *r)
     send_off(rt, r);
 }
 
-static void revoke(struct runtime *rt, struct message *m, const char *why)
-{
-    struct rpc_result *result = &m->request->reply.results[m->index];
-    result->status = TROUPE_UNKNOWN;
-    result->payload = troupe_bytes(NULL, 0);
-    result->message = troupe_bytes_of(why);
-    rt->calls_failed_n++;
-    m->executed = false;
-}
-
 void request__revoke_lost(struct runtime *rt)
 {
-    for (struct runtime_request *r = rt->replies; r != NULL; r = r->next) {
-        bool executed = false;
-        for (size_t i = 0; i < r->reply.results_n; i++) {
-            struct message *m = &r->calls[i];
-            if (m->executed && !ownership_is_held(&rt->ownership, m->pid))
-                revoke(rt, m,
-                       "executed, but this node had lost the entity: the effect may be gone. Retry "
-                       "with the same request id");
-            executed |= m->executed;
-        }
-        r->executed = executed;
-    }
+    for (struct runtime_request *r = rt->replies; r != NULL; r = r->next)
+        revoke_lost(rt, r, true);
 }
 
 static void revoke_since(struct runtime *rt, uint64_t deadline_ns, const char *why)
@@ -295,23 +309,40 @@ void request__revoke_all(struct runtime *rt)
                  "with the same request id");
 }
 
+/* They were finished since the last collect, or are held, and something was lost since then. */
+static void revoke_all_lost(struct runtime *rt)
+{
+    for (struct runtime_request *r = rt->replies; r != NULL; r = r->next)
+        revoke_lost(rt, r, false);
+    rt->losses_checked_n = rt->losses_n;
+}
+
 /* While suspended, only what does not rely on the lease goes out. */
-struct runtime_request *request__take_replies(struct runtime *rt)
+static struct runtime_request *take_some(struct runtime *rt)
 {
     struct runtime_request *out = NULL, **tail = &out, *held = NULL, **held_tail = &held;
-    bool hold = rt->phase == RUNTIME_SUSPENDED || rt->phase == RUNTIME_STARTING;
-    if (!hold) {
-        out = rt->replies;
-    } else {
-        for (struct runtime_request *r = rt->replies, *next; r != NULL; r = next) {
-            next = r->next;
-            struct runtime_request ***to = r->executed ? &held_tail : &tail;
-            r->next = NULL;
-            **to = r;
-            *to = &r->next;
-        }
+    for (struct runtime_request *r = rt->replies, *next; r != NULL; r = next) {
+        next = r->next;
+        struct runtime_request ***to = r->executed ? &held_tail : &tail;
+        r->next = NULL;
+        **to = r;
+        *to = &r->next;
     }
     rt->replies = held;
     rt->replies_tail = held == NULL ? &rt->replies : held_tail;
+    return out;
+}
+
+struct runtime_request *request__take_replies(struct runtime *rt)
+{
+    struct runtime_request *out = rt->replies;
+    if (out == NULL)
+        return NULL;
+    if (rt->losses_n != rt->losses_checked_n)
+        revoke_all_lost(rt);
+    if (rt->phase == RUNTIME_SUSPENDED || rt->phase == RUNTIME_STARTING)
+        return take_some(rt);
+    rt->replies = NULL;
+    rt->replies_tail = &rt->replies;
     return out;
 }

@@ -107,6 +107,7 @@ struct runtime_request {
     size_t pending;
     uint64_t deadline_ns;
     struct request_deadline *deadline;
+    uint64_t losses_n;       /* when it came in, by the runtime's count of losses */
     struct list intake_link; /* see intake.c */
     size_t handed_n;         /* calls that have been handed out, from the first one on */
     uint32_t node_calls_n;   /* to the kind $node */

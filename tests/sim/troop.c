@@ -85,11 +85,18 @@ static bool can_reach(const struct troop *t, uint32_t from, uint32_t to)
            !t->nodes[to].cut;
 }
 
+static struct runtime_time time_of(const struct troop *t, uint32_t n)
+{
+    struct runtime_time now = t->now;
+    now.mono_ns -= t->nodes[n].behind_ns;
+    return now;
+}
+
 static void collect(struct troop *t, uint32_t n);
 
 static void step(struct troop *t, uint32_t n, const struct runtime_event *event)
 {
-    runtime_step(t->nodes[n].rt, t->now, event);
+    runtime_step(t->nodes[n].rt, time_of(t, n), event);
     collect(t, n);
 }
 
@@ -233,7 +240,8 @@ static void take_replies(struct troop *t, uint32_t n, struct runtime_request *r)
         else if (p->of != NULL && can_reach(t, n, p->from))
             peer_fails(t, p->from, p, t->now.mono_ns + TROOP_LATENCY_NS, 0);
         else if (p->of != NULL)
-            peer_fails(t, p->from, p, p->of->deadline_ns, TROUPE_EOUTCOME);
+            peer_fails(t, p->from, p, p->of->deadline_ns + t->nodes[p->from].behind_ns,
+                       TROUPE_EOUTCOME);
         r = next;
     }
 }
@@ -292,9 +300,10 @@ static void print_logs(const struct troop *t, const struct troop_node *n)
 static void collect(struct troop *t, uint32_t n)
 {
     struct troop_node *node = &t->nodes[n];
-    runtime_collect(node->rt, t->now, &t->fx);
+    runtime_collect(node->rt, time_of(t, n), &t->fx);
     print_logs(t, node);
-    node->wake_ns = t->fx.wake_at_ns;
+    node->wake_ns =
+        t->fx.wake_at_ns == UINT64_MAX ? UINT64_MAX : t->fx.wake_at_ns + node->behind_ns;
     node->phase = t->fx.phase;
     send_store(t, n, t->fx.store);
     send_frames(t, n, t->fx.frames);
@@ -470,7 +479,7 @@ static void settle_peers(struct troop *t, uint32_t n)
         struct troop_peer *p = LIST_ENTRY(l, struct troop_peer, link);
         if (p->of != NULL && p->from == n && p->from_run == node->run) {
             p->of->error = TROUPE_EOUTCOME;
-            runtime_step(node->rt, t->now,
+            runtime_step(node->rt, time_of(t, n),
                          &(struct runtime_event){.type = RUNTIME_PEER_DONE, .u.peer = p->of});
             p->of = NULL;
         }
@@ -526,15 +535,16 @@ void troop_close(struct troop *t)
 
 void troop_stats(struct troop *t, uint32_t n, struct runtime_stats *stats)
 {
-    runtime_stats(t->nodes[n].rt, t->now, stats);
+    runtime_stats(t->nodes[n].rt, time_of(t, n), stats);
 }
 
 /* ---- calls ---- */
 
-static struct troop_peer *send_call(struct troop *t, uint32_t n, struct rpc_call *call,
-                                    uint32_t timeout_ms)
+struct troop_peer *troop_begin(struct troop *t, uint32_t n, struct rpc_call *calls, size_t calls_n,
+                               uint32_t timeout_ms)
 {
-    struct rpc_request rpc = {.timeout_ms = timeout_ms, .client = 77, .calls = call, .calls_n = 1};
+    struct rpc_request rpc = {
+        .timeout_ms = timeout_ms, .client = 77, .calls = calls, .calls_n = calls_n};
     if (t->as_node)
         rpc.cluster_uid = troupe_bytes_of(t->cluster_uid);
     struct troop_peer *p = peer_new(t, &rpc);
@@ -545,6 +555,17 @@ static struct troop_peer *send_call(struct troop *t, uint32_t n, struct rpc_call
     return p;
 }
 
+const struct rpc_reply *troop_answered(const struct troop_peer *p)
+{
+    return p->done_ns == 0 ? NULL : &p->request.reply;
+}
+
+void troop_end(struct troop_peer *p)
+{
+    INVARIANT(p->done_ns != 0);
+    peer_free(p);
+}
+
 void troop_send(struct troop *t, uint32_t n, const char *kind, const char *id, const char *method,
                 uint64_t sequence, uint32_t timeout_ms)
 {
@@ -552,7 +573,7 @@ void troop_send(struct troop *t, uint32_t n, const char *kind, const char *id, c
                             .id = troupe_bytes_of(id),
                             .method = troupe_bytes_of(method),
                             .sequence = sequence};
-    send_call(t, n, &call, timeout_ms);
+    troop_begin(t, n, &call, 1, timeout_ms);
 }
 
 struct troop_answer troop_call(struct troop *t, uint32_t n, const char *kind, const char *id,
@@ -566,7 +587,7 @@ struct troop_answer troop_call(struct troop *t, uint32_t n, const char *kind, co
                             .payload = payload,
                             .sequence = sequence};
     uint64_t begun_ns = t->now.mono_ns;
-    struct troop_peer *p = send_call(t, n, &call, timeout_ms);
+    struct troop_peer *p = troop_begin(t, n, &call, 1, timeout_ms);
     while (p->done_ns == 0) {
         bool more = once(t, t->now.mono_ns + 3600000 * TROOP_MS);
         INVARIANT(more);

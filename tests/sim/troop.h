@@ -23,6 +23,7 @@ struct troop_node {
     char name[16], address[32], gossip[32], peer[32];
     uint32_t weight;
     uint64_t wake_ns;
+    uint64_t behind_ns; /* its CLOCK_BOOTTIME has stood still for so long, in all */
     enum runtime_phase phase;
     uint32_t hasty;      /* wakes at once in a row */
     bool paused;         /* SIGSTOP: what comes in waits */
@@ -87,5 +88,13 @@ struct troop_answer troop_call(struct troop *t, uint32_t n, const char *kind, co
 void troop_send(struct troop *t, uint32_t n, const char *kind, const char *id, const char *method,
                 uint64_t sequence, uint32_t timeout_ms);
 void troop_stats(struct troop *t, uint32_t n, struct runtime_stats *stats);
+
+/* A request of many calls that is on its way, or answered. */
+struct troop_peer;
+struct troop_peer *troop_begin(struct troop *t, uint32_t n, struct rpc_call *calls, size_t calls_n,
+                               uint32_t timeout_ms);
+/* NULL: not yet. Valid until troop_end, which must come after the answer. */
+const struct rpc_reply *troop_answered(const struct troop_peer *p);
+void troop_end(struct troop_peer *p);
 
 #endif

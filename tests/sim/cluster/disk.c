@@ -256,6 +256,8 @@ static void answer(struct world *w, void *data)
                   (w->mutant == MUTANT_TRANSFER_FAILED && r->op == STORE_TRANSFER);
     if (failed && r->error == TROUPE_EOUTCOME)
         r->error = TROUPE_EUNAVAILABLE;
+    if (w->mutant == MUTANT_OLD_RENEWAL && r->error == 0)
+        mutant_believes(run, r);
     if (r->op == STORE_REGISTER && r->error == TROUPE_EBUSY)
         r->u.reg.holder_gone = is_gone(w, r->u.reg.holder.proof) && world_chance(w, 500);
     f->answers = false;

@@ -20,6 +20,8 @@ void mutant_close(struct world *w);
 void mutant_arrives(struct world *w, struct run *run, struct store_request *request);
 /* Executes it; true: done instead of the ordinary. */
 bool mutant_executes(struct world *w, struct run *run, struct store_request *request);
+/* What a careless run makes of an answer, before it has it. */
+void mutant_believes(const struct run *run, struct store_request *request);
 /* How long after its arrival it is executed. */
 uint64_t mutant_delay_ns(struct world *w, const struct store_request *request);
 

@@ -82,6 +82,18 @@ static void pause_one(struct world *w)
         node_interrupt(n, (enum stage)dice_below(&w->dice, STAGES), ns + 1);
 }
 
+/* A virtual machine is stopped, and goes on. The moment that counts is while a renewal is on its
+ * way: its answer waits. */
+static void stand_still(struct world *w)
+{
+    struct node *n = draw_node(w);
+    bool renewing = dice_below(&w->dice, 2) == 0;
+    enum stage stage = renewing ? STAGE_AFTER_RENEWAL : (enum stage)dice_below(&w->dice, STAGES);
+    uint64_t ns = draw_ms(w, PAUSE_LONG_MS_MAX);
+    if (n != NULL)
+        node_stand_still(n, stage, ns + 1);
+}
+
 static void stop(struct node *n)
 {
     if (n != NULL && n->run != NULL && !node_is_paused(n) && !n->run->stopping &&
@@ -315,11 +327,11 @@ static void step_clock(struct world *w)
 /* ---- */
 
 static void (*const kinds[])(struct world *) = {
-    kill_one,    kill_many,        pause_one,   stop_one,       start_twin,
-    cut_one_way, cut_in_two,       bad_quality, bad_store,      step_clock,
-    pause_one,   break_store_link, kill_one,    pause_one,      cut_from_store,
-    stop_one,    bad_store,        cut_in_two,  cut_from_store, kill_one,
-    leave_alone, doubts_begin,     break_links, doubts_begin,   break_links,
+    kill_one,       kill_many,   pause_one,      stop_one,     start_twin,  cut_one_way,
+    cut_in_two,     bad_quality, bad_store,      step_clock,   pause_one,   break_store_link,
+    kill_one,       pause_one,   cut_from_store, stop_one,     bad_store,   cut_in_two,
+    cut_from_store, kill_one,    leave_alone,    doubts_begin, break_links, doubts_begin,
+    break_links,    stand_still,
 };
 
 enum { KINDS_N = sizeof kinds / sizeof kinds[0] };

@@ -5,6 +5,7 @@
 #include "base/invariant.h"
 #include "tests/sim/cluster/disk.h"
 #include "tests/sim/cluster/mutant_product.h"
+#include "tests/sim/cluster/peek.h"
 
 enum {
     PASSED_MAX = 64,
@@ -12,11 +13,12 @@ enum {
     LOCK_MS_MAX = 1500, /* statements take their time: that is when checks and effects come apart */
     LOADS_MS = 3000,    /* a claim's snapshot is what is loaded for so long after it */
     TTL_MS = 5000,
+    LATE_S = 20, /* an answer of a load may come so late */
 };
 
-/* What a row was before a save. */
+/* What a row was before a save, or what a run has loaded. */
 struct before {
-    uint64_t at_ns;
+    uint64_t at_ns, run_number, epoch; /* the latter two: of a load */
     bool found;
     char id[16];
     struct store_row row;
@@ -188,6 +190,54 @@ static void load_old(struct world *w, const struct run *run, struct store_reques
     }
 }
 
+static struct before *loaded_before(struct world *w, const struct run *run,
+                                    const struct store_key *key)
+{
+    struct mutant_state *m = w->mutant_state;
+    for (size_t k = m->journal_n; k-- > 0;) {
+        struct before *b = &m->journal[k];
+        if (b->run_number == run->number && b->row.key.pid == key->pid &&
+            troupe_bytes_equal(key->id, troupe_bytes_of(b->id)))
+            return b;
+    }
+    return NULL;
+}
+
+static void note_load(struct world *w, const struct run *run, const struct store_key *key)
+{
+    struct mutant_state *m = w->mutant_state;
+    if (m->journal_n == JOURNAL_MAX || key->id.len >= sizeof m->journal[0].id)
+        return;
+    struct before *b = &m->journal[m->journal_n++];
+    arena_init(&b->arena, 512, 0);
+    b->at_ns = w->now_ns;
+    b->run_number = run->number;
+    b->epoch = w->owners[key->pid].epoch;
+    memcpy(b->id, key->id.data, key->id.len);
+    b->found = disk_load(w, key, &b->arena, &b->row);
+    b->row.key.pid = key->pid;
+}
+
+/* A run that asks again for what it has asked for under an earlier epoch of the partition gets that
+ * answer, as if it had come only now and been believed. */
+static void load_late(struct world *w, const struct run *run, struct store_request *r)
+{
+    disk_run(w, r);
+    for (size_t i = 0; r->error == 0 && i < r->u.load.keys_n; i++) {
+        const struct store_key *key = &r->u.load.keys[i];
+        const struct before *b = loaded_before(w, run, key);
+        bool late = b != NULL && b->epoch != w->owners[key->pid].epoch &&
+                    w->now_ns - b->at_ns < LATE_S * WORLD_S;
+        if (late) {
+            r->u.load.found[i] = b->found;
+            r->u.load.rows[i] = b->row;
+            r->u.load.rows[i].state = arena_copy(r->arena, b->row.state);
+            r->u.load.rows[i].dedup = arena_copy(r->arena, b->row.dedup);
+        }
+        note_load(w, run, key);
+    }
+}
+
 static void claim_begins(struct world *w, const struct run *run, const struct store_claim *claim)
 {
     struct mutant_state *m = w->mutant_state;
@@ -232,6 +282,19 @@ static void renew_and_evict(struct world *w, struct store_request *r)
     }
 }
 
+/* ---- answers ---- */
+
+void mutant_believes(const struct run *run, struct store_request *r)
+{
+    if (r->op == STORE_RENEW)
+        peek_forget_jump(run->rt, node_time(run->node));
+    for (size_t i = 0; r->op == STORE_OWNERS && i < r->u.owners.nodes_n; i++) {
+        struct store_node *row = &r->u.owners.nodes[i];
+        if (row->generation == run->generation && strcmp(row->name, run->node->name) == 0)
+            row->state = STORE_NODE_ACTIVE;
+    }
+}
+
 /* ---- */
 
 void mutant_arrives(struct world *w, struct run *run, struct store_request *r)
@@ -272,6 +335,10 @@ bool mutant_executes(struct world *w, struct run *run, struct store_request *r)
             write_down(w, &r->u.save);
         if (r->op == STORE_LOAD)
             load_old(w, run, r);
+        return r->op == STORE_LOAD;
+    case MUTANT_LATE_LOAD:
+        if (r->op == STORE_LOAD)
+            load_late(w, run, r);
         return r->op == STORE_LOAD;
     case MUTANT_STORE_CLOCK:
     case MUTANT_PROMISE:

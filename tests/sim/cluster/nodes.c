@@ -7,15 +7,19 @@
 #include "tests/sim/cluster/kinds.h"
 #include "tests/sim/cluster/world.h"
 
-enum { BATCH_US_MAX = 300, ENTITIES_MAX = 5 };
+enum {
+    BATCH_US_MAX = 300,
+    ENTITIES_MAX = 5,
+    MONO_BASE_S_MIN = 10000, /* more than all standstills of a story together */
+};
 
 struct runtime_time node_time(const struct node *n)
 {
     uint64_t mono = n->w->now_ns + n->mono_base_ns;
-    return (struct runtime_time){
-        .mono_ns = mono,
-        .wall_ms =
-            (uint64_t)(1800000000000 + (int64_t)(n->w->now_ns / WORLD_MS) + n->wall_offset_ms)};
+    int64_t wall = (int64_t)(n->w->now_ns / WORLD_MS) + n->wall_offset_ms;
+    if (n->w->mutant == MUTANT_NO_JUMP)
+        wall = (int64_t)(mono / WORLD_MS);
+    return (struct runtime_time){.mono_ns = mono, .wall_ms = (uint64_t)(1800000000000 + wall)};
 }
 
 bool node_is_paused(const struct node *n)
@@ -46,7 +50,7 @@ void nodes_open(struct world *w, uint32_t nodes)
         snprintf(n->client, sizeof n->client, "n%u:7700", i);
         snprintf(n->peer, sizeof n->peer, "n%u:7701", i);
         snprintf(n->gossip, sizeof n->gossip, "n%u:7702", i);
-        n->mono_base_ns = dice_below(&w->dice, 100000) * WORLD_S;
+        n->mono_base_ns = (MONO_BASE_S_MIN + dice_below(&w->dice, 100000)) * WORLD_S;
         n->wall_offset_ms = (int64_t)dice_below(&w->dice, 20000) - 10000;
     }
 }
@@ -170,6 +174,13 @@ void node_interrupt(struct node *n, enum stage stage, uint64_t ns)
 {
     n->interrupt_at = stage;
     n->interrupt_ns = ns;
+    n->interrupt_stands = false;
+}
+
+void node_stand_still(struct node *n, enum stage stage, uint64_t ns)
+{
+    node_interrupt(n, stage, ns);
+    n->interrupt_stands = true;
 }
 
 void node_stop(struct node *n)
@@ -226,10 +237,12 @@ static bool is_interrupted(struct run *run, enum stage stage, agenda_cb go_on)
         return true;
     }
     n->paused_until_ns = w->now_ns + ns;
+    if (n->interrupt_stands) /* nothing looks at it before the pause is over */
+        n->mono_base_ns -= ns;
     w->stats.pauses++;
     world_note(w, 0xBA05E);
-    world_trace(w, "%s is paused for %.3f s, at boundary %d", n->client, (double)ns / 1e9,
-                (int)stage);
+    world_trace(w, "%s is paused%s for %.3f s, at boundary %d", n->client,
+                n->interrupt_stands ? " with its machine" : "", (double)ns / 1e9, (int)stage);
     world_at(w, n->paused_until_ns, go_on, run);
     return true;
 }
@@ -244,9 +257,11 @@ static void perform(struct run *run)
 {
     struct node *n = run->node;
     struct world *w = n->w;
-    bool saves = false, forwards = run->fx.peers != NULL, answers = false;
-    for (const struct store_request *r = run->fx.store; r != NULL; r = r->next)
+    bool saves = false, renews = false, forwards = run->fx.peers != NULL, answers = false;
+    for (const struct store_request *r = run->fx.store; r != NULL; r = r->next) {
         saves |= r->op == STORE_SAVE || r->op == STORE_TRANSFER;
+        renews |= r->op == STORE_RENEW;
+    }
     for (const struct runtime_request *r = run->fx.replies; r != NULL; r = r->next)
         answers |= r->from_peer;
     run->unperformed = false;
@@ -265,6 +280,7 @@ static void perform(struct run *run)
     }
     schedule_wake(run);
     if ((saves && is_interrupted(run, STAGE_AFTER_SAVE, nothing)) ||
+        (renews && is_interrupted(run, STAGE_AFTER_RENEWAL, nothing)) ||
         (forwards && is_interrupted(run, STAGE_AFTER_FORWARD, nothing)) || !answers)
         return;
     is_interrupted(run, STAGE_AFTER_ANSWER, nothing);

@@ -25,3 +25,10 @@ bool peek_executed(const struct runtime_request *request, size_t call)
 {
     return request->calls[call].executed;
 }
+
+void peek_forget_jump(struct runtime *rt, struct runtime_time now)
+{
+    struct lease *l = &rt->lease;
+    l->sent_clocks_ms = l->clocks_ms = (int64_t)now.wall_ms - (int64_t)(now.mono_ns / NS_PER_MS);
+    l->jumped = l->void_in_flight = false;
+}

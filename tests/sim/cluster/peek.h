@@ -11,5 +11,8 @@ uint64_t peek_version(const struct runtime *rt, const struct store_key *key);
 bool peek_executed(const struct runtime_request *request, size_t call);
 /* It serves the partition. */
 bool peek_owns(const struct runtime *rt, uint32_t pid);
+/* Breaks it: whatever the clocks have done, they are taken to have done it before the renewal that
+ * is on its way was sent. */
+void peek_forget_jump(struct runtime *rt, struct runtime_time now);
 
 #endif

@@ -10,7 +10,8 @@
  *   - time (agenda.h): a list of what happens when. Nothing waits, so an hour is seconds.
  *   - processes (nodes.c): started, killed or paused before a step, between a step and its collect,
  *     between collect and effects, and after effects; clocks that are set wrong and set
- *     anew. A killed run's store requests may still take effect, for seconds (a zombie).
+ *     anew; a pause may be the whole machine's, whose CLOCK_BOOTTIME then stands still. A killed
+ * run's store requests may still take effect, for seconds (a zombie).
  *   - the network (ports.c): frames and requests take time, arrive in another order, twice, late or
  *     not at all; every direction between two nodes can be cut by itself.
  *   - the way to the store and back (disk.c): cut for one node in one direction or both, slow, lost
@@ -84,6 +85,7 @@ enum stage {
     STAGE_AFTER_SAVE,    /* has been sent */
     STAGE_AFTER_FORWARD, /* requests to other nodes have been sent */
     STAGE_AFTER_ANSWER,  /* to another node has been sent */
+    STAGE_AFTER_RENEWAL, /* of the lease has been sent */
     STAGES,
 };
 
@@ -124,6 +126,7 @@ struct node {
     uint64_t paused_until_ns;
     enum stage interrupt_at; /* with interrupt_ns: at the next such boundary … */
     uint64_t interrupt_ns;   /* … paused for so long; UINT64_MAX: killed; 0: nothing */
+    bool interrupt_stands;   /* … and its CLOCK_BOOTTIME stands still for so long */
     bool cut_to_store, cut_from_store;
     uint64_t mono_base_ns;
     int64_t wall_offset_ms;
@@ -306,6 +309,8 @@ void node_start(struct node *n);
 void node_kill(struct node *n);
 /* At the next such boundary: paused for so long, or killed (UINT64_MAX). */
 void node_interrupt(struct node *n, enum stage stage, uint64_t ns);
+/* The same, with its machine: of the clocks, only that of the day goes on. */
+void node_stand_still(struct node *n, enum stage stage, uint64_t ns);
 void node_stop(struct node *n);
 struct runtime_time node_time(const struct node *n);
 /* Gives a run an event now; if its node is paused, the caller has to come again. */
