@@ -277,8 +277,9 @@ struct store_save {
     struct store_row *rows; /* the caller's until done; the store may sort them */
     size_t rows_n;
     /* out */
-    size_t applied;    /* rows written */
-    size_t skipped;    /* rows not written because the store has a newer (epoch, version) */
+    size_t applied; /* rows written */
+    size_t skipped; /* rows not written because the store has a newer (epoch, version). Which ones,
+                       the caller finds by saving some of them again: it is idempotent */
     store_pid *fenced; /* ascending, in the arena */
     size_t fenced_n;
 };

@@ -259,7 +259,7 @@ struct save_batch {
     uint32_t done_n;        /* settled, from the front */
     uint32_t window;        /* rows under way, from done_n on */
     bool used, out;
-    bool uncertain; /* an attempt's outcome is unknown */
+    uint32_t uncertain_n; /* rows, from the front, of which an attempt's outcome is unknown */
     uint32_t failures;
     uint64_t sent_ns, retry_ns, oldest_ns;
 };
@@ -363,6 +363,7 @@ struct runtime {
     struct save_batch *saves;
     uint32_t load_failures; /* in a row */
     uint32_t saves_used;
+    uint32_t save_window; /* rows of one request at most: fewer while the store is too slow */
     struct arena scratch; /* of one callback */
     uint32_t callbacks;   /* under way, one inside the other: save within $get */
     uint64_t next_call_id;

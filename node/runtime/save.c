@@ -11,19 +11,28 @@
  * saved, one commit settles all versions up to its own.
  *
  * Failures: a batch that the store could not take, or whose outcome is unknown, is sent again as it
- * is, same rows, same versions, until it is applied or fenced (DESIGN §6.6). A batch that the store
- * rejects is split until the row that is to blame stands alone; that entity crashes. A fenced
+ * is, same rows, same versions, until it is applied or fenced (DESIGN §6.6). If it fails after a
+ * while, it may be more than the store can do in the time that it gives a statement: then it is
+ * sent by halves, and later ones are as small, until they succeed; then they double again. A batch
+ * that the store rejects is split until the row that is to blame stands alone; that entity crashes.
+ * One of which the store has a newer version of some row is split likewise, for to write a row
+ * twice does no harm: what is in memory of that entity is not what is stored, and goes. A fenced
  * partition is dropped. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "node/runtime/internal.h"
 
-enum { AGAIN_S = 60 }; /* what was committed so lately may be missing after a failover */
+enum {
+    AGAIN_S = 60,   /* what was committed so lately may be missing after a failover */
+    SLOW_MS = 1000, /* a save that fails after so long may have been too large … */
+    QUICK_MS = 500, /* … and after one that takes less, the next may be larger */
+};
 
 int save__init(struct runtime *rt)
 {
     uint32_t n = rt->config.saves_in_flight_max;
+    rt->save_window = rt->config.save_rows_max;
     rt->saves = calloc(n, sizeof *rt->saves);
     if (rt->saves == NULL)
         return TROUPE_ENOMEM;
@@ -370,6 +379,13 @@ static void fill(struct runtime *rt, struct save_batch *b)
 
 /* ---- sending ---- */
 
+/* What is not settled yet, as far as it goes at once. */
+static void next_window(const struct runtime *rt, struct save_batch *b)
+{
+    uint32_t left = b->rows_n - b->done_n;
+    b->window = left < rt->save_window ? left : rt->save_window;
+}
+
 static void send(struct runtime *rt, struct save_batch *b)
 {
     INVARIANT(b->used && !b->out && b->window > 0 && b->done_n + b->window <= b->rows_n);
@@ -418,14 +434,14 @@ void save__flush(struct runtime *rt)
     struct save_batch *b;
     while (is_worth_a_flight(rt) && (b = free_batch(rt)) != NULL) {
         b->rows_n = b->done_n = b->failures = 0;
-        b->uncertain = false;
+        b->uncertain_n = 0;
         b->oldest_ns = UINT64_MAX;
         arena_reset(&b->arena);
         fill(rt, b);
         if (b->rows_n == 0)
             continue;
         b->used = true;
-        b->window = b->rows_n;
+        next_window(rt, b);
         rt->saves_used++;
         send(rt, b);
     }
@@ -505,6 +521,24 @@ static void row_applied(struct runtime *rt, struct store_row *row)
     settle(rt, e);
 }
 
+/* The store has a newer version than this one, though we own the entity: what we have in memory is
+ * not what comes after that. Whether this change is part of it, nobody knows. */
+static void row_superseded(struct runtime *rt, struct store_row *row)
+{
+    struct entity *e = row->data;
+    log__add(rt, RUNTIME_ERROR,
+             "the store has a newer version than this node, which owns it; it is loaded again",
+             "entity", entity__name(rt, e), NULL);
+    rt->ownership.entries[row->key.pid].lost = ++rt->losses_n;
+    e->unsure = true;
+    if (e->phase != ENTITY_ACTIVE && e->phase != ENTITY_STOPPING) {
+        settle(rt, e);
+        return;
+    }
+    e->saving = 0;
+    entity__drop(rt, e, true);
+}
+
 static bool is_fenced(const struct store_save *save, uint32_t pid)
 {
     for (size_t i = 0; i < save->fenced_n; i++) {
@@ -521,11 +555,12 @@ static void rows_fenced(struct runtime *rt, struct save_batch *b, struct store_r
                         uint32_t n)
 {
     const struct store_save *save = &b->request.u.save;
+    bool uncertain = b->uncertain_n > b->done_n;
     for (uint32_t i = 0; i < n; i++) {
         struct entity *e = rows[i].data;
         if (!is_fenced(save, rows[i].key.pid))
             continue;
-        e->unsure |= b->uncertain;
+        e->unsure |= uncertain;
         settle(rt, e);
     }
     for (size_t i = 0; i < save->fenced_n; i++) {
@@ -534,7 +569,7 @@ static void rows_fenced(struct runtime *rt, struct save_batch *b, struct store_r
         for (uint32_t r = 0; r < n; r++)
             epoch = rows[r].key.pid == pid ? rows[r].epoch : epoch;
         if (ownership_is_held(&rt->ownership, pid) && rt->ownership.entries[pid].epoch == epoch)
-            lifecycle__fenced(rt, pid, b->uncertain);
+            lifecycle__fenced(rt, pid, uncertain);
     }
 }
 
@@ -557,31 +592,60 @@ static void note_speed(struct runtime *rt, const struct save_batch *b, uint32_t 
     }
 }
 
+static void grow_window(struct runtime *rt, const struct save_batch *b)
+{
+    uint32_t most = rt->config.save_rows_max;
+    if (rt->now.mono_ns - b->sent_ns < QUICK_MS * NS_PER_MS)
+        rt->save_window = rt->save_window < most / 2 ? rt->save_window * 2 : most;
+}
+
 static void window_applied(struct runtime *rt, struct save_batch *b)
 {
     const struct store_save *save = &b->request.u.save;
     struct store_row *rows = b->rows + b->done_n;
     uint32_t n = b->window;
-    note_speed(rt, b, (uint32_t)save->applied);
-    if (save->skipped > 0) {
-        char text[24];
-        snprintf(text, sizeof text, "%zu", save->skipped);
-        log__add(rt, RUNTIME_ERROR, "the store had newer versions than this node, which owns them",
-                 "rows", text, NULL);
+    b->failures = 0;
+    b->retry_ns = 0;
+    if (save->skipped > 0 && n > 1) { /* which of them, smaller ones will tell */
+        b->window = n / 2;
+        return;
     }
+    note_speed(rt, b, (uint32_t)save->applied);
+    grow_window(rt, b);
     for (uint32_t i = 0; i < n; i++) {
-        if (save->fenced_n == 0 || !is_fenced(save, rows[i].key.pid))
+        if (save->fenced_n > 0 && is_fenced(save, rows[i].key.pid))
+            continue;
+        if (save->skipped > 0)
+            row_superseded(rt, &rows[i]);
+        else
             row_applied(rt, &rows[i]);
     }
     if (save->fenced_n > 0)
         rows_fenced(rt, b, rows, n);
     b->done_n += n;
-    b->window = b->rows_n - b->done_n;
-    b->failures = 0;
-    b->retry_ns = 0;
-    b->uncertain = false;
+    next_window(rt, b);
     if (b->window == 0)
         finish_batch(rt, b);
+}
+
+/* Nobody knows whether it was applied. */
+static void window_uncertain(struct save_batch *b)
+{
+    if (b->uncertain_n < b->done_n + b->window)
+        b->uncertain_n = b->done_n + b->window;
+}
+
+/* The store could not do it, or not say so. */
+static void window_failed(struct runtime *rt, struct save_batch *b)
+{
+    if (b->request.error == TROUPE_EOUTCOME)
+        window_uncertain(b);
+    b->retry_ns = rt->now.mono_ns + runtime__backoff(rt, b->failures++);
+    if (rt->now.mono_ns - b->sent_ns < SLOW_MS * NS_PER_MS || b->window == 1)
+        return;
+    b->window = (b->window + 1) / 2;
+    if (b->window < rt->save_window)
+        rt->save_window = b->window;
 }
 
 /* The store refuses something in this window: halves, until one row is to blame. */
@@ -596,7 +660,7 @@ static void window_rejected(struct runtime *rt, struct save_batch *b)
     char why[160];
     snprintf(why, sizeof why, "the store refuses its state: %.120s", b->request.errmsg);
     b->done_n++;
-    b->window = b->rows_n - b->done_n;
+    next_window(rt, b);
     e->saving = 0;
     if (e->phase == ENTITY_ACTIVE || e->phase == ENTITY_STOPPING)
         entity__crash(rt, e, why);
@@ -614,15 +678,14 @@ bool save__done(struct runtime *rt, struct store_request *request)
     INVARIANT(b->used && b->out);
     b->out = false;
     if (request->error == 0 && rt->timeline_ns != 0 && b->sent_ns <= rt->timeline_ns) {
-        b->uncertain = true; /* the copy of the data that took it may be gone: once more */
+        window_uncertain(b); /* the copy of the data that took it may be gone: once more */
         b->retry_ns = rt->now.mono_ns;
     } else if (request->error == 0) {
         window_applied(rt, b);
     } else if (request->error == TROUPE_EREJECTED || request->error == TROUPE_EINVAL) {
         window_rejected(rt, b);
     } else {
-        b->uncertain |= request->error == TROUPE_EOUTCOME;
-        b->retry_ns = rt->now.mono_ns + runtime__backoff(rt, b->failures++);
+        window_failed(rt, b);
     }
     return true;
 }

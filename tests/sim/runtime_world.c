@@ -88,6 +88,8 @@ void world_crash(struct world *w)
 
 /* ---- the way to the store and back ---- */
 
+enum { SAVE_MS_MAX = 5000 };
+
 static void take_off(struct world *w, struct store_request *request)
 {
     INVARIANT(w->flights_n < WORLD_FLIGHTS_MAX);
@@ -96,7 +98,16 @@ static void take_off(struct world *w, struct store_request *request)
     *f = (struct world_flight){.request = request, .owner = w->rt};
     f->execute_ns = w->now.mono_ns + to;
     f->answer_ns = f->execute_ns + back;
-    if (w->now.mono_ns < w->outage_until_ns) {
+    uint64_t rows_ns =
+        request->op == STORE_SAVE ? request->u.save.rows_n * w->row_ms * WORLD_MS : 0;
+    w->saves_n += request->op == STORE_SAVE;
+    f->execute_ns += rows_ns;
+    f->answer_ns += rows_ns;
+    if (rows_ns > SAVE_MS_MAX * WORLD_MS) {
+        f->execute_ns = UINT64_MAX;
+        f->answer_ns = w->now.mono_ns + SAVE_MS_MAX * WORLD_MS;
+        f->fault = TROUPE_EUNAVAILABLE;
+    } else if (w->now.mono_ns < w->outage_until_ns) {
         f->execute_ns = UINT64_MAX;
         f->fault = TROUPE_EUNAVAILABLE;
     } else if (w->broken_error != 0 && request->op == w->broken_op) {

@@ -35,11 +35,13 @@ struct world {
     enum store_op broken_op;  /* with broken_error: what the store refuses to do, always */
     int broken_error;         /* 0 = nothing */
     unsigned fault_percent;   /* of store requests: lost on the way there or back */
+    uint64_t row_ms;          /* what a save takes longer for each of its rows; one that would take
+                                 more than 5 s is given up then, and not done */
     struct world_flight flights[WORLD_FLIGHTS_MAX];
     size_t flights_n;
     struct runtime *zombies[WORLD_ZOMBIES_MAX];
     size_t zombies_n;
-    unsigned warns_n;
+    unsigned warns_n, saves_n;
     uint64_t hash; /* of everything that happened: two runs of one seed must agree */
     void (*reply)(void *data, struct runtime_request *request);
     void *data;

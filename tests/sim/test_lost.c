@@ -1,5 +1,5 @@
 /* What may still be said when something was lost: replies of a partition that was another node's in
- * between, commits of which only a part was done. */
+ * between, rows that the store has not written, saves that it cannot do in time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -294,6 +294,95 @@ static void every_fenced_partition_is_noticed(void **state)
         assert_int_equal(status(asks[i], 0), i < LOST ? TROUPE_ABORTED : TROUPE_OK);
 }
 
+/* Its own row, as from an answer that a store has given twice, or an old copy that was read. */
+static void write_row(const char *bag, uint64_t version, uint64_t token)
+{
+    struct store_row row = {
+        .key = {.pid = partition_of(bag),
+                .kind = troupe_bytes_of("bag"),
+                .id = troupe_bytes_of(bag)},
+        .epoch = 1,
+        .version = version,
+        .state = troupe_bytes(&token, sizeof token),
+    };
+    struct store_request request = {
+        .u.save = {.name = "n1", .generation = generation(), .rows = &row, .rows_n = 1}};
+    ask_store(STORE_SAVE, &request);
+    assert_int_equal(request.u.save.applied, 1);
+}
+
+/* The store does not write a row of which it has a newer one. That change is not durable, whatever
+ * else of its commit is; and what is in memory is not what comes after the stored row. */
+static void a_row_that_is_not_written_is_not_acknowledged(void **state)
+{
+    (void)state;
+    struct ask *asks[40];
+    char id[8];
+    for (uint64_t i = 0; i < 40; i++) {
+        snprintf(id, sizeof id, "%u", (unsigned)i);
+        look(id);
+    }
+    write_row("7", 100, 77);
+    write_row("22", 100, 77);
+    for (uint64_t i = 0; i < 40; i++) {
+        snprintf(id, sizeof id, "%u", (unsigned)i);
+        asks[i] = call(id, "put", i);
+    }
+    pass_ms(1000);
+    for (uint64_t i = 0; i < 40; i++)
+        assert_int_equal(status(asks[i], 0), i == 7 || i == 22 ? TROUPE_UNKNOWN : TROUPE_OK);
+    struct ask *a = call("7", "put", 5);
+    pass_ms(100);
+    assert_int_equal(status(a, 0), TROUPE_OK);
+    assert_int_equal(look("7"), 2); /* 77 and 5 */
+    assert_int_equal(look("8"), 1);
+}
+
+enum { MANY = 100 };
+
+/* A durable call for each of many bags, at once. */
+static void put_many(struct ask *asks[MANY])
+{
+    char id[8];
+    for (uint64_t i = 0; i < MANY; i++) {
+        snprintf(id, sizeof id, "%u", (unsigned)i);
+        asks[i] = prepare(id, "put", i);
+        struct runtime_event event = event_of(asks[i]);
+        runtime_step(stage.w.rt, stage.w.now, &event);
+    }
+    world_step(&stage.w, &(struct runtime_event){.type = RUNTIME_WAKE});
+}
+
+static void assert_all_ok(struct ask *asks[MANY])
+{
+    for (uint64_t i = 0; i < MANY; i++)
+        assert_int_equal(status(asks[i], 0), TROUPE_OK);
+}
+
+/* A store that does some rows in the time that a statement has, and not as many as a commit may
+ * have. It gets what it can do; and more again when it can. */
+static void a_slow_store_gets_smaller_commits(void **state)
+{
+    struct ask *asks[MANY];
+    (void)state;
+    put_many(asks);
+    pass_ms(1000);
+    assert_all_ok(asks);
+    stage.w.row_ms = 400; /* 12 rows in 5 s; a commit may have 16 */
+    put_many(asks);
+    pass_ms(50000);
+    assert_all_ok(asks);
+    stage.w.row_ms = 1;
+    put_many(asks);
+    pass_ms(2000);
+    assert_all_ok(asks);
+    unsigned before = stage.w.saves_n;
+    put_many(asks);
+    pass_ms(2000);
+    assert_all_ok(asks);
+    assert_int_equal(stage.w.saves_n, before + (MANY + 15) / 16);
+}
+
 int main(void)
 {
 #define STORY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -302,6 +391,8 @@ int main(void)
         STORY(a_reply_outlives_an_eviction),
         STORY(forwarded_replies_are_held_too),
         STORY(every_fenced_partition_is_noticed),
+        STORY(a_row_that_is_not_written_is_not_acknowledged),
+        STORY(a_slow_store_gets_smaller_commits),
     };
     return cmocka_run_group_tests_name("lost", tests, NULL, NULL);
 }
