@@ -88,6 +88,19 @@ static void tell_bound(struct rpc_server *s, const char *address, char bound[RPC
         snprintf(bound, RPC_ADDRESS_BYTES, "%s", address);
 }
 
+static void server_free(struct rpc_server *s)
+{
+    if (s->accept_aio != NULL)
+        nng_aio_free(s->accept_aio);
+    if (s->listener != NULL)
+        nng_stream_listener_free(s->listener);
+    rpc__reaper_stop(s);
+    rpc__exchange_pool_free(s);
+    pthread_cond_destroy(&s->gone);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
 static struct rpc_server *server_new(const struct rpc_options *options)
 {
     pthread_condattr_t attr;
@@ -106,19 +119,10 @@ static struct rpc_server *server_new(const struct rpc_options *options)
     pthread_cond_init(&s->gone, &attr);
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&s->lock, NULL);
-    return s;
-}
-
-static void server_free(struct rpc_server *s)
-{
-    if (s->accept_aio != NULL)
-        nng_aio_free(s->accept_aio);
-    if (s->listener != NULL)
-        nng_stream_listener_free(s->listener);
-    rpc__exchange_pool_free(s);
-    pthread_cond_destroy(&s->gone);
-    pthread_mutex_destroy(&s->lock);
-    free(s);
+    if (rpc__reaper_start(s))
+        return s;
+    server_free(s);
+    return NULL;
 }
 
 int rpc_listen(struct rpc_server **server, const struct rpc_options *options,

@@ -1,4 +1,5 @@
-/* A connection's life: accepted, greeted, closed by either side, freed with its last reference. */
+/* A connection's life: accepted, greeted, closed by either side, done with its last reference; then
+ * rpc_reaper.c frees it. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,11 +49,11 @@ static bool join(struct rpc_server *s, struct rpc_conn *c)
     return room;
 }
 
-static void conn_free(struct rpc_conn *c)
+void rpc__conn_free(struct rpc_conn *c)
 {
+    nng_aio_free(c->recv_aio); /* the operations first: see rpc_reaper.c */
+    nng_aio_free(c->send_aio);
     nng_stream_free(c->stream);
-    nng_aio_reap(c->recv_aio); /* not free: this may be the aio's own callback */
-    nng_aio_reap(c->send_aio);
     for (int i = 0; i < 2; i++) {
         rpc__large_give(c->server, c->out[i].large);
         free(c->out[i].data);
@@ -76,7 +77,7 @@ void rpc__conn_open(struct rpc_server *s, nng_stream *stream)
         if (!atomic_load(&s->closing))
             log_line(LOG_LEVEL_WARN, "a client was turned away: rpc-connections-max are open",
                      NULL);
-        conn_free(c);
+        rpc__conn_free(c);
         return;
     }
     uint8_t *p = rpc__out_begin(c, RPC_HELLO_BYTES, false);
@@ -95,18 +96,10 @@ void rpc__conn_ref(struct rpc_conn *c)
 
 void rpc__conn_unref(struct rpc_conn *c)
 {
-    struct rpc_server *s = c->server;
     if (atomic_fetch_sub(&c->refs, 1) != 1)
         return;
     INVARIANT(atomic_load(&c->closed) && !c->paused && c->in_flight == 0);
-    pthread_mutex_lock(&s->lock);
-    list_remove(&c->link);
-    pthread_mutex_unlock(&s->lock);
-    conn_free(c);
-    pthread_mutex_lock(&s->lock); /* last: rpc_close frees the server when the count is 0 */
-    s->conns_n--;
-    pthread_cond_signal(&s->gone);
-    pthread_mutex_unlock(&s->lock);
+    rpc__reaper_take(c);
 }
 
 /* "127.0.0.1:4711". */

@@ -1,8 +1,8 @@
 /* What the listener's files share.
  *
  * A connection is kept by references: one is the receiver's (the chain of receive callbacks, also
- * while it is paused), one the sender's while a send is under way, one each exchange's. The last
- * one frees it.
+ * while it is paused), one the sender's while a send is under way, one each exchange's. With the
+ * last one it goes to the reaper, which frees it.
  *
  * Locks, never held together: server.lock (connections, the pool, pauses), conn.mu (what is to be
  * sent), conn.gate. The gate makes "not closed, so begin an operation" one step against closing,
@@ -91,6 +91,10 @@ struct rpc_server {
     pthread_mutex_t lock;
     pthread_cond_t gone;               /* a connection was freed */
     struct list conns, paused, doomed; /* doomed: rpc_close is at them */
+    struct list dead;                  /* without references, to be freed */
+    pthread_cond_t dies;               /* there is one, or the reaper is to end */
+    pthread_t reaper;
+    bool reaping, reaper_ends;
     uint32_t conns_n;
     struct rpc_exchange *pool;
     uint32_t pool_n, exchanges_n;
@@ -102,10 +106,20 @@ struct rpc_server {
 void rpc__conn_open(struct rpc_server *server, nng_stream *stream);
 void rpc__conn_ref(struct rpc_conn *c);
 void rpc__conn_unref(struct rpc_conn *c);
+/* Not in a callback of its operations. */
+void rpc__conn_free(struct rpc_conn *c);
 /* Whatever is under way fails, and the references go one by one. why: for the log; NULL = as
  * expected. */
 void rpc__conn_close(struct rpc_conn *c, const char *why);
 void rpc__conn_close_nng(struct rpc_conn *c, const char *doing, int rc);
+
+/* ---- rpc_reaper.c ---- */
+
+/* False: no thread could be started. rpc__reaper_stop must follow in any case. */
+bool rpc__reaper_start(struct rpc_server *server);
+void rpc__reaper_stop(struct rpc_server *server);
+/* The connection has no references any more. */
+void rpc__reaper_take(struct rpc_conn *c);
 
 /* ---- rpc_in.c ---- */
 

@@ -11,3 +11,9 @@ foreach(test test_discover test_config test_log test_proof)
   troupe_test(${test} LABELS unit SOURCES ${shell_tests}/${test}.c
     LIBS troupe_shell PkgConfig::UV Threads::Threads)
 endforeach()
+troupe_test(test_stream_end LABELS unit
+  SOURCES ${shell_tests}/test_stream_end.c ${shell_tests}/shell_fixture.c
+  LIBS troupe_shell PkgConfig::UV nng::nng Threads::Threads)
+foreach(wrapped nng_stream_recv nng_stream_send nng_stream_free nng_aio_free)
+  target_link_options(test_stream_end PRIVATE -Wl,--wrap=${wrapped})
+endforeach()
