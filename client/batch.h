@@ -41,9 +41,9 @@ enum leg_state {
 struct leg {
     struct troupe_batch *batch;
     struct arena arena, scratch;
-    uint16_t *todo;              /* indexes of the calls without a final result, in order */
-    const struct rpc_call *wire; /* the calls of todo, as they are sent: the batch's, or a copy */
-    size_t todo_n, all_n;        /* how many there are still, and were at first */
+    uint16_t *todo;        /* indexes of the calls without a final result, in order */
+    struct rpc_call *wire; /* the calls of todo, as they are sent: the batch's, or a copy */
+    size_t todo_n, all_n;  /* how many there are still, and were at first */
 
     /* From here on under the client's lock while it is sent. */
     enum leg_state state;
@@ -52,11 +52,15 @@ struct leg {
     struct list node;  /* in a queue or among those in flight */
     struct due due;    /* the deadline, or the next attempt */
     uint64_t sent_ms;
+    uint64_t client; /* of its request ids */
     uint32_t attempts;
     uint32_t request_id;     /* of the attempt in flight */
     uint64_t frame_position; /* of the attempt in flight, see link_frame_begin */
     bool answered;           /* the results of todo are a node's, to the last attempt */
     bool maybe_executed;     /* an attempt was lost after it had left, or its outcome is unknown */
+    /* All calls of todo were refused for their ids alone, and have been executed by nobody: above
+     * which sequence they shall have new ones. Else 0. */
+    uint64_t ids_from;
 };
 
 enum batch_state { BATCH_FILLING, BATCH_SENT, BATCH_DONE };
@@ -81,6 +85,7 @@ struct troupe_batch {
     atomic_uint legs_open; /* not DONE; unused when there is one only */
 
     enum batch_state state;
+    unsigned span; /* of its request ids */
     uint64_t deadline_ms;
     uint32_t timeout_ms;
     troupe_batch_cb callback;
@@ -104,9 +109,9 @@ void leg_note_lost(struct leg *leg);
 /* Told of a reply that names owners, before anything is done with it. */
 typedef void (*leg_learn)(struct leg *leg, const struct rpc_reply *reply);
 
-/* Takes a reply apart: final results are kept, and todo is what shall be sent again: calls with an
- * id that came back UNAVAILABLE, ABORTED or UNKNOWN, while may_retry. node: who is to be named when
- * the reply makes no sense. */
+/* Takes a reply apart: final results are kept, and todo is what shall be sent again, while
+ * may_retry: calls with an id that came back UNAVAILABLE, ABORTED or UNKNOWN, and those whose id
+ * was refused at the only attempt. node: who is to be named when the reply makes no sense. */
 void leg_take_reply(struct leg *leg, struct troupe_bytes body, bool may_retry, const char *node,
                     leg_learn learn);
 

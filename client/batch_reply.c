@@ -70,12 +70,22 @@ void leg_note_lost(struct leg *leg)
         leg->batch->results[leg->todo[i]].status = TROUPE_UNKNOWN;
 }
 
+/* The node takes no id of such a time, and this was the only attempt that ever left, or those
+ * before came to the same: nobody has executed the call, and nobody will. */
+static bool is_id_refused(const struct leg *leg, uint16_t call, const struct rpc_result *result)
+{
+    enum troupe_status before = leg->batch->results[call].status;
+    return result->status == TROUPE_OUT_OF_RANGE && result->sequence_from != 0 &&
+           (before == TROUPE_OK || before == TROUPE_OUT_OF_RANGE);
+}
+
 /* UNKNOWN, too: with its id the call is executed once at most, and the answer to the next attempt
- * is the first one's if that one was. */
-static bool wants_retry(const struct leg *leg, uint16_t call, unsigned status)
+ * is the first one's if that one was. To be asked before the result is taken. */
+static bool wants_retry(const struct leg *leg, uint16_t call, const struct rpc_result *result)
 {
     return leg->batch->calls[call].sequence != 0 &&
-           (status == TROUPE_UNAVAILABLE || status == TROUPE_ABORTED || status == TROUPE_UNKNOWN);
+           (result->status == TROUPE_UNAVAILABLE || result->status == TROUPE_ABORTED ||
+            result->status == TROUPE_UNKNOWN || is_id_refused(leg, call, result));
 }
 
 /* A node's word that this attempt came to nothing, given without a look at what the entity
@@ -155,21 +165,30 @@ static int spread_refusal(struct leg *leg, struct rpc_reply *reply)
 
 static void take_results(struct leg *leg, const struct rpc_reply *reply, bool may_retry)
 {
-    size_t retries = 0;
+    size_t retries = 0, refused = 0;
+    uint64_t from = 0;
     for (size_t i = 0; i < leg->todo_n && may_retry; i++)
-        retries += wants_retry(leg, leg->todo[i], reply->results[i].status);
+        retries += wants_retry(leg, leg->todo[i], &reply->results[i]);
     size_t left = 0;
     for (size_t i = 0; i < leg->todo_n; i++) {
+        const struct rpc_result *in = &reply->results[i];
         uint16_t call = leg->todo[i];
         struct troupe_call_result *result = &leg->batch->results[call];
-        take_result(leg, result, &reply->results[i]);
+        bool again = retries != 0 && wants_retry(leg, call, in);
+        take_result(leg, result, in);
         leg->maybe_executed |= result->status == TROUPE_UNKNOWN;
-        if (retries != 0 && wants_retry(leg, call, reply->results[i].status))
+        if (again)
             leg->todo[left++] = call;
         else if (retries != 0)
             keep_result(leg, result);
+        if (again && in->status == TROUPE_OUT_OF_RANGE) {
+            refused++;
+            from = in->sequence_from > from ? in->sequence_from : from;
+        }
     }
     INVARIANT(left == retries);
+    leg->ids_from =
+        refused == retries ? from : 0; /* else the others first, with the ids they have */
     leg->todo_n = left;
     remake_wire(leg);
 }

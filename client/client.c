@@ -1,11 +1,8 @@
 /* Opening and closing a client, and waiting for a batch. See engine.h for what goes on between. */
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 
 #include "client/engine.h"
 
@@ -42,22 +39,6 @@ static int take_options(struct troupe_client *c, const struct troupe_client_opti
         return rc;
     c->addresses_text = strdup(addresses);
     return c->addresses_text == NULL ? TROUPE_ENOMEM : 0;
-}
-
-/* Unpredictable, so that no two clients share request ids; never 0. */
-static uint64_t random_id(void)
-{
-    uint64_t id = 0;
-    ssize_t n;
-    do
-        n = getrandom(&id, sizeof id, 0);
-    while (n < 0 && errno == EINTR);
-    if (n != (ssize_t)sizeof id) { /* a kernel without it: time and address space layout */
-        struct timespec now;
-        clock_gettime(CLOCK_REALTIME, &now);
-        id = (uint64_t)now.tv_nsec << 32 ^ (uint64_t)now.tv_sec ^ (uint64_t)(uintptr_t)&now;
-    }
-    return id == 0 ? 1 : id;
 }
 
 static int init_tables(struct troupe_client *c)
@@ -113,8 +94,8 @@ int troupe_client_open(struct troupe_client **client, const struct troupe_client
         return TROUPE_ENOMEM;
     }
     init_locks(c);
-    c->id = c->jitter = random_id();
-    c->last_id = (uint32_t)c->id;
+    c->ids.client = c->jitter = ids_random();
+    c->last_id = (uint32_t)c->jitter;
     int rc = take_options(c, options, errmsg, errmsg_bytes);
     if (rc == 0)
         rc = start(c);

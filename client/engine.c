@@ -113,8 +113,9 @@ static bool attempt(struct troupe_client *c, struct leg *leg, struct route *r, u
 {
     struct rpc_request request = {
         .timeout_ms = nodes_time(leg->batch, now_ms),
-        .client = c->id,
-        .calls = (struct rpc_call *)(uintptr_t)leg->wire, /* encode only reads them */
+        .client = leg->client,
+        .acked = leg->client == c->ids.client ? ids_acked(&c->ids) : 0,
+        .calls = leg->wire,
         .calls_n = leg->todo_n,
     };
     uint32_t id = take_request_id(c);
@@ -178,15 +179,27 @@ static uint64_t wall_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* Sequences grow even when the wall clock is set back. */
 static void assign_sequences(struct troupe_client *c, struct troupe_batch *b)
 {
-    uint64_t by_clock = wall_ms() << RPC_SEQUENCE_COUNTER_BITS;
-    if (c->last_sequence < by_clock)
-        c->last_sequence = by_clock;
-    for (size_t i = 0; i < b->calls_n; i++)
-        if (b->calls[i].sequence != 0)
-            b->calls[i].sequence = ++c->last_sequence;
+    b->span = IDS_NO_SPAN;
+    for (size_t i = 0; i < b->calls_n; i++) {
+        if (b->calls[i].sequence == 0)
+            continue;
+        if (b->span == IDS_NO_SPAN)
+            b->span = ids_begin(&c->ids, wall_ms());
+        b->calls[i].sequence = ids_draw(&c->ids);
+    }
+}
+
+void engine_draw_again(struct troupe_client *c, struct leg *leg)
+{
+    struct troupe_batch *b = leg->batch;
+    ids_learn(&c->ids, leg->client, leg->ids_from, wall_ms());
+    b->span = ids_begin_again(&c->ids, b->span, wall_ms());
+    for (size_t i = 0; i < leg->todo_n; i++)
+        b->calls[leg->todo[i]].sequence = leg->wire[i].sequence = ids_draw(&c->ids);
+    leg->client = c->ids.client;
+    leg->ids_from = 0;
 }
 
 static bool over_frame_limit(const struct troupe_batch *b)
@@ -197,6 +210,7 @@ static bool over_frame_limit(const struct troupe_batch *b)
     struct rpc_request request = {
         .timeout_ms = RPC_TIMEOUT_MS_MAX,
         .client = 1,
+        .acked = 1,
         .calls = b->calls,
         .calls_n = b->calls_n,
     };
@@ -221,6 +235,8 @@ static bool is_full(const struct troupe_client *c)
 static void start_leg(struct troupe_client *c, struct leg *leg)
 {
     leg->attempts = 0;
+    leg->client = c->ids.client;
+    leg->ids_from = 0;
     leg->answered = leg->maybe_executed = false;
     engine_enqueue(c, leg, false);
 }

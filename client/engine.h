@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 
 #include "client/batch.h"
+#include "client/ids.h"
 #include "client/route.h"
 
 enum {
@@ -42,7 +43,7 @@ struct troupe_client {
     struct address_list addresses; /* until the seed has them */
     char *addresses_text;          /* as given, for messages */
     uint32_t in_flight_max, queue_max, timeout_ms, retry_delay_ms, links_max;
-    uint64_t id; /* of request ids */
+    struct ids ids;
     pthread_t clock;
     bool clock_started;
     atomic_bool ring_known; /* there may be something in the ring table */
@@ -66,8 +67,7 @@ struct troupe_client {
     uint32_t in_flight_n;
     size_t queued_n;  /* QUEUED */
     size_t waiting_n; /* QUEUED and BACKOFF */
-    uint64_t last_sequence;
-    uint64_t jitter; /* state of a small generator */
+    uint64_t jitter;  /* state of a small generator */
 };
 
 /* ---- with mu held ---- */
@@ -81,6 +81,8 @@ void engine_enqueue(struct troupe_client *client, struct leg *leg, bool front);
 void engine_detach(struct troupe_client *client, struct leg *leg);
 /* BACKOFF for todo, or false when the deadline would be over by then. */
 bool engine_back_off(struct troupe_client *client, struct leg *leg, uint64_t now_ms);
+/* New ids for all of todo, none of which anybody has executed: see leg.ids_from. */
+void engine_draw_again(struct troupe_client *client, struct leg *leg);
 /* Lets go of mu, and sends what has been put into links. What is put there while a burst of replies
  * is handed over on this thread leaves at the burst's end, except when it is much. */
 void engine_unlock(struct troupe_client *client);

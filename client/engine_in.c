@@ -49,6 +49,7 @@ void engine_deliver(struct leg *leg)
     leg->state = LEG_DONE;
     if (b->legs_n > 1 && atomic_fetch_sub_explicit(&b->legs_open, 1, memory_order_acq_rel) > 1)
         return;
+    ids_answered(&b->client->ids, b->span);
     b->state = BATCH_DONE;
     b->callback(b, b->data);
 }
@@ -130,6 +131,8 @@ void engine_on_frame(void *data, uint32_t id, struct troupe_bytes body)
         uint64_t now_ms = monotonic_ms();
         pthread_mutex_lock(&c->mu);
         bool again = engine_back_off(c, leg, now_ms);
+        if (again && leg->ids_from != 0)
+            engine_draw_again(c, leg);
         pthread_mutex_unlock(&c->mu);
         if (again)
             return;

@@ -31,6 +31,7 @@ struct rpc_request {
     uint64_t client;
     uint8_t hops;                    /* how often it has been forwarded from node to node */
     struct troupe_bytes cluster_uid; /* between nodes; whatever was sent */
+    uint64_t acked;                  /* 0: unknown */
     struct rpc_call *calls;
     size_t calls_n;
 };
@@ -47,8 +48,9 @@ struct rpc_result {
     struct troupe_bytes message;
     const struct rpc_owner *owner; /* NULL when it is this node */
     uint64_t version;
-    uint8_t status; /* enum troupe_status */
-    uint8_t ack;    /* enum troupe_ack */
+    uint64_t sequence_from; /* 0: the request id is not what is wrong */
+    uint8_t status;         /* enum troupe_status */
+    uint8_t ack;            /* enum troupe_ack */
 };
 
 struct rpc_reply {

@@ -3,7 +3,7 @@
 #include "proto/rpc_frame.h"
 #include "troupe/error.h"
 
-enum { OWNER_FIELDS = 5, RESULT_FIELDS = 6, REPLY_FIELDS = 3 };
+enum { OWNER_FIELDS = 5, RESULT_FIELDS = 7, REPLY_FIELDS = 3 };
 
 /* ---- decode ---- */
 
@@ -76,6 +76,9 @@ static int read_result(struct arena *arena, struct troupe_bytes part, struct rpc
         case WIRE_TAG(6, WIRE_BYTES):
             rc = add_owner(arena, field.bytes, &owner);
             break;
+        case WIRE_TAG(7, WIRE_FIXED64):
+            result->sequence_from = field.value;
+            break;
         default:
             rc = wire_is_known(field.tag, RESULT_FIELDS) ? TROUPE_EMALFORMED : 0;
         }
@@ -139,7 +142,7 @@ static size_t result_size(const struct rpc_result *result)
 {
     return wire_uint_size(result->status) + wire_bytes_size(result->payload) +
            wire_bytes_size(result->message) + wire_uint_size(result->version) +
-           wire_uint_size(result->ack) +
+           wire_uint_size(result->ack) + wire_fixed64_size(result->sequence_from) +
            (result->owner == NULL ? 0 : wire_part_size(owner_size(result->owner)));
 }
 
@@ -161,7 +164,9 @@ static uint8_t *put_result(uint8_t *out, const struct rpc_result *result)
     out = wire_put_bytes(out, 3, result->message);
     out = wire_put_uint(out, 4, result->version);
     out = wire_put_uint(out, 5, result->ack);
-    return result->owner == NULL ? out : put_owner(out, result->owner);
+    if (result->owner != NULL)
+        out = put_owner(out, result->owner);
+    return wire_put_fixed64(out, 7, result->sequence_from);
 }
 
 size_t rpc_reply_size(const struct rpc_reply *reply)

@@ -3,7 +3,7 @@
 #include "proto/rpc_frame.h"
 #include "troupe/error.h"
 
-enum { CALL_FIELDS = 7, REQUEST_FIELDS = 5 };
+enum { CALL_FIELDS = 7, REQUEST_FIELDS = 6 };
 
 /* ---- decode ---- */
 
@@ -66,6 +66,9 @@ static bool read_request(struct troupe_bytes frame, struct rpc_request *request)
             break;
         case WIRE_TAG(5, WIRE_BYTES):
             request->cluster_uid = field.bytes;
+            break;
+        case WIRE_TAG(6, WIRE_FIXED64):
+            request->acked = field.value;
             break;
         default:
             if (wire_is_known(field.tag, REQUEST_FIELDS))
@@ -130,7 +133,8 @@ size_t rpc_call_size(const struct rpc_call *call)
 size_t rpc_request_size(const struct rpc_request *request)
 {
     size_t size = wire_uint_size(request->timeout_ms) + wire_fixed64_size(request->client) +
-                  wire_uint_size(request->hops) + wire_bytes_size(request->cluster_uid);
+                  wire_uint_size(request->hops) + wire_bytes_size(request->cluster_uid) +
+                  wire_fixed64_size(request->acked);
     for (size_t i = 0; i < request->calls_n; i++)
         size += rpc_call_size(&request->calls[i]);
     return size;
@@ -144,5 +148,6 @@ size_t rpc_request_encode(const struct rpc_request *request, uint8_t *out)
         at = put_call(at, &request->calls[i]);
     at = wire_put_uint(at, 4, request->hops);
     at = wire_put_bytes(at, 5, request->cluster_uid);
+    at = wire_put_fixed64(at, 6, request->acked);
     return (size_t)(at - out);
 }

@@ -174,8 +174,8 @@ static int check_row(struct store_request *r, const struct store_row *row)
         return rc;
     if (row->epoch > INT64_MAX || row->version > INT64_MAX)
         return store__fail(r, TROUPE_EINVAL, "epochs and versions are below 2^63");
-    if (row->deleted && (row->state.len != 0 || row->dedup.len != 0))
-        return store__fail(r, TROUPE_EINVAL, "a deleted row has no state and no dedup window");
+    if (row->deleted && row->state.len != 0)
+        return store__fail(r, TROUPE_EINVAL, "a deleted row has no state");
     if (row->state.len > STORE_STATE_BYTES_MAX || row->dedup.len > STORE_STATE_BYTES_MAX)
         return store__fail(r, TROUPE_EREJECTED,
                            "a state of %zu bytes is over the limit of %d; keep less in one entity",

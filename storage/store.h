@@ -247,7 +247,7 @@ struct store_row {
     struct store_key key;
     uint64_t epoch;
     uint64_t version; /* grows with every change; compared as (epoch, version) */
-    bool deleted;     /* a tombstone: state and dedup are empty */
+    bool deleted;     /* a tombstone: its state is empty, its window is kept like any other's */
     struct troupe_bytes state;
     struct troupe_bytes dedup; /* the window of request ids and replies */
 };

@@ -100,6 +100,8 @@ struct troupe_kind_options {
     uint32_t mailbox_max;  /* 0 = 1,000 calls waiting for one entity; more are RESOURCE_EXHAUSTED */
     uint32_t max_restarts; /* 0 = 3 crashes … */
     uint32_t restart_window_ms; /* 0 = … in 5,000 ms, then quarantine: 1 s, doubling up to 5 min */
+    uint32_t request_window_ms; /* 0 = 600,000 (10 min): request ids are remembered for so long, if
+                                 * there are not very many; docs/kinds.md tells how many */
 };
 
 struct troupe_kind {

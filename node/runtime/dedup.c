@@ -1,227 +1,209 @@
-/* See dedup.h. The block, little-endian whatever the machine:
- *   header   u8 format = 1, u8 0, u16 clients, u32 replies, u64 floor, u64 newest sequence of all
- *   clients  { u64 client, u64 floor }  oldest first
- *   replies  { u64 client, u64 sequence, u8 status, u8 flags, u16 0, u32 len, len bytes }  oldest
- * first */
+/* See dedup.h. Looking and adding; the block that entries live in. */
 #include "node/runtime/dedup.h"
 
-#include <endian.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/invariant.h"
+#include "node/runtime/dedup_impl.h"
 #include "troupe/error.h"
+#include "troupe/status.h"
 
-enum { FORMAT = 1, HEADER_BYTES = 24, CLIENT_BYTES = 16, REPLY_BYTES = 24 };
-enum { FLAG_KEPT = 1, FLAG_DURABLE = 2 };
-
-struct dedup {
-    uint32_t len, capacity; /* of block */
-    uint8_t block[];
-};
-
-static uint64_t get(const uint8_t *p, unsigned bytes)
+static uint64_t max64(uint64_t a, uint64_t b)
 {
-    uint64_t v = 0;
-    memcpy(&v, p, bytes);
-    return le64toh(v);
+    return a > b ? a : b;
 }
 
-static void put(uint8_t *p, uint64_t v, unsigned bytes)
+static uint64_t sequence_of_ms(uint64_t ms)
 {
-    v = htole64(v);
-    memcpy(p, &v, bytes);
+    return ms << RPC_SEQUENCE_COUNTER_BITS;
 }
 
-static uint32_t clients_n(const struct dedup *d)
-{
-    return (uint32_t)get(d->block + 2, 2);
-}
+/* ---- looking ---- */
 
-static uint32_t replies_n(const struct dedup *d)
+/* The id's own entry; NULL: there is none. *floor: its client's. */
+static const struct entry *find(const struct dedup *d, const struct dedup_id *id, uint64_t *floor)
 {
-    return (uint32_t)get(d->block + 4, 4);
-}
-
-static uint32_t replies_at(const struct dedup *d)
-{
-    return HEADER_BYTES + clients_n(d) * CLIENT_BYTES;
-}
-
-static uint32_t reply_len(const uint8_t *reply)
-{
-    return REPLY_BYTES + (uint32_t)get(reply + 20, 4);
-}
-
-/* Offset of the client's floor entry, 0 when there is none. */
-static uint32_t client_at(const struct dedup *d, uint64_t client)
-{
-    for (uint32_t at = HEADER_BYTES, end = replies_at(d); at < end; at += CLIENT_BYTES) {
-        if (get(d->block + at, 8) == client)
-            return at;
-    }
-    return 0;
-}
-
-enum dedup_verdict dedup_look(const struct dedup *d, uint64_t client, uint64_t sequence,
-                              struct dedup_reply *reply)
-{
-    /* Sequences are times: nearly every new call is newer than all that was ever done here. */
-    if (d == NULL || sequence > get(d->block + 16, 8))
-        return DEDUP_NEW;
-    for (uint32_t at = replies_at(d); at < d->len; at += reply_len(d->block + at)) {
-        const uint8_t *r = d->block + at;
-        if (get(r, 8) != client)
+    *floor = 0;
+    DEDUP_EACH(d, at, e)
+    {
+        if (e->client != id->client)
             continue;
-        if (get(r + 8, 8) == sequence) {
-            *reply = (struct dedup_reply){.status = r[16],
-                                          .kept = (r[17] & FLAG_KEPT) != 0,
-                                          .durable = (r[17] & FLAG_DURABLE) != 0,
-                                          .payload = {r + REPLY_BYTES, reply_len(r) - REPLY_BYTES}};
-            return DEDUP_DONE;
-        }
+        if (e->sequence == id->sequence)
+            return e;
+        *floor = max64(*floor, e->floor);
     }
-    uint32_t at = client_at(d, client);
-    if (at != 0)
-        return sequence <= get(d->block + at + 8, 8) ? DEDUP_OLD : DEDUP_NEW;
-    return sequence <= get(d->block + 8, 8) ? DEDUP_OLD : DEDUP_NEW;
+    return NULL;
 }
 
-static void cut(struct dedup *d, uint32_t at, uint32_t len)
+static enum dedup_verdict done(const struct entry *e, struct dedup_reply *reply)
 {
-    INVARIANT(at + len <= d->len);
-    memmove(d->block + at, d->block + at + len, d->len - at - len);
-    d->len -= len;
+    *reply = (struct dedup_reply){
+        .status = e->status,
+        .kept = (e->flags & ENTRY_KEPT) != 0,
+        .durable = (e->flags & ENTRY_DURABLE) != 0,
+        .payload = {e->reply, e->len},
+    };
+    return DEDUP_DONE;
 }
 
-/* Room for `more` bytes. */
-static int reserve(struct dedup **d, uint32_t more)
+/* An id that is in no entry and above its client's floor. */
+static enum dedup_verdict judge(const struct dedup *d, const struct dedup_id *id,
+                                const struct dedup_time *time, struct dedup_found *found)
 {
-    uint32_t len = *d == NULL ? HEADER_BYTES : (*d)->len;
-    if (*d != NULL && (*d)->capacity - len >= more)
+    uint64_t horizon = d == NULL ? 0 : d->horizon, ms = dedup__ms(id->sequence);
+    if (id->sequence <= horizon)
+        return DEDUP_OLD;
+    if (ms <= time->now_ms)
+        return DEDUP_NEW;
+    /* The horizon is past, but perhaps by the clock of another node. */
+    uint64_t now_ms = max64(time->now_ms, dedup__ms(horizon) + 1);
+    if (ms <= now_ms + dedup__reach_ms(d, time) / 2)
+        return DEDUP_NEW;
+    found->ahead_ms = ms - time->now_ms;
+    return DEDUP_AHEAD;
+}
+
+enum dedup_verdict dedup_look(const struct dedup *d, const struct dedup_id *id,
+                              const struct dedup_time *time, struct dedup_found *found)
+{
+    uint64_t floor = 0;
+    enum dedup_verdict verdict;
+    /* Sequences are times: nearly every new call is newer than all that was ever done here. */
+    if (d != NULL && id->sequence <= d->newest) {
+        const struct entry *e = find(d, id, &floor);
+        if (e != NULL)
+            return done(e, &found->reply);
+    }
+    verdict = id->sequence < floor ? DEDUP_OLD : judge(d, id, time, found);
+    if (verdict != DEDUP_NEW)
+        found->from = max64(d == NULL ? 0 : d->horizon, sequence_of_ms(time->now_ms));
+    return verdict;
+}
+
+/* ---- the block ---- */
+
+/* Closes the holes. */
+static void compact(struct dedup *d)
+{
+    uint32_t to = 0;
+    for (uint32_t at = d->head, next; at < d->end; at = next) {
+        struct entry *e = dedup__entry(d, at);
+        uint32_t slot = e->slot;
+        next = at + slot;
+        if (e->client == 0)
+            continue;
+        memmove(d->block + to, e, slot);
+        d->last = to;
+        to += slot;
+    }
+    d->head = 0;
+    d->end = to;
+    d->holes = 0;
+}
+
+int dedup__reserve(struct dedup **d, uint32_t len)
+{
+    uint32_t slot = dedup__slot(len);
+    struct dedup *old = *d;
+    if (old != NULL && old->capacity - old->end >= slot)
         return 0;
-    uint32_t capacity = (len + more) + (len + more) / 2;
-    struct dedup *grown = realloc(*d, sizeof *grown + capacity);
-    if (grown == NULL)
-        return TROUPE_ENOMEM;
-    if (*d == NULL) {
-        grown->len = HEADER_BYTES;
-        memset(grown->block, 0, HEADER_BYTES);
-        grown->block[0] = FORMAT;
+    uint32_t live = old == NULL ? 0 : old->end - old->holes;
+    if (old != NULL && old->holes > 0) {
+        compact(old);
+        bool roomy = old->capacity / 8 > live + slot && old->capacity > 1024;
+        if (old->capacity - live >= slot + live / 4 && !roomy)
+            return 0;
     }
+    uint32_t capacity = live + slot;
+    capacity += live / 2;
+    struct dedup *grown = realloc(old, sizeof *grown + capacity);
+    if (grown == NULL)
+        return old != NULL && old->capacity - old->end >= slot ? 0 : TROUPE_ENOMEM;
+    if (old == NULL)
+        memset(grown, 0, sizeof *grown);
     grown->capacity = capacity;
     *d = grown;
     return 0;
 }
 
-/* Step 2 to step 3: the client whose floor was set longest ago. */
-static void forget_client(struct dedup *d)
+struct entry *dedup__append(struct dedup *d, uint32_t len)
 {
-    uint64_t floor = get(d->block + HEADER_BYTES + 8, 8);
-    if (floor > get(d->block + 8, 8))
-        put(d->block + 8, floor, 8);
-    cut(d, HEADER_BYTES, CLIENT_BYTES);
-    put(d->block + 2, clients_n(d) - 1, 2);
+    uint32_t slot = dedup__slot(len);
+    INVARIANT(d->capacity - d->end >= slot);
+    struct entry *e = dedup__entry(d, d->end);
+    d->last = d->end;
+    d->end += slot;
+    d->n++;
+    d->bytes += dedup__weight(len);
+    e->slot = slot;
+    return e;
 }
 
-/* Step 1 to step 2: the oldest reply. Needs CLIENT_BYTES of room. */
-static void forget_reply(struct dedup *d)
+void dedup__remove(struct dedup *d, struct entry *e)
 {
-    const uint8_t *oldest = d->block + replies_at(d);
-    uint64_t client = get(oldest, 8), sequence = get(oldest + 8, 8);
-    cut(d, replies_at(d), reply_len(oldest));
-    put(d->block + 4, replies_n(d) - 1, 4);
-
-    uint64_t floor = sequence;
-    uint32_t at = client_at(d, client);
-    if (at != 0) { /* moves to the end: it is the latest client to be heard of */
-        uint64_t old = get(d->block + at + 8, 8);
-        floor = old > sequence ? old : sequence;
-        cut(d, at, CLIENT_BYTES);
-        put(d->block + 2, clients_n(d) - 1, 2);
-    } else if (clients_n(d) == DEDUP_CLIENTS_MAX) {
-        forget_client(d);
-    }
-    at = replies_at(d);
-    INVARIANT(d->capacity - d->len >= CLIENT_BYTES);
-    memmove(d->block + at + CLIENT_BYTES, d->block + at, d->len - at);
-    d->len += CLIENT_BYTES;
-    put(d->block + at, client, 8);
-    put(d->block + at + 8, floor, 8);
-    put(d->block + 2, clients_n(d) + 1, 2);
+    INVARIANT(e->client != 0 && d->n > 0);
+    d->n--;
+    d->bytes -= dedup__weight(e->len);
+    d->holes += e->slot;
+    e->client = 0;
+    while (d->head < d->end && dedup__entry(d, d->head)->client == 0)
+        d->head += dedup__entry(d, d->head)->slot;
+    if (d->n == 0)
+        d->head = d->end = d->holes = 0;
 }
 
-int dedup_add(struct dedup **d, uint64_t client, uint64_t sequence, const struct dedup_reply *reply,
-              uint32_t replies_max)
+/* ---- adding ---- */
+
+static void fill(struct dedup *d, struct entry *e, const struct dedup_id *id, uint64_t floor,
+                 uint64_t at_ms, const struct dedup_reply *reply, bool kept)
 {
-    INVARIANT(replies_max > 0 && replies_max <= DEDUP_REPLIES_MAX);
+    e->client = id->client;
+    e->sequence = id->sequence;
+    e->floor = floor;
+    e->at_ms = at_ms;
+    e->len = kept ? (uint16_t)reply->payload.len : 0;
+    e->status = reply->status <= ENTRY_STATUS_MAX ? reply->status : TROUPE_UNKNOWN;
+    e->flags = (uint8_t)((kept ? ENTRY_KEPT : 0) | (reply->durable ? ENTRY_DURABLE : 0));
+    if (e->len != 0)
+        memcpy(e->reply, reply->payload.data, e->len);
+    d->newest = max64(d->newest, id->sequence);
+}
+
+/* The only entry there is, of a client that has got the answer to it, is written over. */
+static bool replace(struct dedup *d, const struct dedup_id *id, uint64_t floor,
+                    const struct dedup_time *time, const struct dedup_reply *reply, uint32_t len,
+                    bool kept)
+{
+    if (d == NULL || d->n != 1)
+        return false;
+    struct entry *e = dedup__entry(d, d->last);
+    if (e->client != id->client || e->sequence >= floor || e->floor > floor ||
+        e->slot < dedup__slot(len) || e->slot > dedup__slot(len) + ENTRY_BYTES)
+        return false;
+    d->bytes += len;
+    d->bytes -= e->len;
+    fill(d, e, id, floor, time->now_ms, reply, kept);
+    return true;
+}
+
+int dedup_add(struct dedup **d, const struct dedup_id *id, const struct dedup_time *time,
+              const struct dedup_reply *reply)
+{
+    INVARIANT(id->client != 0 && id->sequence != 0);
+    uint64_t floor = id->acked < id->sequence ? id->acked : id->sequence;
     bool kept = reply->payload.len <= DEDUP_REPLY_BYTES_MAX;
     uint32_t len = kept ? (uint32_t)reply->payload.len : 0;
-    int rc = reserve(d, REPLY_BYTES + len + CLIENT_BYTES);
+    if (replace(*d, id, floor, time, reply, len, kept))
+        return 0;
+    int rc = dedup__reserve(d, len);
     if (rc != 0)
         return rc;
     struct dedup *w = *d;
-    while (replies_n(w) >= replies_max ||
-           (replies_n(w) > 0 && w->len - replies_at(w) + REPLY_BYTES + len > DEDUP_BLOCK_BYTES_MAX))
-        forget_reply(w);
-    uint8_t *r = w->block + w->len;
-    INVARIANT(w->capacity - w->len >= REPLY_BYTES + len);
-    memset(r, 0, REPLY_BYTES);
-    put(r, client, 8);
-    put(r + 8, sequence, 8);
-    r[16] = reply->status;
-    r[17] = (uint8_t)((kept ? FLAG_KEPT : 0) | (reply->durable ? FLAG_DURABLE : 0));
-    put(r + 20, len, 4);
-    if (len != 0)
-        memcpy(r + REPLY_BYTES, reply->payload.data, len);
-    w->len += REPLY_BYTES + len;
-    put(w->block + 4, replies_n(w) + 1, 4);
-    if (sequence > get(w->block + 16, 8))
-        put(w->block + 16, sequence, 8);
-    return 0;
-}
-
-struct troupe_bytes dedup_bytes(const struct dedup *d)
-{
-    return d == NULL ? troupe_bytes(NULL, 0) : troupe_bytes(d->block, d->len);
-}
-
-/* Whether the replies fill the block exactly, in the number that the header says, and nothing in it
- * is newer than the newest. */
-static bool is_well_formed(struct troupe_bytes bytes)
-{
-    if (bytes.len < HEADER_BYTES || bytes.len > UINT32_MAX / 4 || bytes.data[0] != FORMAT)
-        return false;
-    uint64_t clients = get(bytes.data + 2, 2), replies = get(bytes.data + 4, 4);
-    uint64_t floor = get(bytes.data + 8, 8), newest = get(bytes.data + 16, 8);
-    size_t at = HEADER_BYTES + clients * CLIENT_BYTES;
-    if (clients > DEDUP_CLIENTS_MAX || replies > DEDUP_REPLIES_MAX || at > bytes.len ||
-        floor > newest)
-        return false;
-    for (size_t client = HEADER_BYTES; client < at; client += CLIENT_BYTES) {
-        if (get(bytes.data + client + 8, 8) > newest)
-            return false;
-    }
-    for (; replies > 0; replies--) {
-        if (at > bytes.len || bytes.len - at < REPLY_BYTES || get(bytes.data + at + 8, 8) > newest)
-            return false;
-        at += REPLY_BYTES + get(bytes.data + at + 20, 4);
-    }
-    return at == bytes.len;
-}
-
-int dedup_parse(struct dedup **d, struct troupe_bytes bytes)
-{
-    *d = NULL;
-    if (bytes.len == 0)
-        return 0;
-    if (!is_well_formed(bytes))
-        return TROUPE_EMALFORMED;
-    struct dedup *parsed = malloc(sizeof *parsed + bytes.len);
-    if (parsed == NULL)
-        return TROUPE_ENOMEM;
-    parsed->len = parsed->capacity = (uint32_t)bytes.len;
-    memcpy(parsed->block, bytes.data, bytes.len);
-    *d = parsed;
+    dedup__sweep(w, id->client, floor);
+    dedup__forget(w, id, time, dedup__weight(len));
+    fill(w, dedup__append(w, len), id, floor, time->now_ms, reply, kept);
+    w->adds++;
     return 0;
 }
 

@@ -230,7 +230,10 @@ void entity__start(struct runtime *rt, struct entity *e, const struct store_row 
     struct troupe_bytes saved = is_new ? troupe_bytes(NULL, 0) : row->state;
     e->version = e->saved = row == NULL ? 0 : row->version;
     handler__ctx_init(&ctx, rt, e, NULL);
-    int rc = is_new ? 0 : dedup_parse(&e->dedup, row->dedup);
+    struct dedup_time time = dedup_time(rt, e);
+    if (is_new && time.window_ms < DEDUP_TOMBSTONE_MS)
+        time.window_ms = DEDUP_TOMBSTONE_MS;
+    int rc = row == NULL ? 0 : dedup_parse(&e->dedup, row->dedup, &time);
     if (rc != 0) {
         snprintf(ctx.crash, sizeof ctx.crash,
                  "its window of request ids in the store is malformed");
@@ -283,7 +286,9 @@ bool entity__build(struct runtime *rt, uint8_t kind, uint64_t hash,
     rt->dirty_n += !entity__is_clean(e);
     handler__ctx_init(&ctx, rt, e, NULL);
     ctx.callable = false;
-    bool good = dedup_parse(&e->dedup, troupe_bytes(from->dedup.data, from->dedup.len)) == 0 &&
+    struct dedup_time time = dedup_time(rt, e);
+    struct troupe_bytes dedup = troupe_bytes(from->dedup.data, from->dedup.len);
+    bool good = dedup_parse(&e->dedup, dedup, &time) == 0 &&
                 ctx.kind->def->start(&ctx, saved, false, &e->state) == 0;
     handler__ctx_close(&ctx);
     if (!good) {

@@ -216,6 +216,7 @@ void forward__flush(struct runtime *rt)
         f->peer.rpc.calls_n = f->n;
         f->peer.rpc.timeout_ms = timeout_ms(rt, f);
         f->peer.rpc.client = f->of == NULL ? 0 : f->of->rpc->client;
+        f->peer.rpc.acked = f->of == NULL ? 0 : f->of->rpc->acked;
         f->peer.rpc.hops = (uint8_t)(f->of == NULL ? 1 : f->of->rpc->hops + 1);
         f->peer.deadline_ns =
             rt->now.mono_ns + (f->peer.rpc.timeout_ms + ANSWER_MARGIN_MS / 2) * NS_PER_MS;
@@ -274,6 +275,7 @@ static void answer_request(struct runtime *rt, const struct forward *f, struct m
     struct rpc_result *to = &m->request->reply.results[m->index];
     to->version = from->version;
     to->ack = from->ack;
+    to->sequence_from = m->unsure ? 0 : from->sequence_from; /* this was not its only attempt */
     /* UNAVAILABLE with an owner means: not executed, ask that one. This one may have executed it.
      */
     to->owner = from->status == TROUPE_UNAVAILABLE ? NULL : owner_to_tell(rt, m, f->node);

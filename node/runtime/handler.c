@@ -52,20 +52,27 @@ static bool has_request_id(const struct message *m)
     return rpc->client != 0 && rpc->calls[m->index].sequence != 0;
 }
 
+static struct dedup_id request_id(const struct message *m)
+{
+    const struct rpc_request *rpc = m->request->rpc;
+    return (struct dedup_id){
+        .client = rpc->client, .sequence = rpc->calls[m->index].sequence, .acked = rpc->acked};
+}
+
 /* The reply of a change becomes part of the state, under the request's id. */
 static void remember(struct troupe_ctx *ctx, bool durable)
 {
     struct runtime *rt = ctx->rt;
     struct entity *e = ctx->e;
-    const struct rpc_request *rpc = ctx->m->request->rpc;
+    struct dedup_id id = request_id(ctx->m);
+    struct dedup_time time = dedup_time(rt, e);
     struct dedup_reply reply = {
         .status = (uint8_t)ctx->status,
         .durable = durable,
         .payload = ctx->status == TROUPE_OK ? ctx->payload : troupe_bytes_of(ctx->text),
     };
     size_t before = dedup_memory(e->dedup);
-    int rc = dedup_add(&e->dedup, rpc->client, rpc->calls[ctx->m->index].sequence, &reply,
-                       rt->config.dedup_replies_max);
+    int rc = dedup_add(&e->dedup, &id, &time, &reply);
     if (rc != 0)
         log__add(rt, RUNTIME_WARN, "out of memory: a request id could not be remembered", "entity",
                  entity__name(rt, e), NULL);
@@ -185,36 +192,54 @@ static void run_get(struct troupe_ctx *ctx)
     conclude(ctx, TROUPE_UNCHANGED);
 }
 
+static void reply_again(struct troupe_ctx *ctx, const struct dedup_reply *reply)
+{
+    ctx->status = (enum troupe_status)reply->status;
+    ctx->m->durable = reply->durable;
+    struct troupe_bytes copy = arena_copy(ctx->replies, reply->payload);
+    if (!reply->kept) {
+        ctx->status = TROUPE_ALREADY_EXISTS;
+        ctx->text = "this request was executed; its reply is not kept (any more). Read the state";
+    } else if (reply->status == TROUPE_OK) {
+        ctx->payload = copy;
+    } else {
+        ctx->text = (const char *)copy.data;
+    }
+}
+
+/* Its client may try again if there was no other attempt: it is told with which ids. */
+static void refuse_id(struct troupe_ctx *ctx, const struct dedup_found *found, bool ahead)
+{
+    struct message *m = ctx->m;
+    m->request->reply.results[m->index].sequence_from = found->from;
+    ctx->status = TROUPE_OUT_OF_RANGE;
+    ctx->text = "this request id is older than what the entity remembers: if this is not the first "
+                "attempt, it may have been executed. Read the state before trying again with a new "
+                "id; if it is the first one, the client's clock is behind";
+    if (ahead)
+        ctx->text =
+            arena_printf(ctx->replies,
+                         "not executed: by this request id the client's clock is %llu.%03llu "
+                         "s ahead of this node's. Set it right, or make ids by a clock "
+                         "that is",
+                         (unsigned long long)(found->ahead_ms / 1000),
+                         (unsigned long long)(found->ahead_ms % 1000));
+}
+
 /* A retry of what has been executed gets its reply again, or learns why not. Whether it was that.
  */
 static bool run_known(struct troupe_ctx *ctx)
 {
-    const struct rpc_request *rpc = ctx->m->request->rpc;
-    struct dedup_reply reply;
-    switch (dedup_look(ctx->e->dedup, rpc->client, rpc->calls[ctx->m->index].sequence, &reply)) {
-    case DEDUP_NEW:
+    struct dedup_id id = request_id(ctx->m);
+    struct dedup_time time = dedup_time(ctx->rt, ctx->e);
+    struct dedup_found found;
+    enum dedup_verdict verdict = dedup_look(ctx->e->dedup, &id, &time, &found);
+    if (verdict == DEDUP_NEW)
         return false;
-    case DEDUP_OLD:
-        ctx->status = TROUPE_OUT_OF_RANGE;
-        ctx->text =
-            "this request id is older than what the entity remembers: it may have been executed. "
-            "Read the state before trying again with a new id";
-        break;
-    case DEDUP_DONE:
-        ctx->status = (enum troupe_status)reply.status;
-        ctx->m->durable = reply.durable;
-        struct troupe_bytes copy = arena_copy(ctx->replies, reply.payload);
-        if (!reply.kept) {
-            ctx->status = TROUPE_ALREADY_EXISTS;
-            ctx->text =
-                "this request was executed; its reply was too large to be kept. Read the state";
-        } else if (reply.status == TROUPE_OK) {
-            ctx->payload = copy;
-        } else {
-            ctx->text = (const char *)copy.data;
-        }
-        break;
-    }
+    if (verdict == DEDUP_DONE)
+        reply_again(ctx, &found.reply);
+    else
+        refuse_id(ctx, &found, verdict == DEDUP_AHEAD);
     conclude(ctx, TROUPE_UNCHANGED);
     return true;
 }

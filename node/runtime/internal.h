@@ -620,6 +620,13 @@ bool entity__is_clean(const struct entity *e);
 /* "venue/42" for logs and messages; valid until the next call. */
 const char *entity__name(struct runtime *rt, const struct entity *e);
 
+/* For its window of request ids. */
+static inline struct dedup_time dedup_time(const struct runtime *rt, const struct entity *e)
+{
+    return (struct dedup_time){.now_ms = rt->now.wall_ms,
+                               .window_ms = rt->kinds[e->kind].options.request_window_ms};
+}
+
 /* ---- handler.c ---- */
 struct troupe_ctx {
     struct runtime *rt;

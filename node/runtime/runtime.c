@@ -13,6 +13,7 @@ static const struct troupe_kind_options KIND_DEFAULTS = {
     .mailbox_max = 1000,
     .max_restarts = 3,
     .restart_window_ms = 5000,
+    .request_window_ms = DEDUP_WINDOW_MS,
 };
 
 /* SplitMix64 (Steele et al., OOPSLA 2014). */
@@ -68,7 +69,6 @@ static void fill_defaults(struct runtime_config *c)
     c->load_keys_max = or_default(c->load_keys_max, 1024);
     c->loads_in_flight_max = or_default(c->loads_in_flight_max, 4);
     c->state_bytes_max = or_default(c->state_bytes_max, 4 << 20);
-    c->dedup_replies_max = or_default(c->dedup_replies_max, 64);
     c->weight = or_default(c->weight, 1);
     c->handoff_concurrency = or_default(c->handoff_concurrency, 2);
     c->drain_ms = or_default(c->drain_ms, 30000);
@@ -106,8 +106,6 @@ static int check_config(const struct runtime_config *c, char *errmsg)
         why = "a commit or a load may have 4096 rows at most";
     else if (c->state_bytes_max > STORE_STATE_BYTES_MAX)
         why = "a state may have 16 MiB at most";
-    else if (c->dedup_replies_max > DEDUP_REPLIES_MAX)
-        why = "at most 1024 replies per entity can be remembered";
     else if (c->weight > RING_WEIGHT_MAX)
         why = "a node's weight is 1 to 100";
     else if (c->members_max > SWIM_MEMBERS_MAX)
@@ -170,6 +168,7 @@ static int init_kinds(struct runtime *rt, const struct runtime_config *config, c
         k->options.mailbox_max = or_default(o->mailbox_max, d->mailbox_max);
         k->options.max_restarts = or_default(o->max_restarts, d->max_restarts);
         k->options.restart_window_ms = or_default(o->restart_window_ms, d->restart_window_ms);
+        k->options.request_window_ms = or_default(o->request_window_ms, d->request_window_ms);
         if (k->options.max_restarts >= RESTARTS_REMEMBERED)
             k->options.max_restarts = RESTARTS_REMEMBERED - 1;
         if (k->options.mailbox_max > UINT16_MAX)

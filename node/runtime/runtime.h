@@ -69,7 +69,6 @@ struct runtime_config {
     uint32_t loads_in_flight_max; /* [4] */
     uint32_t
         state_bytes_max; /* [4 MiB] of one entity's saved state, at most STORE_STATE_BYTES_MAX */
-    uint32_t dedup_replies_max;   /* [64] replies remembered per entity */
     uint64_t handoff_bytes_per_s; /* of state given away, on average; 0: no limit */
     uint32_t handoff_concurrency; /* [2] batches of partitions given away at once, at most 8 */
     uint32_t drain_ms;            /* [30,000] at the stop: for partitions to move to other nodes */

@@ -327,19 +327,16 @@ static int capture_row(struct runtime *rt, struct entity *e, struct save_batch *
         .version = e->version,
         .deleted = e->tombstone,
     };
-    if (e->tombstone)
-        return 0;
-    int rc = save__capture(rt, e, &b->arena, &row->state, why, why_bytes);
+    int rc = e->tombstone ? 0 : save__capture(rt, e, &b->arena, &row->state, why, why_bytes);
     if (rc != 0)
         return rc;
-    struct troupe_bytes dedup = dedup_bytes(e->dedup);
-    if (dedup.len > 0) {
-        row->dedup = arena_copy(&b->arena, dedup);
-        if (row->dedup.data == NULL) {
-            snprintf(why, why_bytes, "out of memory while it was persisted");
-            return TROUPE_ENOMEM;
-        }
+    row->dedup = dedup_write(e->dedup, &b->arena);
+    if (row->dedup.data == NULL && row->dedup.len > 0) {
+        snprintf(why, why_bytes, "out of memory while it was persisted");
+        return TROUPE_ENOMEM;
     }
+    if (e->tombstone)
+        return 0;
     size_t state_bytes = k->def->memory != NULL ? k->def->memory(e->state) : row->state.len;
     entity__set_bytes(rt, e, state_bytes + dedup_memory(e->dedup));
     return 0;

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/name.h"
+#include "node/runtime/dedup.h"
 #include "proto/rpc.h"
 #include "runtime_world.h"
 #include "status.pb-c.h"
@@ -436,6 +437,56 @@ static void a_refusal_is_remembered_if_it_is_a_change(void **state)
     assert_true(says(again, "there are 0 tokens"));
     assert_status(swap("swap", 100, 1), TROUPE_OK);
     assert_status(swap("swap", 100, 1), TROUPE_OK);
+    assert_int_equal(tokens("1"), 2);
+}
+
+static uint64_t drawn_now(uint64_t counter)
+{
+    return stage.w.now.wall_ms << RPC_SEQUENCE_COUNTER_BITS | counter;
+}
+
+static struct ask *ask_with_id(const char *method, uint64_t sequence)
+{
+    struct ask *a = swap(method, sequence, 0);
+    pass_ms(100);
+    return a;
+}
+
+static void a_retry_after_a_delete_is_not_executed_again(void **state)
+{
+    (void)state;
+    uint64_t put = drawn_now(1), erase = drawn_now(2);
+    assert_status(ask_with_id("put", put), TROUPE_OK);
+    assert_status(ask_with_id("erase", erase), TROUPE_OK);
+    world_crash(&stage.w); /* only the row knows */
+    world_start(&stage.w);
+    assert_true(world_serve(&stage.w, 20000));
+    assert_status(ask_with_id("put", put), TROUPE_OK);
+    assert_status(ask_with_id("erase", erase), TROUPE_OK);
+    assert_int_equal(tokens("1"), 0);
+    assert_status(ask_with_id("put", drawn_now(3)), TROUPE_OK); /* there is another one now */
+    assert_status(ask_with_id("erase", erase), TROUPE_OK);
+    assert_int_equal(tokens("1"), 1);
+    assert_status(ask_with_id("erase", drawn_now(4)), TROUPE_OK);
+    pass_ms(DEDUP_TOMBSTONE_MS * 3 / 4);
+    assert_status(ask_with_id("put", put), TROUPE_OK);
+    pass_ms(DEDUP_TOMBSTONE_MS);
+    struct ask *late = ask_with_id("put", put);
+    assert_status(late, TROUPE_OUT_OF_RANGE);
+    assert_true(says(late, "may have been executed"));
+    assert_int_equal(tokens("1"), 0);
+}
+
+static void a_clock_that_is_ahead_is_refused(void **state)
+{
+    (void)state;
+    uint64_t day = UINT64_C(86400000) << RPC_SEQUENCE_COUNTER_BITS;
+    struct ask *ahead = ask_with_id("put", drawn_now(1) + day);
+    assert_status(ahead, TROUPE_OUT_OF_RANGE);
+    assert_true(says(ahead, "not executed: by this request id the client's clock is 86399.9") ||
+                says(ahead, "not executed: by this request id the client's clock is 86400.0"));
+    assert_status(ask_with_id("put", result(ahead)->sequence_from + 1), TROUPE_OK);
+    assert_status(ask_with_id("put", drawn_now(2)), TROUPE_OK);
     assert_int_equal(tokens("1"), 2);
 }
 
@@ -967,6 +1018,8 @@ int main(void)
         TEST(stop_and_delete_persist_first),
         TEST(a_retry_gets_the_first_reply),
         TEST(a_refusal_is_remembered_if_it_is_a_change),
+        TEST(a_retry_after_a_delete_is_not_executed_again),
+        TEST(a_clock_that_is_ahead_is_refused),
         TEST(strangers_have_nothing_executed),
         TEST(a_store_that_was_replaced_ends_the_node),
         TEST(a_crash_goes_back_to_what_is_persisted),

@@ -21,3 +21,7 @@ endforeach()
 troupe_test(test_cli LABELS unit
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_cli.c ${CMAKE_CURRENT_LIST_DIR}/fake_node.c
   LIBS troupe_cli_parts troupe_proto Threads::Threads)
+troupe_test(test_client_ids LABELS unit
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_client_ids.c ${CMAKE_CURRENT_LIST_DIR}/fake_node.c
+  LIBS troupe_client troupe_proto nng::nng Threads::Threads)
+target_link_options(test_client_ids PRIVATE -Wl,--wrap=clock_gettime)

@@ -68,6 +68,7 @@ const char *rpc_oracle_encode_request(const struct rpc_request *request)
     message.client = request->client;
     message.hops = request->hops;
     message.cluster_uid = data_of(request->cluster_uid);
+    message.acked = request->acked;
     message.n_calls = n;
     message.calls = pointers;
     for (size_t i = 0; i < n; i++)
@@ -94,6 +95,7 @@ static Troupe__Rpc__Result *to_result(const struct rpc_result *from, struct pack
     to->result.message = data_of(from->message);
     to->result.version = from->version;
     to->result.ack = (Troupe__Rpc__Ack)from->ack;
+    to->result.sequence_from = from->sequence_from;
     if (from->owner != NULL) {
         troupe__rpc__owner__init(&to->owner);
         to->owner.node = data_of(from->owner->node);
@@ -158,6 +160,8 @@ static const char *compare_request(const struct rpc_request *ours,
         return "the hops";
     if (!same(ours->cluster_uid, theirs->cluster_uid))
         return "the cluster's uid";
+    if (ours->acked != theirs->acked)
+        return "what is acked";
     if (ours->calls_n != theirs->n_calls)
         return "the number of calls";
     const char *differs = NULL;
@@ -195,6 +199,8 @@ static const char *compare_result(const struct rpc_result *ours, const Troupe__R
         return "the status, ack or version of a result";
     if (!same(ours->payload, theirs->payload) || !same(ours->message, theirs->message))
         return "the payload or message of a result";
+    if (ours->sequence_from != theirs->sequence_from)
+        return "where sequences begin";
     if ((ours->owner == NULL) != (theirs->owner == NULL))
         return "whether there is an owner";
     return NULL;

@@ -1,5 +1,6 @@
 set(runtime_dir ${CMAKE_CURRENT_LIST_DIR})
 troupe_test(test_wheel LABELS unit SOURCES ${runtime_dir}/test_wheel.c LIBS troupe_runtime)
 troupe_test(test_dedup LABELS unit SOURCES ${runtime_dir}/test_dedup.c LIBS troupe_runtime)
+troupe_test(test_dedup_oracle LABELS unit SOURCES ${runtime_dir}/test_dedup_oracle.c LIBS troupe_runtime)
 troupe_test(test_table LABELS unit SOURCES ${runtime_dir}/test_table.c LIBS troupe_runtime)
 troupe_test(test_lease LABELS unit SOURCES ${runtime_dir}/test_lease.c LIBS troupe_cluster)

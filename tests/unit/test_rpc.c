@@ -102,7 +102,12 @@ static void a_request_comes_back(void **state)
         {.payload = BYTES("\0\1\2"), .sequence = UINT64_MAX, .ack = 2, .format = RPC_JSON},
         {.sequence = 0},
     };
-    struct rpc_request request = {.timeout_ms = 1, .client = 1, .calls = calls, .calls_n = 3}, back;
+    struct rpc_request request = {.timeout_ms = 1,
+                                  .client = 1,
+                                  .acked = UINT64_MAX - 1,
+                                  .calls = calls,
+                                  .calls_n = 3},
+                       back;
     const char *why;
     struct troupe_bytes frame = encode_request(&request);
     uint8_t *copy = malloc(frame.len);
@@ -111,6 +116,7 @@ static void a_request_comes_back(void **state)
     free(copy); /* the frame is not referenced */
     assert_int_equal(back.timeout_ms, 1);
     assert_int_equal(back.client, 1);
+    assert_true(back.acked == UINT64_MAX - 1);
     assert_int_equal(back.calls_n, 3);
     assert_bytes(back.calls[0].kind, BYTES("venue"));
     assert_bytes(back.calls[0].id, BYTES("a/\xc3\xa9"));
@@ -134,7 +140,9 @@ static void a_reply_comes_back(void **state)
     struct rpc_result results[] = {
         {.payload = BYTES("yes"), .version = 7, .ack = TROUPE_ACK_DURABLE},
         {.status = TROUPE_UNAVAILABLE, .message = BYTES("not here"), .owner = &owner},
-        {.owner = &(struct rpc_owner){.epoch = 0}},
+        {.status = TROUPE_OUT_OF_RANGE,
+         .owner = &(struct rpc_owner){.epoch = 0},
+         .sequence_from = UINT64_C(1) << 60},
     };
     struct rpc_reply reply = {.results = results, .results_n = 3}, back;
     const char *why;
@@ -152,7 +160,9 @@ static void a_reply_comes_back(void **state)
     assert_true(back.results[1].owner->epoch == UINT64_MAX);
     assert_int_equal(back.results[1].owner->partitions, 65536);
     assert_bytes(back.results[1].owner->cluster_uid, BYTES("uid"));
+    assert_int_equal(back.results[1].sequence_from, 0);
     assert_non_null(back.results[2].owner); /* there, if empty */
+    assert_true(back.results[2].sequence_from == UINT64_C(1) << 60);
 
     reply = (struct rpc_reply){.status = TROUPE_INVALID_ARGUMENT, .message = BYTES("no")};
     assert_int_equal(rpc_reply_decode(&arena, encode_reply(&reply), &back, &why), 0);
@@ -387,6 +397,7 @@ static struct rpc_request random_request(struct dice *dice)
                                   .client = random_number(dice),
                                   .hops = (uint8_t)random_number(dice),
                                   .cluster_uid = random_bytes(dice, 40),
+                                  .acked = random_number(dice),
                                   .calls_n = dice_below(dice, 20)};
     request.calls = arena_calloc(&arena, request.calls_n, sizeof *request.calls);
     for (size_t i = 0; i < request.calls_n; i++)
@@ -417,6 +428,7 @@ static struct rpc_reply random_reply(struct dice *dice)
                                                .message = random_bytes(dice, 30),
                                                .owner = dice_below(dice, 2) == 0 ? owner : NULL,
                                                .version = random_number(dice),
+                                               .sequence_from = random_number(dice),
                                                .status = (uint8_t)dice_throw(dice),
                                                .ack = (uint8_t)dice_below(dice, 4)};
     }

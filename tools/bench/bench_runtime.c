@@ -109,6 +109,7 @@ static struct script *script_open(const struct shape *shape, uint32_t entities)
 /* Every request is a new one: its ids have not been seen yet. */
 static void renew_ids(struct script *s, struct rpc_request *rpc)
 {
+    rpc->acked = s->sequence + 1;
     for (size_t i = 0; i < rpc->calls_n; i++)
         rpc->calls[i].sequence = ++s->sequence;
 }

@@ -1,0 +1,181 @@
+/* See dedup.h. What is forgotten, and what stays of it. */
+#include "base/invariant.h"
+#include "node/runtime/dedup_impl.h"
+
+enum {
+    FULL_BYTES = DEDUP_BYTES_MAX / 8 * 7, /* it is brought down to this, so that it is not done for
+                                             each call */
+    COUNT_EVERY = 32,                     /* … nor this: how many entries a client has */
+};
+
+/* Not while its own sequence is to come: the horizon would close the time until then to others. */
+static bool may_drop(const struct entry *e, const struct dedup_time *time)
+{
+    uint64_t highest = e->floor > e->sequence ? e->floor : e->sequence;
+    return dedup__ms(highest) < time->now_ms;
+}
+
+static uint64_t oldest_ms(const struct dedup *d, const struct dedup_time *time)
+{
+    DEDUP_EACH(d, at, e)
+    {
+        if (may_drop(e, time))
+            return dedup__since(time->now_ms, e->at_ms);
+    }
+    return 0;
+}
+
+uint64_t dedup__reach_ms(const struct dedup *d, const struct dedup_time *time)
+{
+    uint64_t reach = time->window_ms;
+    if (d == NULL || d->bytes <= DEDUP_BUDGET_BYTES)
+        return reach;
+    if (reach > DEDUP_KEEP_MS)
+        reach = DEDUP_KEEP_MS;
+    if (d->bytes < FULL_BYTES / 4 * 3)
+        return reach;
+    uint64_t oldest = oldest_ms(d, time);
+    return oldest < reach ? oldest : reach;
+}
+
+/* ---- below a floor ---- */
+
+void dedup__sweep(struct dedup *d, uint64_t client, uint64_t floor)
+{
+    if (floor == 0 || (d->swept_client == client && d->swept_floor == floor))
+        return;
+    d->swept_client = client;
+    d->swept_floor = floor;
+    DEDUP_EACH(d, at, e)
+    {
+        if (e->client != client)
+            continue;
+        if (e->sequence >= floor)
+            return; /* nearly always in order; what is behind it and below goes the next time */
+        if (e->floor <= floor)
+            dedup__remove(d, e);
+    }
+}
+
+static uint32_t count(const struct dedup *d, uint64_t client)
+{
+    uint32_t n = 0;
+    DEDUP_EACH(d, at, e)
+    n += e->client == client;
+    return n;
+}
+
+/* Of the client's entries all but so many go, the oldest; the floor that this makes stays with the
+ * latest. */
+static void trim(struct dedup *d, uint64_t client, uint32_t left)
+{
+    uint32_t n = count(d, client);
+    uint64_t floor = 0;
+    struct entry *latest = NULL;
+    INVARIANT(left > 0);
+    DEDUP_EACH(d, at, e)
+    {
+        if (e->client != client)
+            continue;
+        if (e->floor > floor)
+            floor = e->floor;
+        if (n <= left) {
+            latest = e;
+            continue;
+        }
+        n--;
+        if (e->sequence >= floor)
+            floor = e->sequence + 1;
+        dedup__remove(d, e);
+    }
+    if (latest == NULL || latest->floor >= floor)
+        return;
+    latest->floor = floor;
+    dedup__sweep(d, client, floor);
+}
+
+/* ---- beyond the horizon ---- */
+
+static void drop(struct dedup *d, struct entry *e)
+{
+    if (e->sequence > d->horizon)
+        d->horizon = e->sequence;
+    /* The floor was the client's, and may be of another entry that went before. */
+    if (e->floor > d->horizon + 1)
+        d->horizon = e->floor - 1;
+    dedup__remove(d, e);
+}
+
+static void strip(struct dedup *d, struct entry *e)
+{
+    d->bytes -= e->len;
+    e->len = 0;
+    e->flags &= (uint8_t)~ENTRY_KEPT;
+}
+
+/* From the front on, what is so old, until no more than so many bytes are left: replies first, then
+ * the ids. */
+static void shrink(struct dedup *d, const struct dedup_time *time, uint64_t age_ms, uint32_t bytes)
+{
+    DEDUP_EACH(d, at, e)
+    {
+        if (d->bytes <= bytes || dedup__since(time->now_ms, e->at_ms) < age_ms)
+            return;
+        if (e->len > 0)
+            strip(d, e);
+    }
+    DEDUP_EACH(d, at, e)
+    {
+        if (d->bytes <= bytes || dedup__since(time->now_ms, e->at_ms) < age_ms)
+            return;
+        if (may_drop(e, time))
+            drop(d, e);
+    }
+}
+
+void dedup__expire(struct dedup *d, const struct dedup_time *time)
+{
+    DEDUP_EACH(d, at, e)
+    {
+        if (dedup__since(time->now_ms, e->at_ms) < time->window_ms)
+            return;
+        if (may_drop(e, time))
+            drop(d, e);
+    }
+}
+
+/* Clients with many calls under way at one entity make do with their latest; else the oldest go, of
+ * whomever they are, and at last those that are ahead of the clock. */
+static void make_room(struct dedup *d, uint64_t client, const struct dedup_time *time)
+{
+    DEDUP_EACH(d, at, e)
+    {
+        if (d->bytes > FULL_BYTES && e->len > 0)
+            strip(d, e);
+    }
+    for (int i = 0; i < 4 && d->bytes > FULL_BYTES; i++) {
+        uint32_t n = count(d, client);
+        if (n > DEDUP_CLIENT_REPLIES)
+            trim(d, client, n / 2);
+        client = dedup__entry(d, d->head)->client;
+    }
+    shrink(d, time, 0, FULL_BYTES);
+    DEDUP_EACH(d, at, e)
+    {
+        if (d->bytes > FULL_BYTES)
+            drop(d, e);
+    }
+}
+
+void dedup__forget(struct dedup *d, const struct dedup_id *id, const struct dedup_time *time,
+                   uint32_t weight)
+{
+    dedup__expire(d, time);
+    if (d->bytes + weight <= DEDUP_BUDGET_BYTES)
+        return;
+    shrink(d, time, DEDUP_KEEP_MS, weight < DEDUP_BUDGET_BYTES ? DEDUP_BUDGET_BYTES - weight : 0);
+    if (id->acked == 0 && d->adds % COUNT_EVERY == 0)
+        trim(d, id->client, DEDUP_CLIENT_REPLIES);
+    if (d->bytes + weight > DEDUP_BYTES_MAX)
+        make_room(d, id->client, time);
+}
