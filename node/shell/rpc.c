@@ -110,6 +110,10 @@ static struct rpc_server *server_new(const struct rpc_options *options)
     s->options = *options;
     s->ipc = strncmp(options->address, "ipc://", 6) == 0;
     s->options.address = NULL; /* the caller's */
+    if (s->options.hello_ms == 0)
+        s->options.hello_ms = RPC_HELLO_MS;
+    if (s->options.stalled_ms == 0)
+        s->options.stalled_ms = RPC_STALLED_MS;
     s->memory.max = options->memory_max;
     list_init(&s->conns);
     list_init(&s->paused);

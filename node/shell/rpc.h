@@ -12,9 +12,12 @@
  *
  * Failure modes. Bytes that are no SP handshake, a frame over the limit or without a request id:
  * the connection is closed, and a line is logged. A frame that is no request: the answer is a
- * status for the request as a whole. Too many requests under way, in all or on one connection, or a
- * client that does not read its replies: its connection is not read on until there is room. A
- * client that takes no byte of a reply, or stops within a frame, for RPC_STALLED_MS: closed.
+ * status for the request as a whole. One that too many devices have passed on: dropped. Too many
+ * requests under way, in all or on one connection, or a client that does not read its replies: its
+ * connection is not read on until there is room. A handshake that is not done in RPC_HELLO_MS, a
+ * frame or replies that are not through in RPC_STALLED_MS and come slower than RPC_RATE_MIN:
+ * closed; a byte now and then holds nothing. A client that sends no more, but takes: it gets its
+ * replies.
  *
  * Files: rpc.c listens and accepts, rpc_conn.c is a connection's life, rpc_in.c what arrives,
  * rpc_out.c what leaves, rpc_exchange.c a request from frame to frame. */
@@ -26,8 +29,9 @@
 enum {
     RPC_ERRMSG_BYTES = 512,
     RPC_ADDRESS_BYTES = 300,
-    RPC_HELLO_MS = 5000,    /* for the handshake */
-    RPC_STALLED_MS = 60000, /* without progress in the middle of a frame */
+    RPC_HELLO_MS = 5000,     /* for the whole handshake */
+    RPC_STALLED_MS = 60000,  /* for a frame, or what is to be sent; longer only for more than … */
+    RPC_RATE_MIN = 16 << 10, /* … so many bytes in a second */
 };
 
 struct rpc_server;
@@ -38,6 +42,7 @@ struct rpc_options {
     uint32_t connections_max;
     bool from_peer;      /* whoever calls is another node, see struct runtime_request */
     uint64_t memory_max; /* bytes of large requests and replies under way, and of unread replies */
+    uint32_t hello_ms, stalled_ms; /* 0 = the above */
 };
 
 /* Takes the address; accepts nobody yet, so that connections wait. bound gets HOST:PORT with the

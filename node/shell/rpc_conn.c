@@ -30,8 +30,8 @@ static struct rpc_conn *conn_new(struct rpc_server *s, nng_stream *stream)
         free(c);
         return NULL;
     }
-    nng_aio_set_timeout(c->recv_aio, RPC_HELLO_MS);
-    nng_aio_set_timeout(c->send_aio, RPC_STALLED_MS);
+    c->opened_ms = nng_clock();
+    nng_aio_set_timeout(c->send_aio, (nng_duration)s->options.stalled_ms);
     pthread_mutex_init(&c->gate, NULL);
     pthread_mutex_init(&c->mu, NULL);
     return c;
@@ -151,4 +151,27 @@ void rpc__conn_close_nng(struct rpc_conn *c, const char *doing, int rc)
     bool news = rc == NNG_ETIMEDOUT || rc == NNG_ENOMEM;
     snprintf(why, sizeof why, "%s: %s", doing, nng_strerror(rc));
     rpc__conn_close(c, news ? why : NULL);
+}
+
+bool rpc__conn_is_over(const struct rpc_conn *c)
+{
+    return c->ended && c->in_flight == 0 && atomic_load(&c->out_bytes) == 0;
+}
+
+void rpc__conn_ended(struct rpc_conn *c)
+{
+    struct rpc_server *s = c->server;
+    pthread_mutex_lock(&s->lock);
+    c->ended = true;
+    bool over = rpc__conn_is_over(c);
+    pthread_mutex_unlock(&s->lock);
+    if (over)
+        rpc__conn_close(c, NULL);
+}
+
+nng_duration rpc__time_left(const struct rpc_conn *c, nng_time since_ms, size_t bytes)
+{
+    uint64_t all_ms = c->server->options.stalled_ms + (uint64_t)bytes * 1000 / RPC_RATE_MIN;
+    uint64_t spent_ms = nng_clock() - since_ms;
+    return spent_ms < all_ms ? (nng_duration)(all_ms - spent_ms) : 0;
 }

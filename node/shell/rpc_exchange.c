@@ -105,7 +105,10 @@ static void put(struct rpc_exchange *e, struct list *resumed)
         c->paused = false;
         list_push(resumed, &c->pause_link);
     }
+    bool over = rpc__conn_is_over(c);
     pthread_mutex_unlock(&s->lock);
+    if (over)
+        rpc__conn_close(c, NULL);
     rpc__conn_unref(c);
 }
 
@@ -122,7 +125,10 @@ void rpc__exchange_resume(struct rpc_conn *c)
     pthread_mutex_lock(&s->lock);
     bool resume = c->paused && list_is_empty(&c->pause_link);
     c->paused = c->paused && !resume;
+    bool over = rpc__conn_is_over(c);
     pthread_mutex_unlock(&s->lock);
+    if (over)
+        rpc__conn_close(c, NULL);
     if (resume)
         rpc__recv_go_on(c, true);
 }
@@ -271,12 +277,16 @@ static void start(struct rpc_exchange *e, struct troupe_bytes frame)
 
 enum rpc_taken rpc__exchange_take(struct rpc_conn *c, struct troupe_bytes body, const char **why)
 {
+    struct rpc_exchange *e;
     size_t route = route_bytes(body);
+    if (route == 0 && body.len > sizeof e->route) { /* as nng does: it may be a loop of devices */
+        log_line(LOG_LEVEL_WARN, "dropped a request that came through more than 7 devices", NULL);
+        return RPC_TAKEN;
+    }
     if (route == 0) {
         *why = "a frame without a request id";
         return RPC_BROKEN;
     }
-    struct rpc_exchange *e;
     enum rpc_taken taken = get(c, &e);
     if (taken != RPC_TAKEN)
         return taken;

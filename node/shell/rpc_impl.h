@@ -12,6 +12,7 @@
 #define TROUPE_SHELL_RPC_IMPL_H
 
 #include <nng/nng.h>
+#include <nng/supplemental/util/platform.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -22,7 +23,7 @@ enum {
     RPC_HELLO_BYTES = 8,
     RPC_HEAD_BYTES = 8,          /* a frame's length */
     RPC_ROUTE_WORDS_MAX = 8,     /* of four bytes: request id, and who passed the request on */
-    RPC_IN_BYTES = 64 << 10,     /* of a receive buffer; grows for larger frames, shrinks again */
+    RPC_IN_BYTES = 64 << 10,     /* of a receive buffer; grows as more comes, shrinks again */
     RPC_OUT_BYTES_MAX = 1 << 20, /* unsent: beyond that the connection is not read on */
     RPC_ARENA_CHUNK_BYTES = 32 << 10,
     RPC_ARENA_BYTES_MAX = 4 * RPC_FRAME_BYTES_MAX, /* of one request: decoded, results, replies */
@@ -49,13 +50,16 @@ struct rpc_conn {
     struct {
         uint8_t *data;
         size_t begin, end, capacity;
+        nng_time since_ms; /* when the frame began that is not whole yet; 0 = not looked at */
     } in;
     bool greeted;
+    nng_time opened_ms;
 
     /* Under server.lock. */
     struct list link;       /* server.conns */
     struct list pause_link; /* server.paused, when it waits for an exchange of somebody else */
     bool paused;            /* frames wait in the buffer, and nobody receives */
+    bool ended;             /* the client sends no more: close it after the last reply */
     uint32_t in_flight;
 
     /* Under mu. */
@@ -64,6 +68,7 @@ struct rpc_conn {
     int filling;
     bool sending;
     size_t send_from;        /* the sender's */
+    nng_time send_since_ms;  /* likewise: when the first part had left; 0 = not yet */
     atomic_size_t out_bytes; /* in both */
 };
 
@@ -112,6 +117,12 @@ void rpc__conn_free(struct rpc_conn *c);
  * expected. */
 void rpc__conn_close(struct rpc_conn *c, const char *why);
 void rpc__conn_close_nng(struct rpc_conn *c, const char *doing, int rc);
+/* The client sends no more. */
+void rpc__conn_ended(struct rpc_conn *c);
+/* … and has all its replies. Under server.lock. */
+bool rpc__conn_is_over(const struct rpc_conn *c);
+/* Of the time for something of which `bytes` have gone through since then; 0: it is over. */
+nng_duration rpc__time_left(const struct rpc_conn *c, nng_time since_ms, size_t bytes);
 
 /* ---- rpc_reaper.c ---- */
 
@@ -146,9 +157,11 @@ enum rpc_taken {
     RPC_BROKEN,
 };
 
-/* A frame's body: route and request. RPC_BROKEN: why is set. */
+/* A frame's body: route and request. RPC_BROKEN: why is set. What cannot be answered is taken, and
+ * dropped. */
 enum rpc_taken rpc__exchange_take(struct rpc_conn *c, struct troupe_bytes body, const char **why);
-/* The connection has sent something: if it was paused for that, it goes on. */
+/* The connection has sent something: if it was paused for that, it goes on; if it is over, it is
+ * closed. */
 void rpc__exchange_resume(struct rpc_conn *c);
 void rpc__exchange_pool_free(struct rpc_server *server);
 

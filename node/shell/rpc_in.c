@@ -1,6 +1,7 @@
 /* What arrives on a connection: bytes come into one buffer, as many at a time as there are; whole
  * frames are taken in place, a part of one stays for the next read. The buffer grows for a frame
- * larger than itself, whose length has been checked, and shrinks again afterwards. */
+ * larger than itself, by what has come of it and not by what is announced, and shrinks again
+ * afterwards. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,44 +20,53 @@ static size_t in_used(const struct rpc_conn *c)
     return c->in.end - c->in.begin;
 }
 
-/* Another buffer of that capacity, with the same contents. */
+static void in_to_front(struct rpc_conn *c)
+{
+    if (c->in.begin > 0)
+        memmove(c->in.data, c->in.data + c->in.begin, in_used(c));
+    c->in.end -= c->in.begin;
+    c->in.begin = 0;
+}
+
+/* Bytes of a buffer that are counted as memory. */
+static size_t large(size_t capacity)
+{
+    return capacity > RPC_IN_BYTES ? capacity : 0;
+}
+
+/* Another capacity, with the same contents. */
 static bool in_resize(struct rpc_conn *c, size_t capacity)
 {
     struct rpc_server *s = c->server;
-    size_t used = in_used(c);
-    INVARIANT(used <= capacity);
-    if (capacity > RPC_IN_BYTES && !rpc__large_take(s, capacity))
+    size_t before = large(c->in.capacity), after = large(capacity);
+    INVARIANT(in_used(c) <= capacity);
+    if (after > before && !rpc__large_take(s, after - before))
         return false;
-    uint8_t *data = malloc(capacity);
+    in_to_front(c);
+    uint8_t *data = realloc(c->in.data, capacity);
     if (data == NULL) {
-        if (capacity > RPC_IN_BYTES)
-            rpc__large_give(s, capacity);
+        if (after > before)
+            rpc__large_give(s, after - before);
         return false;
     }
-    if (used > 0)
-        memcpy(data, c->in.data + c->in.begin, used);
-    if (c->in.capacity > RPC_IN_BYTES)
-        rpc__large_give(s, c->in.capacity);
-    free(c->in.data);
+    if (before > after)
+        rpc__large_give(s, before - after);
     c->in.data = data;
     c->in.capacity = capacity;
-    c->in.begin = 0;
-    c->in.end = used;
     return true;
 }
 
-/* Room to read on: for the whole of a frame of `frame` bytes, if that many are known to come. */
+/* Room to read on in a frame of `frame` bytes, if that is known: for as much again as has come. */
 static bool in_reserve(struct rpc_conn *c, size_t frame)
 {
-    size_t capacity = frame > RPC_IN_BYTES ? frame : RPC_IN_BYTES;
-    if (capacity > c->in.capacity ||
-        (c->in.capacity > RPC_IN_BYTES && capacity == RPC_IN_BYTES && in_used(c) <= capacity))
+    size_t wanted = frame < 2 * in_used(c) ? frame : 2 * in_used(c);
+    size_t capacity = wanted > RPC_IN_BYTES ? wanted : RPC_IN_BYTES;
+    bool full = in_used(c) == c->in.capacity;
+    bool shrinks =
+        c->in.capacity > RPC_IN_BYTES && frame <= RPC_IN_BYTES && in_used(c) <= RPC_IN_BYTES;
+    if (full || shrinks)
         return in_resize(c, capacity);
-    if (c->in.begin > 0) {
-        memmove(c->in.data, c->in.data + c->in.begin, in_used(c));
-        c->in.end -= c->in.begin;
-        c->in.begin = 0;
-    }
+    in_to_front(c);
     return true;
 }
 
@@ -111,17 +121,32 @@ static enum rpc_taken take_frames(struct rpc_conn *c, size_t *need, const char *
         if (taken != RPC_TAKEN)
             return taken;
         c->in.begin += *need;
+        c->in.since_ms = 0; /* what is left is the beginning of another one */
     }
 }
 
+/* One limit for the whole handshake, and for each frame from its first byte on; none in between.
+ * 0: it is over. */
+static nng_duration recv_timeout(struct rpc_conn *c)
+{
+    if (!c->greeted) {
+        uint64_t spent_ms = nng_clock() - c->opened_ms, all_ms = c->server->options.hello_ms;
+        return spent_ms < all_ms ? (nng_duration)(all_ms - spent_ms) : 0;
+    }
+    if (in_used(c) == 0)
+        return NNG_DURATION_INFINITE;
+    if (c->in.since_ms == 0)
+        c->in.since_ms = nng_clock();
+    return rpc__time_left(c, c->in.since_ms, in_used(c));
+}
+
 /* Receives more; false when the connection is closed. */
-static bool recv_start(struct rpc_conn *c)
+static bool recv_start(struct rpc_conn *c, nng_duration timeout_ms)
 {
     nng_iov iov = {.iov_buf = c->in.data + c->in.end, .iov_len = c->in.capacity - c->in.end};
     INVARIANT(iov.iov_len > 0);
     nng_aio_set_iov(c->recv_aio, 1, &iov);
-    if (c->greeted)
-        nng_aio_set_timeout(c->recv_aio, in_used(c) > 0 ? RPC_STALLED_MS : NNG_DURATION_INFINITE);
+    nng_aio_set_timeout(c->recv_aio, timeout_ms);
     pthread_mutex_lock(&c->gate);
     bool open = !atomic_load(&c->closed);
     if (open)
@@ -144,9 +169,14 @@ void rpc__recv_go_on(struct rpc_conn *c, bool run_core)
         taken = RPC_BROKEN;
         why = "no memory for a frame of that size: rpc-memory-max is used up";
     }
+    nng_duration timeout_ms = taken == RPC_TAKEN ? recv_timeout(c) : 0;
+    if (taken == RPC_TAKEN && timeout_ms == 0) {
+        taken = RPC_BROKEN;
+        why = c->greeted ? "a frame comes too slowly" : "the handshake takes too long";
+    }
     if (taken == RPC_BROKEN)
         rpc__conn_close(c, why);
-    if (taken == RPC_BROKEN || !recv_start(c))
+    if (taken == RPC_BROKEN || !recv_start(c, timeout_ms))
         rpc__conn_unref(c);
 }
 
@@ -154,6 +184,11 @@ void rpc__recv_done(void *conn)
 {
     struct rpc_conn *c = conn;
     int rc = nng_aio_result(c->recv_aio);
+    if (rc == NNG_ECONNSHUT && c->greeted) {
+        rpc__conn_ended(c);
+        rpc__conn_unref(c);
+        return;
+    }
     if (rc != 0) {
         rpc__conn_close_nng(c, c->greeted ? "in the middle of a frame" : "no handshake", rc);
         rpc__conn_unref(c);

@@ -60,6 +60,21 @@ static void send_start(struct rpc_conn *c, const struct rpc_buffer *b)
         rpc__conn_unref(c);
 }
 
+/* A part has left. From then on there is one limit for all of the buffer. */
+static void send_rest(struct rpc_conn *c, const struct rpc_buffer *b)
+{
+    if (c->send_since_ms == 0)
+        c->send_since_ms = nng_clock();
+    nng_duration left_ms = rpc__time_left(c, c->send_since_ms, c->send_from);
+    if (left_ms == 0) {
+        rpc__conn_close(c, "it reads its replies too slowly");
+        rpc__conn_unref(c);
+        return;
+    }
+    nng_aio_set_timeout(c->send_aio, left_ms);
+    send_start(c, b);
+}
+
 void rpc__out_flush(struct rpc_conn *c)
 {
     pthread_mutex_lock(&c->mu);
@@ -81,6 +96,10 @@ void rpc__out_flush(struct rpc_conn *c)
 static void sent(struct rpc_conn *c, struct rpc_buffer *b)
 {
     rpc__large_give(c->server, b->large);
+    if (c->send_since_ms != 0) {
+        c->send_since_ms = 0;
+        nng_aio_set_timeout(c->send_aio, (nng_duration)c->server->options.stalled_ms);
+    }
     pthread_mutex_lock(&c->mu);
     atomic_fetch_sub(&c->out_bytes, b->len);
     b->len = b->large = 0;
@@ -105,7 +124,7 @@ void rpc__send_done(void *conn)
     c->send_from += nng_aio_count(c->send_aio);
     INVARIANT(c->send_from <= b->len);
     if (c->send_from < b->len) {
-        send_start(c, b);
+        send_rest(c, b);
         return;
     }
     sent(c, b);
