@@ -271,6 +271,7 @@ void judge_after(struct world *w, struct run *run, const struct store_request *r
         failover_loaded(w, run, &r->u.load);
         break;
     case STORE_LEAVE:
+        run->left = true;
         judge_ended(w, r->u.leave.name, r->u.leave.generation);
         break;
     case STORE_CLAIM:
@@ -332,7 +333,7 @@ void judge_executed(struct run *run, const struct runtime_request *request, uint
         if (failover_admits(w, run, pid, request->rpc->client))
             continue;
         /* The answers of a batch leave together, with the last of them. */
-        if (n > 1 && !run->ended && had_since(owner, run, since_ns))
+        if (n > 1 && (!run->ended || run->left) && had_since(owner, run, since_ns))
             continue;
         world_fail(w,
                    "%s (run %" PRIu64 ") answers for %.*s/%.*s, but the store has partition %u as "

@@ -100,6 +100,7 @@ struct run {
     uint64_t wake_ns; /* it has been put on the agenda for then */
     bool dead;        /* killed, or stopped */
     bool ended;       /* by the store's word: left, evicted, superseded */
+    bool left;        /* of its own accord */
     bool stopping;    /* told to */
     bool lacks_a_kind;
     bool uncollected;    /* stepped, and the collect is still to come */
