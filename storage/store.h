@@ -10,6 +10,14 @@
  * the thread of the loop, exactly once, with request->error set. Requests of one store may complete
  * in any order; what must come after something else is submitted from its done callback.
  *
+ * One server at a time (DESIGN §6.10). The database may fail over to another server, which may lack
+ * the last commits, while the one before lives on and commits what is then lost. So each answer
+ * tells which server has executed the request: request->server, a number that grows with each
+ * server that this store gets to know, and its timeline. What a server answers that is not the
+ * latest one known, is no news of the store: whoever acts on answers takes such a one for an
+ * unknown outcome (a write) or for no answer (a read). An implementation that knows of a later
+ * server closes its connections to the earlier ones and executes nothing over them any more.
+ *
  * Errors (request->error); errmsg always says which and what to do:
  *   0                    done; the outputs are valid.
  *   TROUPE_EUNAVAILABLE  the store could not be reached or is too busy (lock_timeout,
@@ -121,9 +129,7 @@ struct store_register {
 
 /* RENEW: renewed_at = the store's now, renew_seq + 1, ttl_ms as given, where (name, generation) is
  * active; else TROUPE_EFENCED. Also returns every other row that is active (so that observation of
- * the others is under way before it is needed) and the store's timeline: a number that grows with
- * every failover to another copy of the data (the Postgres timeline id; 0 where there is no such
- * thing). */
+ * the others is under way before it is needed). */
 struct store_renew {
     /* in */
     const char *name;
@@ -132,7 +138,6 @@ struct store_renew {
                         not */
     /* out */
     uint64_t renew_seq;
-    uint64_t timeline;
     struct store_node *others; /* in the arena */
     size_t others_n;
 };
@@ -349,6 +354,9 @@ struct store_request {
         struct store_recent recent;
     } u;
     /* out */
+    uint64_t server;   /* that executed it, see above; 0: none has, or there is only ever one */
+    uint64_t timeline; /* of that server: grows with every failover to another copy of the data (the
+                          Postgres timeline id); 0 where there is no such thing */
     int error;
     char errmsg[STORE_ERRMSG_BYTES];
 };
@@ -371,6 +379,8 @@ struct store_options {
     uint32_t connections; /* postgres: for loads and saves; the lease has its own besides. 0 = 3 */
     uint32_t statement_timeout_ms; /* 0 = 5000: how long one request may take in the store */
     bool prepared_statements;      /* postgres: false behind a transaction pooler */
+    bool timeline_none; /* postgres: servers are not asked for their timeline; server and timeline
+                           of requests are 0 then, and a failover goes unnoticed */
     void (*log)(void *data, enum store_log_level level, const char *message);
     void *log_data;
 };
@@ -399,6 +409,7 @@ int store_open(struct store **store, const struct store_options *options,
 static inline void store_submit(struct store *store, struct store_request *request)
 {
     request->next = NULL;
+    request->server = request->timeline = 0;
     request->error = 0;
     request->errmsg[0] = '\0';
     store->ops->submit(store, request);

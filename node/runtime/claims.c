@@ -146,19 +146,9 @@ bool claims__stood(const struct runtime *rt, uint32_t pid, uint64_t epoch, uint6
            !older;
 }
 
-/* A new epoch tells the timeline; what was claimed before the first renewal may be lost by then. */
-static void learn_timeline(struct runtime *rt, const struct store_claimed *claimed)
-{
-    if (rt->timeline_known || claimed->epoch == claimed->epoch_prev)
-        return;
-    rt->timeline = claimed->epoch >> OWNERSHIP_EPOCH_BITS;
-    rt->timeline_known = true;
-}
-
 static void won(struct runtime *rt, const struct store_claimed *claimed)
 {
     uint32_t pid = claimed->pid;
-    learn_timeline(rt, claimed);
     /* It was ours already: moved to us by one that could not tell us so. What it sent is right. */
     bool found = claimed->epoch == claimed->epoch_prev && handoff__has_orphan(rt, pid);
     if (!found && claimed->epoch_prev > rt->ownership.entries[pid].kept) {
@@ -198,7 +188,7 @@ static void claim_applied(struct runtime *rt)
 /* An answer that is not believed. If it was true, the claim that follows finds us as the owner, by
  * an epoch that nobody else has had: what we have in memory is right then. If it has become untrue,
  * that one gets a higher epoch, as anybody else would. */
-static void keep_on_hearsay(struct runtime *rt)
+void claims__hear(struct runtime *rt)
 {
     const struct store_claim *claim = &rt->claim.request.u.claim;
     for (size_t i = 0; i < claim->claimed_n; i++) {
@@ -221,7 +211,7 @@ void claims__done(struct runtime *rt)
         return;
     }
     if (request->error == 0 && stale)
-        keep_on_hearsay(rt);
+        claims__hear(rt);
     for (size_t i = 0; i < request->u.claim.pids_n; i++)
         ownership_retry(&rt->ownership, request->u.claim.pids[i]);
     rt->want_map |= members__is_on(&rt->members); /* it may have been executed, or be yet */

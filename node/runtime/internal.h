@@ -292,8 +292,9 @@ struct runtime {
     uint64_t losses_n; /* partitions of which we lost what we had: a count, and the clock by which
                           it is told what happened before a loss, and what after it */
     uint64_t losses_checked_n; /* finished replies that wait have been looked at since then */
-    uint64_t generation, timeline;
-    uint64_t timeline_ns; /* when the store was seen to have failed over; 0 = never */
+    uint64_t generation;
+    uint64_t server, timeline; /* the latest server of the store that has answered */
+    uint64_t timeline_ns;      /* when the store was seen to have failed over; 0 = never */
     char cluster_uid[STORE_UID_BYTES + 1];
     struct store_slot reg, renew, claim, owners, leave, evict;
     store_pid claim_pids[CLAIM_PIDS_MAX];
@@ -311,7 +312,7 @@ struct runtime {
     uint32_t holder_moves;
     uint32_t evict_node;       /* whom the eviction under way is about */
     bool recheck;              /* the owner map must be read before serving again */
-    bool timeline_known;       /* the store has told its timeline */
+    bool timeline_known;       /* a server of the store has answered, and told its timeline */
     bool failed_over;          /* … and then another one; the map has not been read since */
     bool writing_again;        /* only what is written again is waited for before serving */
     bool want_map;             /* … and to tell callers who owns what we do not */
@@ -394,8 +395,13 @@ void runtime__submit(struct runtime *rt, struct store_request *request);
 /* Delay before attempt n + 1, in ns. */
 uint64_t runtime__backoff(struct runtime *rt, uint32_t failures);
 
+/* ---- store_server.c ---- */
+/* Every answer of the store goes by here first: one of a server that has been deposed becomes an
+ * unknown outcome, or none; one of a server that is new tells of a failover. */
+void store_server__answered(struct runtime *rt, struct store_request *request);
+
 /* ---- store_health.c ---- */
-/* Every answer of the store goes by here first. */
+/* Every answer of the store goes by here, when it is known what it is worth. */
 void store_health__answered(struct runtime *rt, const struct store_request *request);
 
 /* ---- lifecycle.c ---- */
@@ -430,6 +436,8 @@ void claims__begin(struct runtime *rt);
 void claims__ring_changed(struct runtime *rt);
 /* A node may own nothing any more: what it had and we should have is asked for. */
 void claims__owner_gone(struct runtime *rt, uint32_t node);
+/* The answer to the claim is not believed. */
+void claims__hear(struct runtime *rt);
 /* The store has said that it is not ours. */
 void claims__lost(struct runtime *rt, uint32_t pid);
 /* A failover of the store has lost that it is ours: asked for again, and what we have of it kept

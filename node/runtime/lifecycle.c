@@ -310,23 +310,6 @@ static void send_renewal(struct runtime *rt)
     lifecycle__submit(rt, &rt->renew, STORE_RENEW);
 }
 
-/* The database has failed over to another copy, which may lack the last commits. */
-static void check_timeline(struct runtime *rt, uint64_t timeline)
-{
-    bool other = rt->timeline_known && timeline > rt->timeline;
-    rt->timeline = timeline;
-    rt->timeline_known = true;
-    if (!other)
-        return;
-    if (rt->phase == RUNTIME_SERVING)
-        lifecycle__suspend(rt, "the store has failed over to another copy of the data");
-    rt->recheck |= rt->phase == RUNTIME_STARTING; /* what it has claimed already */
-    rt->failed_over = rt->want_map = true;
-    rt->timeline_ns = rt->recheck_ns = rt->now.mono_ns;
-    rt->rows_ns = 0; /* renewals of the others may be lost: they are watched for a TTL anew */
-    save__again(rt);
-}
-
 static void renew_done(struct runtime *rt)
 {
     const struct store_request *request = &rt->renew.request;
@@ -338,7 +321,6 @@ static void renew_done(struct runtime *rt)
         lease_failed(&rt->lease, rt->now.mono_ns);
     } else if (lease_renewed(&rt->lease, rt->now.mono_ns, rt->now.wall_ms,
                              (uint32_t)request->u.renew.others_n)) {
-        check_timeline(rt, request->u.renew.timeline);
         members__rows(rt, request->u.renew.others, request->u.renew.others_n);
         rt->rows_fresh = true;
         if (rt->phase == RUNTIME_SUSPENDED && !rt->recheck) {

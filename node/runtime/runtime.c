@@ -325,6 +325,7 @@ static void store_done(struct runtime *rt, struct store_request *request)
 {
     INVARIANT(rt->store_out > 0);
     rt->store_out--;
+    store_server__answered(rt, request);
     store_health__answered(rt, request);
     bool known = save__done(rt, request) || load__done(rt, request) ||
                  lifecycle__done(rt, request) || handoff__commit_done(rt, request) ||

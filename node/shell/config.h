@@ -37,6 +37,7 @@ struct config {
     uint64_t lease_ttl_ms, lease_renew_ms, outage_grace_ms, store_wait_ms, stop_timeout_ms;
     uint64_t store_connections;
     bool prepared_statements;
+    char store_timeline[CONFIG_TEXT_BYTES];
     uint64_t memory_max, entities_max, warm_entities;
     uint64_t rpc_inflight_max, rpc_connections_max, rpc_memory_max;
 };

@@ -67,6 +67,8 @@ const struct config_option CONFIG_OPTIONS[] = {
      "Postgres: connections for loads and saves; the lease has one of its own"},
     {"prepared-statements", CONFIG_BOOL, AT(prepared_statements), "on", 0, 0, NULL,
      "Postgres: off behind a pooler that does not keep sessions"},
+    {"store-timeline", CONFIG_CHOICE, AT(store_timeline), "require", 0, 0, "require|none",
+     "Postgres: none where the server may not tell its timeline; failovers go unnoticed then"},
     {"memory-max", CONFIG_SIZE, AT(memory_max), "0", 0, UINT64_MAX / 2, NULL,
      "estimated memory of entities beyond which the coldest are persisted and stopped (0: no "
      "limit)"},

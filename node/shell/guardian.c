@@ -110,6 +110,7 @@ static int bury(const struct guardian *g)
         .loop = &b.loop,
         .connections = 1,
         .prepared_statements = g->config->prepared_statements,
+        .timeline_none = strcmp(g->config->store_timeline, "none") == 0,
     };
     uv_loop_init(&b.loop);
     uv_timer_init(&b.loop, &b.timer);

@@ -175,6 +175,7 @@ static enum node_exit open_store(struct node *n)
         .loop = &n->loop,
         .connections = (uint32_t)c->store_connections,
         .prepared_statements = c->prepared_statements,
+        .timeline_none = strcmp(c->store_timeline, "none") == 0,
         .log = log_store,
     };
     int rc = store_open(&n->store, &options, errmsg);

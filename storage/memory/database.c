@@ -365,7 +365,6 @@ static int run_renew(struct database *db, struct cluster *c, struct store_reques
     own->renewed_at_ms = now_ms(db);
     own->ttl_ms = renew->ttl_ms;
     renew->renew_seq = own->renew_seq;
-    renew->timeline = c->timeline;
     return 0;
 }
 
@@ -536,6 +535,7 @@ void database_run(struct database *db, struct cluster *cluster, uint32_t partiti
     pthread_mutex_lock(&db->lock);
     int rc = run(db, cluster, partitions, request);
     INVARIANT(rc == request->error);
+    request->server = request->timeline = cluster->timeline;
     pthread_mutex_unlock(&db->lock);
 }
 

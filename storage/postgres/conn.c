@@ -1,7 +1,7 @@
 /* One connection, driven by the loop.
  *
  * Happy path: DOWN → resolve the host's name (libpq would block on that) → PQconnectPoll by uv_poll
- * → a look whether the server answers → READY: in pipeline mode, each request is the settings
+ * → a look which server answers (server.c) → READY: in pipeline mode, each request is the settings
  * (ops.c), one statement (each with its PREPARE before it the first time) and one sync, and that is
  * one transaction; answers come in order, and a request is done when its sync is.
  *
@@ -132,6 +132,7 @@ void pg_conn_break(struct pg_conn *c, const char *why)
     memset(c->prepared, 0, sizeof c->prepared);
     c->unreplicated = false;
     c->leaving = NULL;
+    c->server = 0;
     c->retry_ms = pg_now_ms(s) + backoff_ms(c);
     c->failures++;
     snprintf(s->last_error, sizeof s->last_error, "%s", text);
@@ -300,7 +301,7 @@ static void resolve_late(struct pg_conn *c)
 static void set_up(struct pg_conn *c)
 {
     c->state = PG_SETTING_UP;
-    if (PQsetnonblocking(c->pg, 1) != 0 || PQsendQuery(c->pg, "SELECT") == 0)
+    if (PQsetnonblocking(c->pg, 1) != 0 || PQsendQuery(c->pg, pg_server_question(c->store)) == 0)
         pg_conn_break(c, PQerrorMessage(c->pg));
     else
         watch(c, UV_READABLE | UV_WRITABLE);
@@ -350,6 +351,10 @@ static void on_setting_up(struct pg_conn *c)
                 pg_conn_break(c, "the connection refuses pipeline mode");
                 return;
             }
+            if (pg_server_is_asked(c->store) && c->server != c->store->server.number) {
+                pg_conn_break(c, "another connection has found a later server meanwhile");
+                return;
+            }
             c->state = PG_READY;
             c->failures = 0;
             watch(c, UV_READABLE);
@@ -357,8 +362,15 @@ static void on_setting_up(struct pg_conn *c)
             pg_dispatch(c->store);
             return;
         }
-        if (PQresultStatus(result) == PGRES_FATAL_ERROR)
-            snprintf(text, sizeof text, "%s", PQresultErrorMessage(result));
+        const char *why = NULL;
+        if (PQresultStatus(result) == PGRES_FATAL_ERROR) {
+            why = pg_server_hidden(PQresultErrorField(result, PG_DIAG_SQLSTATE));
+            why = why != NULL ? why : PQresultErrorMessage(result);
+        } else if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+            why = pg_server_met(c, result);
+        }
+        if (why != NULL)
+            snprintf(text, sizeof text, "%s", why);
         PQclear(result);
         if (text[0] != '\0') {
             pg_conn_break(c, text);
@@ -448,6 +460,7 @@ static void finish_head(struct pg_conn *c)
     if (r->error == 0 && c->unreplicated && pg_op(r->op)->writes)
         store__fail(r, TROUPE_EOUTCOME, "store: the commit might not have been replicated");
     c->unreplicated = false;
+    pg_server_stamp(c, r);
     pg_done(c->store, r);
 }
 
@@ -497,6 +510,16 @@ static void on_answer(struct pg_conn *c, struct store_request *r, const PGresult
     r->error = pg_verdict_unread(r->op, op->writes, rc);
 }
 
+/* What comes before the answer; the settings tell which server it is that gives it. Not the right
+ * one: nothing that is on its way is worth more. */
+static void on_settings(struct pg_conn *c, struct pg_task *t, const PGresult *result)
+{
+    bool tells = t->left-- > t->own && PQresultStatus(result) == PGRES_TUPLES_OK;
+    const char *why = tells ? pg_server_told(c, result) : NULL;
+    if (why != NULL)
+        pg_conn_break(c, why);
+}
+
 static void on_result(struct pg_conn *c, PGresult *result)
 {
     struct store_request *r = c->head;
@@ -511,7 +534,7 @@ static void on_result(struct pg_conn *c, PGresult *result)
     } else if (status == PGRES_PIPELINE_ABORTED) {
         return; /* the error before it says why */
     } else if (t->left > 1) {
-        t->left--;
+        on_settings(c, t, result);
     } else if (r->error == 0) {
         on_answer(c, r, result);
     }

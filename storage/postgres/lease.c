@@ -121,7 +121,6 @@ int pg_renew_result(const struct pg_store *s, struct store_request *r, const PGr
         return store__fail(r, TROUPE_EFENCED,
                            "the lease of '%s' is gone: it was evicted or superseded", renew->name);
     renew->renew_seq = pg_get_int(result, 0, 6);
-    renew->timeline = pg_get_int(result, 0, 7);
     renew->others = arena_calloc(r->arena, (size_t)rows, sizeof *renew->others);
     if (renew->others == NULL)
         return store__fail_memory(r);

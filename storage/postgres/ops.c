@@ -25,7 +25,7 @@ static const struct pg_op OPS[PG_OPS] = {
                 " WHERE cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
                 " AND name = $2 AND generation = $3 AND state = 0 RETURNING renew_seq) "
                 "SELECT true, ''::text, 0::int8, 0::int8, ''::text, ''::text, me.renew_seq,"
-                " ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int8, 0, "
+                " 0::int8, 0, "
                 "false, 0::int8, ''::text FROM me "
                 "UNION ALL "
                 "SELECT false, l.name, l.generation, l.incarnation, l.addr, l.proof, l.renew_seq, "
@@ -159,15 +159,16 @@ const struct pg_op *pg_op(enum store_op op)
 }
 
 /* Our statements never wait for longer than we do, an acknowledged commit is on disk whatever the
- * role's default is, and no name means anything but what the server's catalogue says. */
+ * role's default is, and no name means anything but what the server's catalogue says. The same
+ * statement asks which server that is (server.c). */
 void pg_settings(const struct pg_store *s, char sql[PG_SETTINGS_BYTES])
 {
     snprintf(sql, PG_SETTINGS_BYTES,
              "SELECT pg_catalog.set_config('statement_timeout', '%u', true),"
              " pg_catalog.set_config('lock_timeout', '%u', true),"
              " pg_catalog.set_config('search_path', 'pg_catalog', true),"
-             " pg_catalog.set_config('synchronous_commit', 'on', true)",
-             s->timeout_ms, s->timeout_ms / 2 + 1);
+             " pg_catalog.set_config('synchronous_commit', 'on', true)%s",
+             s->timeout_ms, s->timeout_ms / 2 + 1, pg_server_columns(s));
 }
 
 /* What a write answers must have its memory before it is sent: an answer that cannot be taken would

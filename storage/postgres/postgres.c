@@ -295,6 +295,7 @@ int store_postgres_open(struct store **store, const struct store_options *option
         .timeout_ms = options->statement_timeout_ms == 0 ? 5000 : options->statement_timeout_ms,
         .lease_ttl_ms = UINT32_MAX,
         .prepare = options->prepared_statements,
+        .timeline_none = options->timeline_none,
         .log = options->log,
         .log_data = options->log_data,
         .conns_n = 1 + (options->connections == 0 ? 3 : options->connections),
@@ -316,6 +317,11 @@ int store_postgres_open(struct store **store, const struct store_options *option
         pg_conn_init(&s->conns[i], s);
     s->tick.data = s;
     uv_timer_start(&s->tick, on_tick, 0, PG_TICK_MS);
+    if (!pg_server_is_asked(s))
+        pg_log(
+            s, STORE_LOG_WARN,
+            "postgres: store-timeline is none: failovers of the database are not noticed, so that "
+            "one that can lose commits is yours to exclude");
     errmsg[0] = '\0';
     *store = &s->base;
     return 0;

@@ -2,6 +2,7 @@
  *
  *   postgres.c   the store: queue, choice of a connection, deadlines
  *   conn.c       one connection: connecting, pipelining, reading, breaking
+ *   server.c     which server a connection leads to
  *   ops.c        which statement belongs to which operation
  *   verdict.c    what an error of the server means
  *   lease.c partitions.c rows.c   parameters and results of the operations
@@ -27,7 +28,8 @@ enum {
      * it must have failed and been made anew while the lease still lasts. */
     PG_LEASE_ANSWER_MS_MIN = 200,
     PG_LEASE_CONNECT_MS_MIN = 1000,
-    PG_RESOLVE_MS = 1000, /* for looking the host's name up, before its last address is tried */
+    PG_ASK_LEASE_MS = 10000, /* between two looks where the lease's connection leads to now */
+    PG_RESOLVE_MS = 1000,    /* for looking the host's name up, before its last address is tried */
     PG_TICK_MS = 50,
     PG_SLACK_MS =
         1000, /* an answer this much later than statement_timeout: the connection is dead */
@@ -35,7 +37,7 @@ enum {
     PG_OPS = STORE_RECENT + 1,
     PG_SETTINGS = PG_OPS, /* the statement before each other one, see pg_settings */
     PG_TEXT_BYTES = 256,
-    PG_SETTINGS_BYTES = 512,
+    PG_SETTINGS_BYTES = 1024,
 };
 
 /* A request on its way: request->impl, from submit to done. */
@@ -48,6 +50,11 @@ struct pg_task {
     unsigned left, own;
     bool refused; /* the server has said that it changed nothing */
     bool sent;
+};
+
+struct pg_server {
+    uint64_t number; /* of those that this store has met, from 1 on; 0: none yet */
+    uint64_t system, timeline;
 };
 
 enum pg_conn_state { PG_DOWN, PG_RESOLVING, PG_CONNECTING, PG_SETTING_UP, PG_READY };
@@ -65,6 +72,8 @@ struct pg_conn {
     bool resolving;
     char hostaddr[64]; /* the last address found; "" = none */
     uint64_t retry_ms, started_ms;
+    uint64_t server; /* the number of the one it leads to; 0: not known, or not asked … */
+    uint64_t system; /* … and its system's identifier */
     unsigned failures;
     bool prepared[PG_OPS + 1]; /* by operation; the last one is the settings */
     bool unreplicated;         /* a commit was confirmed by the primary alone */
@@ -82,6 +91,9 @@ struct pg_store {
     uint32_t partitions, timeout_ms;
     uint32_t lease_ttl_ms; /* as the last request for the lease says */
     bool prepare;
+    bool timeline_none;      /* servers are not asked who they are */
+    struct pg_server server; /* the latest */
+    uint64_t ask_lease_ms;   /* where its connection leads to is not looked at again before */
     void (*log)(void *data, enum store_log_level level, const char *message);
     void *log_data;
     struct pg_conn *conns; /* the first one is the lease's */
@@ -171,6 +183,22 @@ void pg_conn_break(struct pg_conn *c, const char *why);
 bool pg_conn_is_closed(const struct pg_conn *c);
 /* How long a request is worth waiting for, of most_ms at most. */
 uint32_t pg_patience_ms(const struct store_request *r, uint32_t most_ms);
+
+/* ---- server.c ---- */
+/* Whether servers are asked who they are. */
+bool pg_server_is_asked(const struct pg_store *s);
+/* The first statement of a connection, and what pg_settings asks for besides, each time. */
+const char *pg_server_question(const struct pg_store *s);
+const char *pg_server_columns(const struct pg_store *s);
+/* The connection's server has answered the question, or with the settings. NULL: it may be used;
+ * all connections that lead to earlier ones are closed. Otherwise why it may not; the caller breaks
+ * it. */
+const char *pg_server_met(struct pg_conn *c, const PGresult *result);
+const char *pg_server_told(struct pg_conn *c, const PGresult *result);
+/* It has refused to. NULL: for a reason that may pass; else what to do about it. */
+const char *pg_server_hidden(const char *sqlstate);
+/* The connection's server has executed the request. */
+void pg_server_stamp(const struct pg_conn *c, struct store_request *r);
 
 /* ---- migrate.c ---- */
 /* Makes the schema where there is none of ours, leaves any other alone. */

@@ -271,7 +271,6 @@ int sqlite__renew(struct sqlite_connection *c, struct store_request *r)
         return sqlite__fail(c, r);
     sqlite3_bind_int64(s, 1, c->cluster);
     sqlite__bind_string(s, 2, renew->name);
-    renew->timeline = 0; /* there is one copy of a file */
     return sqlite__read_nodes(c, r, s, &renew->others, &renew->others_n);
 }
 

@@ -274,8 +274,8 @@ static void send_store(struct troop *t, uint32_t n, struct store_request *r)
         } else {
             store_submit(t->store, r);
             store_memory_poll(t->store, SIZE_MAX);
-            if (t->nodes[n].unaware && r->op == STORE_RENEW)
-                r->u.renew.timeline = 0;
+            if (t->nodes[n].unaware)
+                r->server = r->timeline = 0;
         }
         push(t, (struct troop_event){.at_ns = t->now.mono_ns + TROOP_LATENCY_NS + delay_ns(t, r),
                                      .what = TROOP_STORE,

@@ -30,7 +30,7 @@ struct troop_node {
     bool cut;            /* from all the others: neither gossip nor requests */
     bool store_cut;      /* from the store */
     bool saves_cut;      /* … for saves only */
-    bool unaware;        /* of a failover: renewals tell it of no timeline */
+    bool unaware;        /* of a failover: no answer tells of a server */
     bool lies_of_owner;  /* its next answer to a node: not executed, another has it, for ever */
     bool lies_of_epochs; /* the next partitions that it gives bear the highest number */
     enum troupe_status refuses; /* with it, requests of other nodes, as a whole; 0 = it does not */

@@ -14,7 +14,7 @@ static uint64_t timeline_of(struct contract_store *s, const char *name, uint64_t
     struct contract_request q;
     assert_int_equal(contract_renew(s, &q, name, generation), 0);
     contract_free(&q);
-    return q.r.u.renew.timeline;
+    return q.r.timeline;
 }
 
 static void free_partitions_are_won(void **state)

@@ -314,9 +314,9 @@ static void renew_returns_the_others(void **state)
         assert_int_equal(contract_renew(&s, &q, "a", 1), 0);
         const struct store_renew *renew = &q.r.u.renew;
         assert_true(renew->renew_seq > seq);
-        assert_true(i == 0 || renew->timeline == timeline);
+        assert_true(i == 0 || q.r.timeline == timeline);
         seq = renew->renew_seq;
-        timeline = renew->timeline;
+        timeline = q.r.timeline;
         assert_int_equal(renew->others_n, 2);
         size_t d = strcmp(renew->others[0].name, "d") == 0 ? 0 : 1;
         assert_string_equal(renew->others[1 - d].name, "b");

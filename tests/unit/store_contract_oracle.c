@@ -126,7 +126,7 @@ static void try_renew(struct oracle *o)
             others += i != n && is_active(o, i, o->nodes[i].generation);
         assert_int_equal(rc, 0);
         assert_true(q.r.u.renew.renew_seq > o->nodes[n].renew_seq);
-        assert_true(q.r.u.renew.timeline == o->timeline);
+        assert_true(q.r.timeline == o->timeline);
         assert_int_equal(q.r.u.renew.others_n, others);
         o->nodes[n].renew_seq = q.r.u.renew.renew_seq;
     } else {
@@ -449,7 +449,7 @@ static void random_operations_match_the_oracle(void **state)
         o.parts[pid].owner = -1;
     uint64_t scout = contract_must_register(&one, "scout", 1);
     assert_int_equal(contract_renew(&one, &q, "scout", scout), 0);
-    o.timeline = q.r.u.renew.timeline;
+    o.timeline = q.r.timeline;
     contract_free(&q);
     assert_int_equal(contract_leave(&one, &q, "scout", scout), 0);
     contract_free(&q);

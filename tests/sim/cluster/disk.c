@@ -244,14 +244,14 @@ static void answer(struct world *w, void *data)
     if (f->fault != 0) {
         r->error = f->fault;
         snprintf(r->errmsg, sizeof r->errmsg, "simulated");
+        r->server = r->timeline = 0; /* nobody has said anything */
     }
-    if (r->op == STORE_RENEW && r->error == 0) {
-        if (r->u.renew.timeline > run->timeline)
-            failover_heard(w, run);
-        run->timeline = r->u.renew.timeline;
+    if (r->timeline > run->timeline) {
+        failover_heard(w, run);
+        run->timeline = r->timeline;
     }
-    if (w->mutant == MUTANT_NO_RECHECK && r->op == STORE_RENEW)
-        r->u.renew.timeline = 0;
+    if (w->mutant == MUTANT_NO_RECHECK)
+        r->server = r->timeline = 0;
     bool failed = w->mutant == MUTANT_OUTCOME_FAILED ||
                   (w->mutant == MUTANT_TRANSFER_FAILED && r->op == STORE_TRANSFER);
     if (failed && r->error == TROUPE_EOUTCOME)
