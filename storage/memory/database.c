@@ -111,20 +111,41 @@ bool database_keep(struct database *db, struct cluster *c)
     return good;
 }
 
-void database_fail_over(struct database *db, struct cluster *c)
+/* The copy comes into the place of the data, which are somebody else's by now. */
+static void take_over(struct cluster *c)
 {
-    pthread_mutex_lock(&db->lock);
-    INVARIANT(c->kept != NULL);
     struct cluster *kept = c->kept, *next = c->next;
     uint64_t timeline = (c->timeline == 0 ? 1 : c->timeline) + 1; /* the first one is 1 */
-    free(c->partitions);
-    free(c->nodes);
-    rows_close(&c->rows);
     *c = *kept; /* handles point to c: it stays where it is */
     c->next = next;
     c->kept = NULL;
     c->timeline = timeline;
     free(kept);
+}
+
+void database_fail_over(struct database *db, struct cluster *c)
+{
+    pthread_mutex_lock(&db->lock);
+    INVARIANT(c->kept != NULL);
+    free(c->partitions);
+    free(c->nodes);
+    rows_close(&c->rows);
+    take_over(c);
+    pthread_mutex_unlock(&db->lock);
+}
+
+void database_depose(struct database *db, struct cluster *c, struct database *other,
+                     struct cluster *old)
+{
+    pthread_mutex_lock(&db->lock);
+    pthread_mutex_lock(&other->lock);
+    INVARIANT(c->kept != NULL && old->partitions == NULL && db != other);
+    struct cluster *next = old->next;
+    *old = *c;
+    old->next = next;
+    old->kept = NULL;
+    take_over(c);
+    pthread_mutex_unlock(&other->lock);
     pthread_mutex_unlock(&db->lock);
 }
 

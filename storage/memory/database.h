@@ -80,6 +80,9 @@ int recent_find(const struct cluster *c, uint64_t now_ms, struct store_request *
 bool database_keep(struct database *db, struct cluster *cluster);
 /* Puts that copy in the place of the data, on the next timeline. */
 void database_fail_over(struct database *db, struct cluster *cluster);
+/* … and lets the data live on, in a cluster of another database that nobody has used. */
+void database_depose(struct database *db, struct cluster *cluster, struct database *other,
+                     struct cluster *old);
 /* See store_memory_forget_timeline. */
 void database_forget_timeline(struct database *db, struct cluster *cluster);
 bool database_evict(struct database *db, struct cluster *cluster, const char *name);

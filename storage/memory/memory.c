@@ -196,6 +196,12 @@ void store_memory_fail_over(struct store *store)
     database_fail_over(m->database, m->cluster);
 }
 
+void store_memory_depose(struct store *store, struct store *old)
+{
+    struct memory_store *m = memory_of(store), *o = memory_of(old);
+    database_depose(m->database, m->cluster, o->database, o->cluster);
+}
+
 void store_memory_forget_timeline(struct store *store)
 {
     struct memory_store *m = memory_of(store);

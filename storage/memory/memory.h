@@ -35,6 +35,10 @@ bool store_memory_keep(struct store *store);
  * lost, and the timeline grows: to 2 the first time, as the first one is 1 (and reported as 0). */
 void store_memory_fail_over(struct store *store);
 
+/* The same, but the server that is succeeded lives on, as `old`: a handle to another database on
+ * which nothing has been done. What that one is asked bears its number. */
+void store_memory_depose(struct store *store, struct store *old);
+
 /* A broken store, to see that it is noticed: epochs and generations that a failover has lost are
  * handed out again. */
 void store_memory_forget_timeline(struct store *store);

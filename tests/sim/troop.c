@@ -272,8 +272,9 @@ static void send_store(struct troop *t, uint32_t n, struct store_request *r)
             r->error = TROUPE_EUNAVAILABLE;
             snprintf(r->errmsg, sizeof r->errmsg, "down");
         } else {
-            store_submit(t->store, r);
-            store_memory_poll(t->store, SIZE_MAX);
+            struct store *store = (t->nodes[n].misled >> r->op & 1) != 0 ? t->deposed : t->store;
+            store_submit(store, r);
+            store_memory_poll(store, SIZE_MAX);
             if (t->nodes[n].unaware)
                 r->server = r->timeline = 0;
         }

@@ -31,6 +31,7 @@ struct troop_node {
     bool store_cut;      /* from the store */
     bool saves_cut;      /* … for saves only */
     bool unaware;        /* of a failover: no answer tells of a server */
+    uint32_t misled;     /* bits of operations: they reach the deposed server */
     bool lies_of_owner;  /* its next answer to a node: not executed, another has it, for ever */
     bool lies_of_epochs; /* the next partitions that it gives bear the highest number */
     enum troupe_status refuses; /* with it, requests of other nodes, as a whole; 0 = it does not */
@@ -39,6 +40,7 @@ struct troop_node {
 struct troop {
     struct runtime_time now;
     struct store *store;
+    struct store *deposed; /* a server that it has succeeded, and that lives; the test's; or NULL */
     struct troop_node nodes[TROOP_NODES_MAX];
     struct troop_event *events; /* by time */
     struct list peers;          /* requests on their way, or with a node */
