@@ -4,3 +4,5 @@ troupe_test(test_store_postgres LABELS integration TIMEOUT 600
 troupe_test(test_store_postgres_doubt LABELS integration TIMEOUT 300
   SOURCES ${integration_dir}/test_store_postgres_doubt.c ${integration_dir}/pooler_fixture.c
   LIBS test_pg store_contract)
+troupe_test(test_store_server LABELS integration TIMEOUT 300
+  SOURCES ${integration_dir}/test_store_server.c LIBS test_pg store_contract)

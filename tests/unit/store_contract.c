@@ -53,6 +53,7 @@ void contract_open(struct contract_store *s, const struct store_fixture *fixture
         .partitions = partitions,
         .loop = s->without_loop ? NULL : &s->loop,
         .prepared_statements = true,
+        .timeline_none = fixture->timeline_none,
         .log = on_log,
     };
     if (store_open(&s->store, &options, errmsg) != 0)

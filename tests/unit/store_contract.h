@@ -32,7 +32,8 @@ struct store_fixture {
      * need it are skipped. */
     void (*evict)(const struct store_fixture *fixture, const char *url, const char *cluster,
                   const char *name);
-    bool without_loop; /* memory only: options.loop is NULL, handles are polled */
+    bool without_loop;  /* memory only: options.loop is NULL, handles are polled */
+    bool timeline_none; /* as in store_options */
 };
 
 /* All tests; the number of those that failed. */
