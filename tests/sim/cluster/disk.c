@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/invariant.h"
+#include "tests/sim/cluster/deposed.h"
 #include "tests/sim/cluster/disk.h"
 #include "tests/sim/cluster/doubts.h"
 
@@ -13,6 +14,7 @@ enum {
     SLOW_MS_MAX = 1500,
     GIVE_UP_MS_MAX = 2000, /* a request whose answer does not come is given up after so long */
     ZOMBIE_MS_MAX = 9000,
+    DEPOSED_MS_MAX = 20000, /* a server that is deposed dies by then */
 };
 
 struct flight {
@@ -26,6 +28,7 @@ struct flight {
     uint32_t refs;
     uint64_t due_ns;        /* takes effect then, at the earliest */
     bool executes, answers; /* still to come */
+    bool strays;            /* to a server that is deposed */
 };
 
 static uint64_t store_clock(void *data)
@@ -54,12 +57,22 @@ void disk_open(struct world *w)
     mutant_open(w);
 }
 
-void disk_run(struct world *w, struct store_request *request)
+void disk_set_clock(struct world *w, struct store *store)
+{
+    store_memory_set_clock(store, store_clock, w);
+}
+
+void disk_run_on(struct store *store, struct store_request *request)
 {
     request->done = done;
-    store_submit(w->store, request);
-    size_t n = store_memory_poll(w->store, SIZE_MAX);
+    store_submit(store, request);
+    size_t n = store_memory_poll(store, SIZE_MAX);
     INVARIANT(n == 1);
+}
+
+void disk_run(struct world *w, struct store_request *request)
+{
+    disk_run_on(w->store, request);
 }
 
 bool disk_load(struct world *w, const struct store_key *key, struct arena *a, struct store_row *row)
@@ -163,11 +176,27 @@ static void unref(struct flight *f)
     free(f);
 }
 
+static void execute_astray(struct flight *f, struct store_request *r)
+{
+    struct world *w = f->w;
+    if (!deposed_lives(w)) {
+        f->fault = can_be_copied(r) ? TROUPE_EOUTCOME : TROUPE_EUNAVAILABLE;
+        return;
+    }
+    deposed_run(w, r);
+    failover_stray(w, f->run, r);
+    world_note(w, 0xDE905ED + (uint64_t)r->op * 1000 + (uint64_t)-r->error);
+}
+
 static void execute(struct flight *f)
 {
     struct world *w = f->w;
     struct store_request *r = f->copy != NULL ? f->copy : f->request;
     f->executes = false;
+    if (f->strays) {
+        execute_astray(f, r);
+        return;
+    }
     judge_before(w, f->run, r);
     if (!mutant_executes(w, f->run, r))
         disk_run(w, r);
@@ -250,6 +279,8 @@ static void answer(struct world *w, void *data)
         failover_heard(w, run);
         run->timeline = r->timeline;
     }
+    if (w->mutant == MUTANT_DEPOSED && r->server < run->timeline)
+        r->server = r->timeline = run->timeline;
     if (w->mutant == MUTANT_NO_RECHECK)
         r->server = r->timeline = 0;
     bool failed = w->mutant == MUTANT_OUTCOME_FAILED ||
@@ -309,7 +340,8 @@ static void take_off(struct run *run, struct store_request *request)
     uint64_t way = w->now_ns < w->slow_until_ns ? SLOW_MS_MAX * WORLD_MS : WAY_US_MAX * 1000;
     uint64_t execute_ns = w->now_ns + dice_below(&w->dice, way);
     uint64_t answer_ns = execute_ns + 1 + dice_below(&w->dice, way);
-    if (w->now_ns < w->outage_until_ns || n->cut_to_store) {
+    f->strays = deposed_gets(run, request->op);
+    if ((w->now_ns < w->outage_until_ns && !f->strays) || n->cut_to_store) {
         f->executes = false;
         f->fault = dice_below(&w->dice, 2) == 0 && can_be_copied(request) ? TROUPE_EOUTCOME
                                                                           : TROUPE_EUNAVAILABLE;
@@ -365,7 +397,7 @@ void disk_crash(struct world *w, uint64_t ns)
     world_note(w, 0xD15C);
     w->outage_until_ns = w->now_ns + ns;
     for (struct flight *f = w->flights; f != NULL; f = f->next) {
-        if (!f->executes || f->request == NULL)
+        if (!f->executes || f->request == NULL || f->strays)
             continue;
         f->fault = can_be_copied(f->request) ? TROUPE_EOUTCOME : TROUPE_EUNAVAILABLE;
         if (dice_below(&w->dice, 2) == 0)
@@ -381,15 +413,33 @@ void disk_keep(struct world *w)
     failover_keep(w);
 }
 
+/* Those who are under way stay with the server that they were sent to. */
+static void let_stray(struct world *w)
+{
+    for (struct flight *f = w->flights; f != NULL; f = f->next) {
+        const struct store_request *r = f->copy != NULL ? f->copy : f->request;
+        f->strays = f->executes && r != NULL && deposed_keeps(f->run, r->op);
+    }
+}
+
 void disk_fail_over(struct world *w, uint64_t ns)
 {
     world_trace(w, "the store fails over to an older copy, and is away for %.3f s",
                 (double)ns / 1e9);
+    bool lives = group_is_on(w, GROUP_DEPOSED) && dice_below(&w->dice, 3) != 0;
+    deposed_end(w);
+    for (struct flight *f = w->flights; f != NULL; f = f->next)
+        f->strays = false;
+    if (lives)
+        let_stray(w);
     disk_crash(w, ns);
     for (struct flight *f = w->flights; f != NULL; f = f->next)
-        f->executes = false; /* nor do those who were given up long ago reach the new one */
+        f->executes &= f->strays; /* those given up long ago do not reach the new one, either */
     failover_begins(w);
-    store_memory_fail_over(w->store);
+    if (lives)
+        deposed_begin(w, world_while(w, DEPOSED_MS_MAX * WORLD_MS));
+    else
+        store_memory_fail_over(w->store);
     failover_ends(w);
 }
 
@@ -400,6 +450,7 @@ void disk_close(struct world *w)
         unref(w->flights);
     }
     mutant_close(w);
+    deposed_end(w);
     store_close(w->store, closed, NULL);
     store_memory_poll(w->store, SIZE_MAX);
 }

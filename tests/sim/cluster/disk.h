@@ -7,6 +7,10 @@
 
 /* Runs a request in the store, at once. */
 void disk_run(struct world *w, struct store_request *request);
+/* The same in another one, such as one that was deposed. */
+void disk_run_on(struct store *store, struct store_request *request);
+/* It tells the time by the store's clock. */
+void disk_set_clock(struct world *w, struct store *store);
 /* Reads one row, into the arena; false: there is none. */
 bool disk_load(struct world *w, const struct store_key *key, struct arena *a,
                struct store_row *row);

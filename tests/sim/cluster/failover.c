@@ -23,6 +23,7 @@
 #include "base/invariant.h"
 #include "base/name.h"
 #include "gigbook.pb-c.h"
+#include "tests/sim/cluster/deposed.h"
 #include "tests/sim/cluster/disk.h"
 #include "tests/sim/cluster/peek.h"
 
@@ -285,6 +286,19 @@ static void forget_branch(struct world *w, const struct store_key *name, const s
     }
 }
 
+static void fall_behind(struct watch *watch, const struct store_row *lost, uint64_t guard)
+{
+    failover_forget(watch);
+    watch->behind = true;
+    watch->guard = guard;
+    watch->lost_version = lost->version;
+    watch->lost_len = lost->state.len;
+    watch->lost = malloc(watch->lost_len + 1);
+    INVARIANT(watch->lost != NULL);
+    if (watch->lost_len > 0)
+        memcpy(watch->lost, lost->state.data, watch->lost_len);
+}
+
 static void row_goes_back(struct world *w, const struct side *side, const struct store_row *now,
                           bool found)
 {
@@ -297,14 +311,7 @@ static void row_goes_back(struct world *w, const struct side *side, const struct
         watch->guard = 0;
         return;
     }
-    watch->behind = true;
-    watch->guard = guard_of(w, side);
-    watch->lost_version = side->row.version;
-    watch->lost_len = side->row.state.len;
-    watch->lost = malloc(watch->lost_len + 1);
-    INVARIANT(watch->lost != NULL);
-    if (watch->lost_len > 0)
-        memcpy(watch->lost, side->row.state.data, watch->lost_len);
+    fall_behind(watch, &side->row, guard_of(w, side));
     w->stats.guarded += watch->guard != 0;
     world_trace(w, "%.*s/%s goes back to version %" PRIu64 " from %" PRIu64 "; guard: run %" PRIu64,
                 (int)side->key.kind.len, (const char *)side->key.kind.data, side->id,
@@ -333,6 +340,7 @@ void failover_ends(struct world *w)
     memcpy(w->generations, s->generations, sizeof s->generations);
     for (struct run *run = w->runs; run != NULL; run = run->next) {
         bool known = run->number <= s->runs_made;
+        run->there = run->generation;
         run->generation = known ? run->kept.generation : 0;
         run->ended = known && run->kept.ended;
     }
@@ -345,7 +353,89 @@ void failover_ends(struct world *w)
         owner_goes_back(w, pid);
     arena_close(&a);
     w->timeline = w->timeline == 0 ? 2 : w->timeline + 1;
+    w->strays_until_ns = w->outage_until_ns + LEASE_MS * WORLD_MS;
     w->stats.failovers++;
+}
+
+/* ---- what a deposed server commits ---- */
+
+/* It is lost, as what was committed just before the failover: whoever can write it again has to. */
+static void stray_saved(struct world *w, const struct run *run, const struct store_row *row)
+{
+    struct watch *watch = failover_watch(w, &row->key);
+    struct store_request load = {.op = STORE_LOAD};
+    struct arena a;
+    if (watch == NULL)
+        return;
+    arena_init(&a, 1 << 10, 0);
+    load.arena = &a;
+    load.u.load = (struct store_load){.keys = &row->key, .keys_n = 1};
+    deposed_run(w, &load);
+    const struct store_row *now = &load.u.load.rows[0];
+    if (load.u.load.found[0] && now->epoch == row->epoch && now->version == row->version) {
+        const struct owner *o = &w->owners[row->key.pid];
+        bool may = o->run_number == run->number || o->keeper == run->number;
+        bool first = !watch->behind || watch->guard == run->number;
+        watch->holder = run->number;
+        w->stats.strays++;
+        fall_behind(watch, now, may && first && !run->stopping ? run->number : 0);
+    }
+    arena_close(&a);
+}
+
+/* What it has in memory from there is not written again. */
+static void stray_loaded(struct world *w, const struct run *run, const struct store_load *load)
+{
+    for (size_t i = 0; i < load->keys_n; i++) {
+        struct watch *watch = failover_watch(w, &load->keys[i]);
+        if (watch != NULL && watch->holder == run->number)
+            watch->holder = 0;
+        if (watch != NULL && watch->guard == run->number)
+            watch->guard = 0;
+    }
+}
+
+static void stray_moved(struct world *w, const struct store_transfer *t)
+{
+    const struct run *to = w->runs;
+    while (to != NULL && (to->there != t->to_generation || strcmp(to->node->name, t->to) != 0))
+        to = to->next;
+    for (size_t i = 0; i < t->moved_n; i++) {
+        uint32_t pid = t->moved[i].pid;
+        w->owners[pid].stray = to == NULL ? 0 : to->number;
+        for (uint32_t k = 0; k < WATCHES_MAX; k++) {
+            struct watch *watch = watch_at(w, k);
+            if (watch->pid != pid)
+                continue;
+            watch->guard = 0;
+            watch->holder = 0;
+        }
+    }
+}
+
+/* Nobody who knows of the failover is told by it that anything has been done. */
+void failover_stray(struct world *w, struct run *run, const struct store_request *r)
+{
+    if (r->error != 0 || run->dead || run->timeline >= w->timeline)
+        return;
+    switch (r->op) {
+    case STORE_SAVE:
+        for (size_t i = 0; i < r->u.save.rows_n; i++)
+            stray_saved(w, run, &r->u.save.rows[i]);
+        break;
+    case STORE_LOAD:
+        stray_loaded(w, run, &r->u.load);
+        break;
+    case STORE_CLAIM:
+        for (size_t i = 0; i < r->u.claim.claimed_n; i++)
+            w->owners[r->u.claim.claimed[i].pid].stray = run->number;
+        break;
+    case STORE_TRANSFER:
+        stray_moved(w, &r->u.transfer);
+        break;
+    default:
+        break;
+    }
 }
 
 /* ---- what comes after ---- */
@@ -462,7 +552,7 @@ void failover_unheard(struct world *w, const struct run *run, const struct store
 void failover_claimed_again(struct world *w, const struct run *run, uint32_t pid)
 {
     struct owner *o = &w->owners[pid];
-    if (o->unheard != run->number)
+    if (o->unheard != run->number && o->stray == 0)
         return;
     relieve(w, run, pid);
     o->claims_ns[o->claims_n++ % CLAIMS_KEPT] = w->now_ns;
@@ -510,8 +600,9 @@ void failover_moved(struct world *w, uint32_t pid, const struct run *from, const
 bool failover_admits(struct world *w, const struct run *run, uint32_t pid, uint64_t client)
 {
     const struct owner *o = &w->owners[pid];
-    if (o->displaced != run->number || run->timeline >= w->timeline ||
-        w->now_ns > o->displaced_until_ns)
+    bool displaced = o->displaced == run->number && w->now_ns <= o->displaced_until_ns;
+    bool astray = o->stray == run->number && w->now_ns <= w->strays_until_ns;
+    if (run->timeline >= w->timeline || !(displaced || astray))
         return false;
     if (o->run_number != run->number && is_active(w, o->run_number)) {
         w->stats.overlaps++;

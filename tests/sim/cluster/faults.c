@@ -373,7 +373,7 @@ void faults_end(struct world *w)
     heal_store(w, NULL);
     doubts_end(w, NULL);
     sound_links(w, NULL);
-    w->outage_until_ns = w->slow_until_ns = 0;
+    w->outage_until_ns = w->slow_until_ns = w->deposed_until_ns = 0;
     for (uint32_t i = 0; i < w->nodes_n; i++) {
         struct node *n = &w->nodes[i];
         n->interrupt_ns = 0;

@@ -15,6 +15,7 @@ enum group {
     GROUP_BATCHES,      /* requests with many calls, some of them twice */
     GROUP_STOPS,        /* entities that stop after a call */
     GROUP_KINDS,        /* nodes that lack a kind */
+    GROUP_DEPOSED,      /* a store that has failed over lives on where it was */
     GROUPS,
 };
 

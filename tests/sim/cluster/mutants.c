@@ -27,4 +27,5 @@ const char *const mutant_names[MUTANTS] = {
     [MUTANT_KIND_LACKING] = "kind-lacking",
     [MUTANT_OLD_RENEWAL] = "old-renewal",
     [MUTANT_NO_JUMP] = "no-jump",
+    [MUTANT_DEPOSED] = "deposed",
 };

@@ -36,6 +36,7 @@ enum mutant {
     MUTANT_OLD_RENEWAL,     /* a renewal from before the clocks jumped counts, and so does a map in
                                which the run that reads it is dead */
     MUTANT_NO_JUMP,         /* that the clocks have jumped is not seen */
+    MUTANT_DEPOSED,         /* what a deposed server answers is believed */
     MUTANTS,
 };
 

@@ -33,7 +33,8 @@ static uint64_t tell(const struct world_options *options, bool *well)
 static void stories_keep_their_promises(void **state)
 {
     (void)state;
-    uint64_t acks = 0, crashes = 0, transfers = 0, keys = 0, undecided = 0, failovers = 0;
+    uint64_t acks = 0, crashes = 0, transfers = 0, keys = 0, undecided = 0, failovers = 0,
+             strays = 0;
     bool all_well = true;
     for (uint64_t seed = 1; seed <= STORIES; seed++) {
         bool well;
@@ -50,11 +51,13 @@ static void stories_keep_their_promises(void **state)
         keys += w.stats.keys;
         undecided += w.stats.undecided;
         failovers += w.stats.failovers;
+        strays += w.stats.strays;
     }
     assert_true(all_well);
     /* The stories are about something. */
     assert_true(acks > 500 * STORIES && crashes > 2 * STORIES && transfers > 100 * STORIES);
-    assert_true(keys > 10 * STORIES && undecided * 20 < keys && failovers > STORIES / 4);
+    assert_true(keys > 10 * STORIES && undecided * 20 < keys && failovers > STORIES / 4 &&
+                strays > 0);
 }
 
 static void the_same_seed_is_the_same_story(void **state)
@@ -73,6 +76,7 @@ static void the_same_seed_is_the_same_story(void **state)
 static const uint64_t needs[MUTANTS] = {
     [MUTANT_LATE_LOAD] = GROUP_BIT(GROUP_SLOW_LOADS) | GROUP_BIT(GROUP_EVICTIONS),
     [MUTANT_TRANSFER_FAILED] = GROUP_BIT(GROUP_STORE_DOUBTS),
+    [MUTANT_DEPOSED] = GROUP_BIT(GROUP_DEPOSED),
     [MUTANT_FORWARD_AGAIN] = GROUP_BIT(GROUP_LINK_BREAKS),
     [MUTANT_LETTERS_UNGATED] = GROUP_BIT(GROUP_LETTERS),
     [MUTANT_CAST_AGAIN] = GROUP_BIT(GROUP_LETTERS) | GROUP_BIT(GROUP_LINK_BREAKS),

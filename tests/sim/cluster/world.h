@@ -17,7 +17,8 @@
  *   - the way to the store and back (disk.c): cut for one node in one direction or both, slow, lost
  *     answers (a commit of unknown outcome), a store that crashes with requests under way, and
  *     requests that take effect long after they were given up.
- *     A store that fails over comes back as a standby that lacks the last commits.
+ *     A store that fails over comes back as a standby that lacks the last commits; the server
+ *     before may live on, and be asked by some connections (deposed.c).
  *   - clients (clients.c): registers, counters and bookings, retried with their request ids;
  *     payments between entities that write to each other (accounts.c).
  *   - faults.c draws what goes wrong, doubts.c what does with one kind of the store's requests;
@@ -109,6 +110,8 @@ struct run {
     uint64_t stepped_ns; /* when it was stepped first since the last collect */
     uint32_t flights;    /* store requests under way */
     uint64_t timeline;   /* of the store, as its driver was told last */
+    uint8_t misled;      /* bits of its connections: they lead to a deposed server … */
+    uint64_t there;      /* … which knows it as this generation */
     struct {
         uint64_t generation;
         bool ended;
@@ -151,6 +154,7 @@ struct owner {
     uint32_t before_n;
     uint64_t claims_n, claims_ns[CLAIMS_KEPT]; /* claimed anew, the last ones, as a ring */
     uint64_t epoch_max;                        /* ever handed out */
+    uint64_t stray;   /* the run that got it of a deposed server, and may not know yet; 0: nobody */
     uint64_t unheard; /* the run that claimed it last, and whose answer got lost; 0: nobody */
     /* Its owner until a failover lost that: it may not know yet. */
     uint64_t displaced, displaced_until_ns; /* by its run; 0: nobody */
@@ -212,7 +216,7 @@ struct link {
 struct world_stats {
     uint64_t ops, acks, durable, unknown, refused, retries, booked, losses;
     uint64_t keys, undecided, starts, crashes, pauses, evictions, claims, transfers;
-    uint64_t failovers, behind, guarded, commits_lost, overlaps;
+    uint64_t failovers, strays, behind, guarded, commits_lost, overlaps;
     uint64_t events, calm_ms, payments, batches;
 };
 
@@ -243,6 +247,9 @@ struct world {
 
     /* the store */
     struct store *store;
+    struct store *deposed; /* deposed.c: the server before, while it lives; or NULL */
+    uint64_t deposed_until_ns;
+    uint64_t strays_until_ns; /* who has not heard of the failover by then does not answer */
     int64_t store_offset_ms;
     uint64_t outage_until_ns, slow_until_ns;
     uint32_t store_fault_percent;
@@ -378,6 +385,8 @@ void failover_saved(struct world *w, const struct run *run, const struct store_k
                     const struct store_row *now, bool applied);
 /* The run is about to be told that the store has failed over. */
 void failover_heard(struct world *w, const struct run *run);
+/* A request has taken effect on a deposed server. */
+void failover_stray(struct world *w, struct run *run, const struct store_request *request);
 void failover_fenced(struct world *w, const struct run *run, uint32_t pid);
 void failover_loaded(struct world *w, const struct run *run, const struct store_load *load);
 /* A claim whose answer is lost: when it is made again, the run cannot know that nobody else had the
