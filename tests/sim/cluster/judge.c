@@ -307,6 +307,8 @@ static bool is_an_entity(const struct rpc_call *call)
 
 static bool had_since(const struct owner *owner, const struct run *run, uint64_t since_ns)
 {
+    if (owner->run_number == run->number)
+        return true;
     for (uint32_t i = 0; i < OWNERS_BEFORE; i++) {
         if (owner->before[i].run_number == run->number && owner->before[i].until_ns >= since_ns)
             return true;
