@@ -121,6 +121,8 @@ static void answered_one(struct sender *s, struct item *item, const struct rpc_r
             w->stats.refused++;
         }
         break;
+    case TROUPE_OUT_OF_RANGE: /* the node's clock is behind */
+        break;
     case TROUPE_NOT_FOUND: /* the node lacks the kind */
         if (group_is_on(w, GROUP_KINDS))
             break;
