@@ -71,7 +71,7 @@ static bool take_frames(struct gossip_conn *c)
         if (c->closing)
             return false;
     }
-    if (c->begin > 0 || c->frame_ms == 0)
+    if (c->begin > 0)
         c->frame_ms = gossip__now_ms(g); /* what is left is the beginning of another one */
     memmove(c->buffer, c->buffer + c->begin, c->end - c->begin);
     c->end -= c->begin;
@@ -106,8 +106,10 @@ static void on_received(struct gossip_conn *c, int rc)
         gossip__conn_close(c);
         return;
     }
-    c->end += gossip__conn_received(c);
     c->since_ms = gossip__now_ms(g);
+    if (c->end == 0)
+        c->frame_ms = c->since_ms;
+    c->end += gossip__conn_received(c);
     list_remove(&c->link); /* the last one heard is the last of the list */
     list_push(&g->in, &c->link);
     if (!c->up && !greet(c))

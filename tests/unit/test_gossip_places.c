@@ -151,6 +151,28 @@ static void test_bytes_now_and_then_hold_no_place(void **state)
     drip(head, sizeof head - 1, 'x');
 }
 
+/* The limit is the frame's: how long the connection was silent before it does not count. */
+static void test_a_frame_in_pieces_after_a_silence(void **state)
+{
+    (void)state;
+    uint8_t frame[8 + 64] = {[7] = 64};
+    for (uint8_t i = 4; i < 64; i++)
+        frame[8 + i] = i; /* as the fixture wants it of number 0 */
+    link_open(&a, (struct gossip_options){.stalled_ms = 1000});
+    int fd = raw_connect(a.address);
+    raw_hello(fd, LINK_PUSH);
+    raw_frame(fd, 1, 4);
+    LINK_WAIT(a.frames == 1);
+    link_run_for(1100);
+    raw_write(fd, frame, sizeof frame / 2);
+    link_run_for(100);
+    raw_write(fd, frame + sizeof frame / 2, sizeof frame / 2);
+    LINK_WAIT(a.frames == 2);
+    assert_int_equal(link_stats(&a).malformed, 0);
+    link_close(&a);
+    close(fd);
+}
+
 static void test_whose_address_is_known(void **state)
 {
     (void)state;
@@ -187,6 +209,7 @@ int main(void)
         ON_LINKS(test_one_address_has_a_part_of_the_places),
         ON_LINKS(test_who_brings_no_frame_goes),
         ON_LINKS(test_bytes_now_and_then_hold_no_place),
+        ON_LINKS(test_a_frame_in_pieces_after_a_silence),
         cmocka_unit_test(test_whose_address_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
