@@ -596,6 +596,13 @@ static void grow_window(struct runtime *rt, const struct save_batch *b)
         rt->save_window = rt->save_window < most / 2 ? rt->save_window * 2 : most;
 }
 
+/* Nobody knows whether it was applied. */
+static void window_uncertain(struct save_batch *b)
+{
+    if (b->uncertain_n < b->done_n + b->window)
+        b->uncertain_n = b->done_n + b->window;
+}
+
 static void window_applied(struct runtime *rt, struct save_batch *b)
 {
     const struct store_save *save = &b->request.u.save;
@@ -604,6 +611,7 @@ static void window_applied(struct runtime *rt, struct save_batch *b)
     b->failures = 0;
     b->retry_ns = 0;
     if (save->skipped > 0 && n > 1) { /* which of them, smaller ones will tell */
+        window_uncertain(b);          /* … and till then, which ones it has written */
         b->window = n / 2;
         return;
     }
@@ -623,13 +631,6 @@ static void window_applied(struct runtime *rt, struct save_batch *b)
     next_window(rt, b);
     if (b->window == 0)
         finish_batch(rt, b);
-}
-
-/* Nobody knows whether it was applied. */
-static void window_uncertain(struct save_batch *b)
-{
-    if (b->uncertain_n < b->done_n + b->window)
-        b->uncertain_n = b->done_n + b->window;
 }
 
 /* The store could not do it, or not say so. */

@@ -338,6 +338,31 @@ static void a_row_that_is_not_written_is_not_acknowledged(void **state)
     assert_int_equal(look("8"), 1);
 }
 
+/* A commit with such a row is sent again in parts. What the first sending has written may stand,
+ * also if its partition is lost before the second one. */
+static void what_a_commit_has_written_is_not_denied(void **state)
+{
+    static const char *const bags[] = {"7", "8"};
+    struct ask *asks[2];
+    (void)state;
+    look("7");
+    look("8");
+    write_row("7", 100, 77);
+    for (size_t i = 0; i < 2; i++) {
+        asks[i] = prepare(bags[i], "put", 1);
+        struct runtime_event event = event_of(asks[i]);
+        runtime_step(stage.w.rt, stage.w.now, &event);
+    }
+    unsigned before = stage.w.saves_n;
+    for (int ms = 0; ms < 1000 && stage.w.saves_n < before + 2; ms++)
+        pass_ms(1);
+    assert_int_equal(stage.w.saves_n, before + 2);
+    give_away(&bags[1], 1);
+    pass_ms(500);
+    assert_int_equal(status(asks[0], 0), TROUPE_UNKNOWN);
+    assert_int_equal(status(asks[1], 0), TROUPE_UNKNOWN);
+}
+
 enum { MANY = 100 };
 
 /* A durable call for each of many bags, at once. */
@@ -392,6 +417,7 @@ int main(void)
         STORY(forwarded_replies_are_held_too),
         STORY(every_fenced_partition_is_noticed),
         STORY(a_row_that_is_not_written_is_not_acknowledged),
+        STORY(what_a_commit_has_written_is_not_denied),
         STORY(a_slow_store_gets_smaller_commits),
     };
     return cmocka_run_group_tests_name("lost", tests, NULL, NULL);
