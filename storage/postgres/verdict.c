@@ -39,7 +39,7 @@ static const struct pg_verdict VERDICTS[] = {
     {"25006", REFUSED, PG_LEAVES_SERVER, TROUPE_EUNAVAILABLE, "this server takes no writes"},
     {"25", REFUSED, LEAVES, TROUPE_EUNAVAILABLE, NULL}, /* somebody else's transaction in it */
     {"26", REFUSED, STAYS, TROUPE_EUNAVAILABLE, NO_SESSION},
-    {"42P05", REFUSED, STAYS, TROUPE_EUNAVAILABLE, NO_SESSION},
+    {"42P05", REFUSED, LEAVES, TROUPE_EUNAVAILABLE, NO_SESSION}, /* else for each time we ask */
     {"0A", REFUSED, LEAVES, TROUPE_EUNAVAILABLE, NULL}, /* a plan from before a migration */
     /* the data */
     {"22", REFUSED, STAYS, TROUPE_EREJECTED, NULL},

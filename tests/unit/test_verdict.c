@@ -59,7 +59,7 @@ static const struct row ROWS[] = {
     {"ERROR", "55P03", NO, NO, PG_STAYS},
     /* prepared statements of a session that is not ours */
     {"ERROR", "26000", NO, NO, PG_STAYS},
-    {"ERROR", "42P05", NO, NO, PG_STAYS},
+    {"ERROR", "42P05", NO, NO, PG_LEAVES},
     {"ERROR", "0A000", NO, NO, PG_LEAVES},
     /* data */
     {"ERROR", "22001", TROUPE_EREJECTED, TROUPE_EREJECTED, PG_STAYS},
