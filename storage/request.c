@@ -274,6 +274,8 @@ int store__check_request(struct store_request *r)
         return check_transfer(r);
     case STORE_RECENT:
         return check_recent(r);
+    case STORE_DRAIN:
+        return check_run(r, r->u.drain.name, r->u.drain.generation);
     }
     return store__fail(r, TROUPE_EINVAL, "there is no operation number %d", (int)r->op);
 }

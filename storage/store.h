@@ -29,10 +29,10 @@
  *                        the same will not help. Nothing was changed.
  *   TROUPE_EINVAL        the request breaks this specification. Nothing was changed.
  *   TROUPE_ENOMEM        the answer does not fit the request's arena. Nothing was changed.
- *   TROUPE_EFENCED       (renew, claim, evict, transfer) our lease row is gone or not active:
- *                        somebody evicted us.
- *   TROUPE_EBUSY         (register) another run of this name is alive; see register below.
- *   TROUPE_EVERSION      the schema or the cluster's constants do not fit this program.
+ *   TROUPE_EFENCED       (renew, claim, evict, transfer, drain) our lease row is gone or not
+ * active: somebody evicted us. TROUPE_EBUSY         (register) another run of this name is alive;
+ * see register below. TROUPE_EVERSION      the schema or the cluster's constants do not fit this
+ * program.
  *
  * Durable means: once save has completed with 0, the rows survive a crash of the process, of the
  * store's process and of the machine, as far as the database can promise it (fsync on commit). */
@@ -61,6 +61,9 @@ enum {
     STORE_ERRMSG_BYTES = 256,
 };
 
+/* store_node.outage_ms of a run whose program is too old to tell. */
+#define STORE_OUTAGE_UNKNOWN UINT32_MAX
+
 typedef uint32_t store_pid; /* a partition's number */
 
 enum store_op {
@@ -75,6 +78,7 @@ enum store_op {
     STORE_TRANSFER,
     STORE_HISTORY,
     STORE_RECENT,
+    STORE_DRAIN,
 };
 
 enum store_node_state {
@@ -94,8 +98,24 @@ struct store_node {
     uint64_t renew_seq; /* grows with each renewal */
     uint32_t ttl_ms;
     enum store_node_state state;
-    bool expired;    /* by the store's clock: renewed_at + ttl < now */
-    uint64_t age_ms; /* since renewed_at, by the store's clock */
+    /* For how long after its last renewal it may serve without the store, on promises of others; 0:
+     * not beyond its ttl; or STORE_OUTAGE_UNKNOWN. */
+    uint32_t outage_ms;
+    bool draining; /* it has given its partitions away, or is about to; see DRAIN */
+    /* By the store's clock: renewed_at + ttl < now. A renewed_at in its future was written before
+     * that clock was set back, or by a copy of the store whose clock is ahead: it counts as now,
+     * and for one ttl at the most, so a row that is more than its ttl ahead has expired, too. Who
+     * evicts has watched the row for a ttl by its own clock besides. */
+    bool expired;
+    uint64_t age_ms; /* since renewed_at, by the store's clock; 0 when that is in its future */
+};
+
+/* What is known of a run that holds the name. */
+enum store_holder_fate {
+    STORE_HOLDER_UNKNOWN,
+    STORE_HOLDER_GONE, /* by holder.proof. But the machine may be a copy of another one, on which it
+                          lives: whoever renews is alive, whatever the proof */
+    STORE_HOLDER_BURIED, /* that very run's end was seen */
 };
 
 /* REGISTER: become a run of a name. One transaction:
@@ -117,14 +137,15 @@ struct store_register {
     const char *gossip;   /* where other nodes reach it; NULL = "" */
     const char *proof;    /* opaque text by which others may prove that this run is gone */
     uint32_t ttl_ms;
+    uint32_t outage_ms; /* the row's, see store_node … */
+    bool draining;      /* … likewise */
     bool supersede;
     uint64_t supersede_generation, supersede_renew_seq;
     /* out */
     uint64_t generation;
     char cluster_uid[STORE_UID_BYTES + 1];
-    struct store_node holder; /* with TROUPE_EBUSY */
-    /* Set by the driver, not by the store: holder.proof shows that the holder's process is gone. */
-    bool holder_gone;
+    struct store_node holder;           /* with TROUPE_EBUSY */
+    enum store_holder_fate holder_fate; /* set by the driver, not by the store */
 };
 
 /* RENEW: renewed_at = the store's now, renew_seq + 1, ttl_ms as given, where (name, generation) is
@@ -163,6 +184,19 @@ struct store_evict {
     uint64_t target_generation, target_renew_seq;
     /* out */
     bool evicted; /* the row is dead now, by this request or an earlier try of it */
+};
+
+/* DRAIN: writes into our own row that we give our partitions away and take none, or the opposite.
+ * Only while it is active: else TROUPE_EFENCED. Refused, if we would be the last: when no other row
+ * is active, not draining and not expired, all rows locked in the same transaction, so that of any
+ * number of nodes that drain at once one stays. */
+struct store_drain {
+    /* in */
+    const char *name;
+    uint64_t generation;
+    bool drain;
+    /* out */
+    bool refused;
 };
 
 struct store_claimed {
@@ -352,6 +386,7 @@ struct store_request {
         struct store_transfer transfer;
         struct store_history history;
         struct store_recent recent;
+        struct store_drain drain;
     } u;
     /* out */
     uint64_t server;   /* that executed it, see above; 0: none has, or there is only ever one */

@@ -7,7 +7,8 @@
  * A node that cannot reach the store may go on serving while every node that it knew of by its last
  * renewal has promised not to evict it. We are one of those if it registered after us, or has
  * renewed since (twice), which shows in its row; of one that has not, we know nothing, and wait for
- * outage_grace. */
+ * as long as it may serve without the store. That, too, stands in its row: nodes need not have the
+ * same settings. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -16,6 +17,9 @@
 /* Renewals of a node after which it is taken to know us. More than one, for the answer to the last
  * one before an outage may be lost. */
 enum { RENEWS = 2 };
+
+/* Of a run whose program does not tell: what outage-grace is unless somebody has set it. */
+enum { OUTAGE_UNTOLD_MS = 600000 };
 
 /* ---- watching ---- */
 
@@ -56,6 +60,7 @@ static void see(struct runtime *rt, const struct store_node *row, bool gap)
     }
     n->row_seq = row->renew_seq;
     n->row_ttl_ms = row->ttl_ms;
+    n->row_outage_ms = row->outage_ms;
     if (n->member == SWIM_NOBODY) { /* membership knows better */
         snprintf(n->address, sizeof n->address, "%s", row->addr);
         snprintf(n->gossip, sizeof n->gossip, "%s", row->gossip);
@@ -97,13 +102,20 @@ void failover__registered(struct runtime *rt)
 
 /* ---- evicting ---- */
 
+uint64_t failover__outage_ms(const struct runtime *rt, uint32_t row_outage_ms)
+{
+    if (row_outage_ms != STORE_OUTAGE_UNKNOWN)
+        return row_outage_ms;
+    return rt->config.outage_grace_ms > OUTAGE_UNTOLD_MS ? rt->config.outage_grace_ms
+                                                         : OUTAGE_UNTOLD_MS;
+}
+
 static bool may_evict(const struct runtime *rt, const struct node_info *n)
 {
     uint64_t silent_ns = rt->now.mono_ns - n->row_since_ns;
-    uint64_t wait_ms = n->row_ttl_ms;
-    if (!n->row_later && n->row_renews < RENEWS && rt->config.outage_grace_ms > wait_ms &&
-        !rt->config.outage_fence)
-        wait_ms = rt->config.outage_grace_ms;
+    uint64_t wait_ms = n->row_ttl_ms, outage_ms = failover__outage_ms(rt, n->row_outage_ms);
+    if (!n->row_later && n->row_renews < RENEWS && outage_ms > wait_ms)
+        wait_ms = outage_ms;
     return n->row_active && n->row_expired && silent_ns >= wait_ms * NS_PER_MS &&
            rt->now.mono_ns >= n->promised_until_ns;
 }

@@ -466,6 +466,8 @@ void claims__done(struct runtime *rt);
 void claims__map_done(struct runtime *rt);
 
 /* ---- failover.c ---- */
+/* For how long a run may serve without the store after its last renewal, by what its row says. */
+uint64_t failover__outage_ms(const struct runtime *rt, uint32_t row_outage_ms);
 /* As a new run, which the others may not know: what was seen of them before does not count. */
 void failover__registered(struct runtime *rt);
 void failover__rows(struct runtime *rt, const struct store_node *others, size_t n);

@@ -17,9 +17,10 @@
 #include "node/runtime/internal.h"
 
 enum {
-    HOLDER_POLL_MS = 500, /* a name that is taken: look again */
-    HOLDER_GAP_MS = 1500, /* … and two of these looks in a row have failed */
-    HOLDER_MOVES_MAX = 2, /* renewals seen that prove that its holder lives */
+    HOLDER_POLL_MS = 500,   /* a name that is taken: look again */
+    HOLDER_GAP_MS = 1500,   /* … and two of these looks in a row have failed */
+    HOLDER_MOVES_MAX = 2,   /* renewals seen that prove that its holder lives */
+    HOLDER_QUIET_MS = 1500, /* without a renewal: then a proof that it is gone is believed */
     LEAVE_ATTEMPTS_MAX = 3,
     STOP_ANSWERS_MS = 5000, /* a node that stops waits so long for answers of others */
     HELD_POLL_MS = 50,
@@ -176,6 +177,8 @@ static void send_register(struct runtime *rt)
         .gossip = rt->config.gossip_address,
         .proof = rt->config.proof,
         .ttl_ms = rt->config.lease_ttl_ms,
+        .outage_ms = rt->config.outage_fence ? 0 : rt->config.outage_grace_ms,
+        .draining = rt->drain_asked,
         .supersede = rt->supersede,
         .supersede_generation = rt->holder_generation,
         .supersede_renew_seq = rt->holder_seq,
@@ -185,14 +188,42 @@ static void send_register(struct runtime *rt)
 }
 
 /* For how long a holder of our name must be seen not to renew. Its lease is over after its TTL, but
- * it may serve on the promises of others, who do not know of us (promise.c): for outage_grace, like
- * any other node that we have not seen to know us (failover.c). Others that reach the store evict
- * it sooner, and then the name is free. */
+ * it may serve on the promises of others, who do not know of us (promise.c): for as long as its row
+ * says, like any other node that we have not seen to know us (failover.c). Others that reach the
+ * store evict it sooner, and then the name is free. */
 static uint64_t holder_wait_ms(const struct runtime *rt, const struct store_node *holder)
 {
-    const struct runtime_config *c = &rt->config;
-    return c->outage_fence || holder->ttl_ms > c->outage_grace_ms ? holder->ttl_ms
-                                                                  : c->outage_grace_ms;
+    uint64_t outage_ms = failover__outage_ms(rt, holder->outage_ms);
+    return holder->ttl_ms > outage_ms ? holder->ttl_ms : outage_ms;
+}
+
+/* Whether a holder that is silent may be taken over from. Proofs can be wrong where machines are
+ * copies of each other, and two that believe them would take the name from each other for ever: a
+ * proof counts only of one that has not renewed for longer than a node goes without, by the store's
+ * clock or while we watched. */
+static bool is_gone(const struct runtime *rt, const struct store_register *reg)
+{
+    const struct store_node *holder = &reg->holder;
+    uint64_t seen_ms = (rt->now.mono_ns - rt->holder_seen_ns) / NS_PER_MS;
+    uint64_t renew_ms = rt->config.lease_renew_ms + rt->config.lease_renew_ms / 2;
+    uint64_t quiet_ms = renew_ms > HOLDER_QUIET_MS ? renew_ms : HOLDER_QUIET_MS;
+    switch (reg->holder_fate) {
+    case STORE_HOLDER_BURIED:
+        return true;
+    case STORE_HOLDER_GONE:
+        return holder->age_ms >= quiet_ms || seen_ms >= quiet_ms;
+    case STORE_HOLDER_UNKNOWN:
+        break;
+    }
+    return holder->expired && seen_ms >= holder_wait_ms(rt, holder);
+}
+
+static void tell_held(struct runtime *rt, const struct store_node *holder)
+{
+    char wait[24];
+    log__add(rt, RUNTIME_WARN, "the name is held by another run; watching whether it still lives",
+             "name", rt->config.name, "address", holder->addr, "for_at_most_ms",
+             number(wait, holder_wait_ms(rt, holder)), NULL);
 }
 
 /* The name is taken. By a run that is provably gone: take over. By one that renews: give up.
@@ -202,16 +233,12 @@ static void watch_holder(struct runtime *rt, const struct store_register *reg)
     const struct store_node *holder = &reg->holder;
     uint64_t now = rt->now.mono_ns;
     bool same_run = holder->generation == rt->holder_generation;
-    if (!same_run || holder->renew_seq != rt->holder_seq) {
+    bool moved = !same_run || holder->renew_seq != rt->holder_seq;
+    if (moved) {
         rt->holder_moves = same_run ? rt->holder_moves + 1 : 0;
         rt->holder_generation = holder->generation;
         rt->holder_seq = holder->renew_seq;
         rt->holder_seen_ns = now;
-        char wait[24];
-        log__add(rt, RUNTIME_WARN,
-                 "the name is held by another run; watching whether it still lives", "name",
-                 rt->config.name, "address", holder->addr, "for_at_most_ms",
-                 number(wait, holder_wait_ms(rt, holder)), NULL);
     }
     if (rt->holder_moves >= HOLDER_MOVES_MAX) {
         char text[STORE_ERRMSG_BYTES + 128];
@@ -227,9 +254,9 @@ static void watch_holder(struct runtime *rt, const struct store_register *reg)
     if (now - rt->holder_heard_ns > HOLDER_GAP_MS * NS_PER_MS)
         rt->holder_seen_ns = now;
     rt->holder_heard_ns = now;
-    bool silent =
-        holder->expired && now - rt->holder_seen_ns >= holder_wait_ms(rt, holder) * NS_PER_MS;
-    rt->supersede = reg->holder_gone || silent;
+    rt->supersede = is_gone(rt, reg);
+    if (moved && reg->holder_fate == STORE_HOLDER_UNKNOWN)
+        tell_held(rt, holder);
     rt->reg.retry_ns = rt->supersede ? 0 : now + HOLDER_POLL_MS * NS_PER_MS;
 }
 

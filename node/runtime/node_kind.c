@@ -244,26 +244,22 @@ static struct troupe_bytes answer_status(struct runtime *rt, struct arena *arena
     return node_kind__pack(arena, &status.base);
 }
 
-/* One of `answer`, which has it at once, `change`, which may refuse, and `ask`, for which the store
- * is asked. */
+/* One of `answer`, which has it at once, and `ask`, for which the store is asked. */
 static const struct method {
     const char *name;
     const ProtobufCMessageDescriptor *request, *response;
     struct troupe_bytes (*answer)(struct runtime *rt, struct arena *arena);
-    const char *(*change)(struct runtime *rt);
     const struct node_answer *ask;
 } methods[] = {
-    {"status", NULL, &troupe__rpc__node_status__descriptor, answer_status, NULL, NULL},
-    {"members", NULL, &troupe__rpc__members__descriptor, answer_members, NULL, NULL},
-    {"ring", NULL, &troupe__rpc__ring__descriptor, answer_ring, NULL, NULL},
-    {"transfers", NULL, &troupe__rpc__transfers__descriptor, node_kind__transfers, NULL, NULL},
-    {"drain", NULL, &troupe__rpc__drain__descriptor, node_kind__drain_state, node_kind__drain,
-     NULL},
-    {"undrain", NULL, &troupe__rpc__drain__descriptor, node_kind__drain_state, node_kind__undrain,
-     NULL},
+    {"status", NULL, &troupe__rpc__node_status__descriptor, answer_status, NULL},
+    {"members", NULL, &troupe__rpc__members__descriptor, answer_members, NULL},
+    {"ring", NULL, &troupe__rpc__ring__descriptor, answer_ring, NULL},
+    {"transfers", NULL, &troupe__rpc__transfers__descriptor, node_kind__transfers, NULL},
+    {"drain", NULL, &troupe__rpc__drain__descriptor, NULL, &node_kind__drain},
+    {"undrain", NULL, &troupe__rpc__drain__descriptor, NULL, &node_kind__undrain},
     {"history", &troupe__rpc__history_request__descriptor, &troupe__rpc__history__descriptor, NULL,
-     NULL, &node_kind__history},
-    {"owners", NULL, &troupe__rpc__owners__descriptor, NULL, NULL, &node_kind__owners},
+     &node_kind__history},
+    {"owners", NULL, &troupe__rpc__owners__descriptor, NULL, &node_kind__owners},
 };
 
 enum { METHODS_N = sizeof methods / sizeof methods[0] };
@@ -334,16 +330,10 @@ static struct troupe_bytes answer_cached(struct runtime *rt, const struct method
     return c->packed.data == NULL ? c->packed : arena_copy(arena, c->packed);
 }
 
-/* What it has changed shows at once. */
-static void change(struct runtime *rt, struct message *m, const struct method *method)
+void node_kind__changed(struct runtime *rt)
 {
-    const char *why = method->change(rt);
     for (size_t i = 0; i < METHODS_N; i++)
         rt->node_cached[i].packed = troupe_bytes(NULL, 0);
-    if (why != NULL)
-        request__fail(rt, m, TROUPE_FAILED_PRECONDITION, "%s", why);
-    else
-        node_kind__finish(rt, m, method->answer(rt, m->request->arena));
 }
 
 void node_kind__call(struct runtime *rt, struct message *m)
@@ -359,8 +349,6 @@ void node_kind__call(struct runtime *rt, struct message *m)
         refuse_method(rt, m, name);
     else if (method->ask != NULL)
         node_kind__ask(rt, m, method->ask);
-    else if (method->change != NULL)
-        change(rt, m, method);
     else
         node_kind__finish(rt, m, answer_cached(rt, method, m->request->arena));
 }

@@ -12,11 +12,10 @@ char *node_kind__text(const char *text);
 /* The call has this answer. */
 void node_kind__finish(struct runtime *rt, struct message *m, struct troupe_bytes packed);
 
+/* What it has changed shows at once: answers that are kept for a while are not, any more. */
+void node_kind__changed(struct runtime *rt);
+
 /* ---- node_kind_ops.c ---- */
-/* NULL: done. Else why not, in static text. */
-const char *node_kind__drain(struct runtime *rt);
-const char *node_kind__undrain(struct runtime *rt);
-struct troupe_bytes node_kind__drain_state(struct runtime *rt, struct arena *arena);
 struct troupe_bytes node_kind__transfers(struct runtime *rt, struct arena *arena);
 
 /* ---- node_kind_store.c ---- */
@@ -25,8 +24,12 @@ struct node_answer {
     /* Fills in the request: false after it has answered the call with an error. */
     bool (*begin)(struct runtime *rt, struct message *m, struct store_request *request);
     struct troupe_bytes (*pack)(const struct store_request *request, struct arena *arena);
+    /* Instead of pack: takes note of what the store has done, and answers the call. m NULL: nobody
+     * waits any more. */
+    void (*done)(struct runtime *rt, struct message *m, const struct store_request *request);
 };
-extern const struct node_answer node_kind__history, node_kind__owners;
+extern const struct node_answer node_kind__history, node_kind__owners, node_kind__drain,
+    node_kind__undrain;
 void node_kind__ask(struct runtime *rt, struct message *m, const struct node_answer *answer);
 
 #endif

@@ -3,8 +3,9 @@
  *
  * A drain by an operator is the first half of a stop: the node tells the others that it takes no
  * partitions, the ring that follows is without it, and the handoff does the rest. The node goes on
- * to answer, by forwarding. It is in memory only: a restart ends it. Should the last active node
- * die, drained nodes do not step in; that is for the operator to decide. */
+ * to answer, by forwarding. The others might be drained at the same moment: so it is written into
+ * the store's row first, which refuses it to the last one. A restart ends it. Should the last
+ * active node die, drained nodes do not step in; that is for the operator to decide. */
 #include "node/runtime/node_kind.h"
 
 /* ---- drain ---- */
@@ -20,31 +21,11 @@ static bool has_heir(const struct runtime *rt)
     return false;
 }
 
-const char *node_kind__drain(struct runtime *rt)
-{
-    if (rt->phase >= RUNTIME_STOPPING || rt->draining)
-        return "the node is stopping: it gives its partitions away as it is";
-    if (rt->drain_asked)
-        return NULL;
-    if (!members__is_on(&rt->members) || !has_heir(rt))
-        return "there is no other active node that could take the partitions: start one, or "
-               "`troupe drain --cancel` another";
-    rt->drain_asked = true;
-    log__add(rt, RUNTIME_INFO, "drained by an operator: partitions move to the other nodes", NULL);
-    return NULL;
-}
+static const char nobody[] =
+    "there is no other active node that could take the partitions: start one, or "
+    "`troupe drain --cancel` another";
 
-const char *node_kind__undrain(struct runtime *rt)
-{
-    if (rt->phase >= RUNTIME_STOPPING || rt->draining)
-        return "the node is stopping, which cannot be taken back: start it again";
-    if (rt->drain_asked)
-        log__add(rt, RUNTIME_INFO, "no longer drained: partitions may come back", NULL);
-    rt->drain_asked = false;
-    return NULL;
-}
-
-struct troupe_bytes node_kind__drain_state(struct runtime *rt, struct arena *arena)
+static struct troupe_bytes pack_state(const struct runtime *rt, struct arena *arena)
 {
     Troupe__Rpc__Drain drain = TROUPE__RPC__DRAIN__INIT;
     drain.partitions = ownership_held(&rt->ownership);
@@ -53,6 +34,79 @@ struct troupe_bytes node_kind__drain_state(struct runtime *rt, struct arena *are
     drain.state = node_kind__text(!rt->drain_asked ? "active" : done ? "drained" : "draining");
     return node_kind__pack(arena, &drain.base);
 }
+
+/* False after the call has been answered, because it is so already or cannot be. */
+static bool begin(struct runtime *rt, struct message *m, struct store_request *request, bool drain)
+{
+    bool heir = !drain || (members__is_on(&rt->members) && has_heir(rt));
+    if (rt->draining) {
+        request__fail(rt, m, TROUPE_FAILED_PRECONDITION, "%s",
+                      drain ? "the node is stopping: it gives its partitions away as it is"
+                            : "the node is stopping, which cannot be taken back: start it again");
+        return false;
+    }
+    if (drain && rt->drain_asked) {
+        node_kind__finish(rt, m, pack_state(rt, m->request->arena));
+        return false;
+    }
+    if (!heir) {
+        request__fail(rt, m, TROUPE_FAILED_PRECONDITION, "%s", nobody);
+        return false;
+    }
+    if (!rt->lease.held) {
+        request__fail(rt, m, TROUPE_UNAVAILABLE,
+                      "the node has no lease at the moment, and so nothing to give away: retry");
+        return false;
+    }
+    request->u.drain =
+        (struct store_drain){.name = rt->config.name, .generation = rt->generation, .drain = drain};
+    return true;
+}
+
+static bool begin_drain(struct runtime *rt, struct message *m, struct store_request *request)
+{
+    return begin(rt, m, request, true);
+}
+
+static bool begin_undrain(struct runtime *rt, struct message *m, struct store_request *request)
+{
+    return begin(rt, m, request, false);
+}
+
+static void drain_is(struct runtime *rt, bool drain)
+{
+    if (rt->drain_asked != drain)
+        log__add(rt, RUNTIME_INFO,
+                 drain ? "drained by an operator: partitions move to the other nodes"
+                       : "no longer drained: partitions may come back",
+                 NULL);
+    rt->drain_asked = drain;
+    node_kind__changed(rt);
+}
+
+/* Whoever asked may be gone: what the store has is what holds. */
+static void drain_done(struct runtime *rt, struct message *m, const struct store_request *request)
+{
+    const struct store_drain *d = &request->u.drain;
+    bool ours = d->generation == rt->generation; /* not that of a run before */
+    bool done = request->error == 0 && !d->refused && ours;
+    if (done)
+        drain_is(rt, d->drain);
+    if (m == NULL)
+        return;
+    if (done)
+        node_kind__finish(rt, m, pack_state(rt, m->request->arena));
+    else if (request->error == 0 && d->refused)
+        request__fail(rt, m, TROUPE_FAILED_PRECONDITION, "%s", nobody);
+    else
+        request__fail(rt, m, TROUPE_UNAVAILABLE, "the store has not written it down: %s. Try again",
+                      ours ? request->errmsg : "the node has registered anew");
+}
+
+const struct node_answer node_kind__drain = {
+    .op = STORE_DRAIN, .begin = begin_drain, .done = drain_done};
+const struct node_answer node_kind__undrain = {
+    .op = STORE_DRAIN, .begin = begin_undrain, .done = drain_done};
 
 /* ---- transfers ---- */
 

@@ -97,7 +97,8 @@ static struct troupe_bytes pack_history(const struct store_request *request, str
     return node_kind__pack(arena, &out.base);
 }
 
-const struct node_answer node_kind__history = {STORE_HISTORY, begin_history, pack_history};
+const struct node_answer node_kind__history = {
+    .op = STORE_HISTORY, .begin = begin_history, .pack = pack_history};
 
 /* ---- owners ---- */
 
@@ -150,7 +151,8 @@ static struct troupe_bytes pack_owners(const struct store_request *request, stru
     return node_kind__pack(arena, &out.base);
 }
 
-const struct node_answer node_kind__owners = {STORE_OWNERS, begin_owners, pack_owners};
+const struct node_answer node_kind__owners = {
+    .op = STORE_OWNERS, .begin = begin_owners, .pack = pack_owners};
 
 /* ---- asking ---- */
 
@@ -191,7 +193,6 @@ void node_kind__ask(struct runtime *rt, struct message *m, const struct node_ans
 static void finish(struct runtime *rt, const struct node_ask *ask, struct message *m)
 {
     const struct store_request *request = &ask->slot.request;
-    m->asking = false;
     if (request->error != 0)
         request__fail(rt, m, TROUPE_UNAVAILABLE, "the store does not tell: %s", request->errmsg);
     else
@@ -208,6 +209,10 @@ bool node_ask__done(struct runtime *rt, struct store_request *request)
         ask->slot.out = false;
         ask->m = NULL;
         if (m != NULL)
+            m->asking = false;
+        if (ask->answer->done != NULL)
+            ask->answer->done(rt, m, request);
+        else if (m != NULL)
             finish(rt, ask, m);
         arena_close(&ask->slot.arena); /* a map is large, and asked for rarely */
         arena_init(&ask->slot.arena, 0, 0);

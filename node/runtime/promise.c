@@ -40,13 +40,15 @@ struct handoff_answer promise__ask(struct runtime *rt, const Troupe__Peer__Promi
 {
     uint32_t at = nodes__find(&rt->members.nodes, troupe_bytes(p->from.data, p->from.len));
     struct node_info *n = node__at(rt, at);
-    uint64_t ttl_ms =
-        p->ttl_ms < rt->config.outage_grace_ms ? p->ttl_ms : rt->config.outage_grace_ms;
     if (n == NULL || n->row_generation != p->from_generation)
         return (struct handoff_answer){TROUPE_NOT_FOUND, "this node knows no such run"};
+    /* A shorter promise than the one it asks for would be counted as the longer one. */
+    if (p->ttl_ms > failover__outage_ms(rt, n->row_outage_ms))
+        return (struct handoff_answer){TROUPE_FAILED_PRECONDITION,
+                                       "by its row it may not serve for so long without the store"};
     if (!is_in_doubt(rt))
         return (struct handoff_answer){TROUPE_FAILED_PRECONDITION, "this node reaches the store"};
-    uint64_t until_ns = rt->now.mono_ns + ttl_ms * NS_PER_MS;
+    uint64_t until_ns = rt->now.mono_ns + p->ttl_ms * NS_PER_MS;
     if (until_ns > n->promised_until_ns)
         n->promised_until_ns = until_ns;
     return (struct handoff_answer){TROUPE_OK, ""};

@@ -68,6 +68,7 @@ static const char *purpose_of(enum store_op op)
         return "giving partitions to another node";
     case STORE_HISTORY:
     case STORE_RECENT:
+    case STORE_DRAIN:
         return NULL;
     }
     return NULL;

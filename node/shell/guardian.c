@@ -40,7 +40,7 @@ static int be_child(struct guardian *g, pid_t guardian)
         return NODE_EXIT_FAULT;
     close(g->report[0]);
     sigprocmask(SIG_SETMASK, &g->before, NULL); /* what ends the node is held on: node_run */
-    return (int)node_run(g->config, g->report[1]);
+    return (int)node_run(g->config, g->report[1], g->generation);
 }
 
 static int start(struct guardian *g)

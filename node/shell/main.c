@@ -52,5 +52,5 @@ int main(int argc, char **argv)
         break;
     }
     log_setup(format_of(config.log_format), level_of(config.log_level));
-    return config.guardian ? guardian_run(&config) : (int)node_run(&config, -1);
+    return config.guardian ? guardian_run(&config) : (int)node_run(&config, -1, 0);
 }

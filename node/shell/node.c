@@ -250,10 +250,15 @@ static void report_generation(const struct node *n, uint64_t generation)
                  strerror(errno), NULL);
 }
 
-/* A registration that finds the name taken: the proof tells whether its holder is gone. */
-static void judge_holder(struct store_register *reg)
+/* A registration that finds the name taken: whether its holder is gone. */
+static void judge_holder(const struct node *n, struct store_register *reg)
 {
-    reg->holder_gone = reg->holder.proof != NULL && proof_is_gone(reg->holder.proof);
+    if (n->buried != 0 && reg->holder.generation == n->buried)
+        reg->holder_fate = STORE_HOLDER_BURIED;
+    else if (reg->holder.proof != NULL && proof_is_gone(reg->holder.proof))
+        reg->holder_fate = STORE_HOLDER_GONE;
+    else
+        reg->holder_fate = STORE_HOLDER_UNKNOWN;
 }
 
 static void on_store(void *data, struct store_request *request)
@@ -263,7 +268,7 @@ static void on_store(void *data, struct store_request *request)
     if (request->error == 0)
         report_generation(data, request->u.reg.generation);
     else if (request->error == TROUPE_EBUSY)
-        judge_holder(&request->u.reg);
+        judge_holder(data, &request->u.reg);
 }
 
 static void on_replies(void *data, struct runtime_request *finished)
@@ -334,13 +339,14 @@ static enum node_exit run(struct node *n)
     return n->code;
 }
 
-enum node_exit node_run(const struct config *config, int report_fd)
+enum node_exit node_run(const struct config *config, int report_fd, uint64_t buried)
 {
     static struct node node; /* large, and there is one per process */
     struct node *n = &node;
     char pid[24];
     n->config = config;
     n->report_fd = report_fd;
+    n->buried = buried;
     config_mask_url(config->store, n->store_masked, sizeof n->store_masked);
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
     log_line(LOG_LEVEL_INFO, "starting", "version", node_version(), "name", config->name, "cluster",

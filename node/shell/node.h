@@ -23,8 +23,9 @@ void node_hold_signals(void);
 void node_release_signals(void);
 
 /* Runs until a signal or a failure ends it. report_fd: where to write the generation, 8 bytes, each
- * time it has registered, which must not block; -1 = nowhere. */
-enum node_exit node_run(const struct config *config, int report_fd);
+ * time it has registered, which must not block; -1 = nowhere. buried: a generation of this name
+ * whose process the caller has seen end; 0 = none. */
+enum node_exit node_run(const struct config *config, int report_fd, uint64_t buried);
 enum node_exit node_migrate(const struct config *config, bool dry_run);
 const char *node_version(void);
 

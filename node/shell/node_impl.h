@@ -29,7 +29,8 @@ struct node {
     char store_masked[CONFIG_TEXT_BYTES + 8];
     uint64_t ended_ns;
     unsigned ticks;
-    int report_fd; /* see node_run */
+    int report_fd;   /* see node_run … */
+    uint64_t buried; /* … as well */
     bool ready, stopping, ended, closing;
     enum node_exit code;
 };

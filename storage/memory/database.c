@@ -269,6 +269,12 @@ static uint64_t age_ms(const struct database *db, const struct cluster_node *n)
     return now > n->renewed_at_ms ? now - n->renewed_at_ms : 0;
 }
 
+/* See store_node.expired. */
+static bool is_expired(const struct database *db, const struct cluster_node *n)
+{
+    return age_ms(db, n) > n->ttl_ms || n->renewed_at_ms > now_ms(db) + n->ttl_ms;
+}
+
 /* False: the arena is full. */
 static bool show_node(const struct database *db, const struct cluster_node *n, struct arena *a,
                       struct store_node *out)
@@ -278,10 +284,12 @@ static bool show_node(const struct database *db, const struct cluster_node *n, s
         .incarnation = n->incarnation,
         .renew_seq = n->renew_seq,
         .ttl_ms = n->ttl_ms,
+        .outage_ms = n->outage_ms,
+        .draining = n->draining,
         .state = n->state,
+        .expired = is_expired(db, n),
         .age_ms = age_ms(db, n),
     };
-    out->expired = out->age_ms > n->ttl_ms;
     return copy_out(a, n->name, &out->name) && copy_out(a, n->addr, &out->addr) &&
            copy_out(a, n->gossip, &out->gossip) && copy_out(a, n->proof, &out->proof);
 }
@@ -345,6 +353,8 @@ static int run_register(struct database *db, struct cluster *c, uint32_t partiti
     n->renew_seq++;
     n->renewed_at_ms = now_ms(db);
     n->ttl_ms = reg->ttl_ms;
+    n->outage_ms = reg->outage_ms;
+    n->draining = reg->draining;
     n->state = STORE_NODE_ACTIVE;
     snprintf(n->addr, sizeof n->addr, "%s", reg->addr);
     snprintf(n->gossip, sizeof n->gossip, "%s", reg->gossip);
@@ -407,9 +417,26 @@ static int run_evict(struct database *db, struct cluster *c, struct store_reques
     if (target == NULL || target->generation != evict->target_generation)
         return 0;
     if (target->state == STORE_NODE_ACTIVE && target->renew_seq == evict->target_renew_seq &&
-        age_ms(db, target) > target->ttl_ms)
+        is_expired(db, target))
         target->state = STORE_NODE_DEAD;
     evict->evicted = target->state == STORE_NODE_DEAD;
+    return 0;
+}
+
+static int run_drain(struct database *db, struct cluster *c, struct store_request *r)
+{
+    struct store_drain *drain = &r->u.drain;
+    struct cluster_node *own = cluster_find_run(c, drain->name, drain->generation);
+    if (own == NULL)
+        return cluster_fail_fenced(r, drain->name, drain->generation);
+    drain->refused = drain->drain;
+    for (uint32_t i = 0; i < c->nodes_n; i++) {
+        const struct cluster_node *n = &c->nodes[i];
+        if (n != own && n->state == STORE_NODE_ACTIVE && !n->draining && !is_expired(db, n))
+            drain->refused = false;
+    }
+    if (!drain->refused)
+        own->draining = drain->drain;
     return 0;
 }
 
@@ -546,6 +573,8 @@ static int run(struct database *db, struct cluster *c, uint32_t partitions, stru
         return partitions_history(c, r);
     case STORE_RECENT:
         return recent_find(c, now_ms(db), r);
+    case STORE_DRAIN:
+        return run_drain(db, c, r);
     }
     return TROUPE_EINVAL;
 }

@@ -12,7 +12,8 @@ struct cluster_node {
     char gossip[STORE_ADDR_BYTES_MAX + 1];
     char proof[STORE_PROOF_BYTES_MAX + 1];
     uint64_t generation, incarnation, renew_seq, renewed_at_ms;
-    uint32_t ttl_ms;
+    uint32_t ttl_ms, outage_ms;
+    bool draining;
     enum store_node_state state;
 };
 

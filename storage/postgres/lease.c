@@ -9,6 +9,14 @@ static const char *text_of(struct store_request *r, const PGresult *result, int 
     return (const char *)arena_copy(r->arena, pg_get_bytes(result, row, column)).data;
 }
 
+/* What nobody can have written counts as what is not told. */
+static uint32_t outage_of(const PGresult *result, int row, int column)
+{
+    uint64_t ms = STORE_OUTAGE_UNKNOWN;
+    bool told = !PQgetisnull(result, row, column) && pg_get_u63(result, row, column, &ms);
+    return told && ms < STORE_OUTAGE_UNKNOWN ? (uint32_t)ms : STORE_OUTAGE_UNKNOWN;
+}
+
 int pg_read_node(struct store_request *r, const PGresult *result, int row,
                  const struct pg_node_columns *at, struct store_node *n)
 {
@@ -21,6 +29,8 @@ int pg_read_node(struct store_request *r, const PGresult *result, int row,
         .gossip = text_of(r, result, row, at->gossip),
         .expired = pg_get_bool(result, row, at->expired),
         .age_ms = pg_get_int(result, row, at->age_ms),
+        .outage_ms = outage_of(result, row, at->outage_ms),
+        .draining = pg_get_bool(result, row, at->draining),
     };
     if (n->name == NULL || n->addr == NULL || n->proof == NULL || n->gossip == NULL)
         return store__fail_memory(r);
@@ -48,6 +58,8 @@ void pg_register_params(const struct pg_store *s, const struct store_request *r,
     pg_add_text(p, reg->gossip);
     pg_add_text(p, reg->proof);
     pg_add_int8(p, reg->ttl_ms);
+    pg_add_int8(p, reg->outage_ms);
+    pg_add_bool(p, reg->draining);
     pg_add_bool(p, reg->supersede);
     pg_add_int8(p, reg->supersede_generation);
     pg_add_int8(p, reg->supersede_renew_seq);
@@ -56,7 +68,7 @@ void pg_register_params(const struct pg_store *s, const struct store_request *r,
 int pg_register_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
 {
     struct store_register *reg = &r->u.reg;
-    if (PQntuples(result) != 1 || PQnfields(result) != 13)
+    if (PQntuples(result) != 1 || PQnfields(result) != 15)
         return store__fail(r, TROUPE_EVERSION,
                            "store: node_register answers strangely; run: troupe-node migrate");
     uint64_t outcome = pg_get_int(result, 0, 0);
@@ -86,6 +98,8 @@ int pg_register_result(const struct pg_store *s, struct store_request *r, const 
         .expired = pg_get_bool(result, 0, 10),
         .age_ms = pg_get_int(result, 0, 11),
         .gossip = text_of(r, result, 0, 12),
+        .outage_ms = outage_of(result, 0, 13),
+        .draining = pg_get_bool(result, 0, 14),
     };
     if (reg->holder.addr == NULL || reg->holder.proof == NULL || reg->holder.gossip == NULL)
         return store__fail_memory(r);
@@ -113,7 +127,9 @@ int pg_renew_result(const struct pg_store *s, struct store_request *r, const PGr
                                                    .state = 8,
                                                    .expired = 9,
                                                    .age_ms = 10,
-                                                   .gossip = 11};
+                                                   .gossip = 11,
+                                                   .outage_ms = 12,
+                                                   .draining = 13};
     (void)s;
     struct store_renew *renew = &r->u.renew;
     int rows = PQntuples(result);
@@ -170,5 +186,27 @@ int pg_evict_result(const struct pg_store *s, struct store_request *r, const PGr
     evict->evicted = outcome == 2;
     if (outcome == 0)
         return store__fail(r, TROUPE_EFENCED, "'%s' may not evict: its lease is gone", evict->name);
+    return 0;
+}
+
+void pg_drain_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p)
+{
+    const struct store_drain *drain = &r->u.drain;
+    pg_add_text(p, s->cluster);
+    pg_add_text(p, drain->name);
+    pg_add_int8(p, drain->generation);
+    pg_add_bool(p, drain->drain);
+}
+
+int pg_drain_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
+{
+    (void)s;
+    struct store_drain *drain = &r->u.drain;
+    if (PQntuples(result) != 1)
+        return store__fail(r, TROUPE_EVERSION, "store: node_drain answers strangely");
+    uint64_t outcome = pg_get_int(result, 0, 0);
+    drain->refused = outcome == 1;
+    if (outcome == 0)
+        return store__fail(r, TROUPE_EFENCED, "'%s' may not drain: its lease is gone", drain->name);
     return 0;
 }

@@ -7,12 +7,11 @@
 _Static_assert(STORE_HISTORY_MAX == 8, "the slots of partition_history, and below");
 
 static const struct pg_op OPS[PG_OPS] = {
-    /* That names the newest column: on an older schema a node shall fail here, and say so. */
+    /* The newest of them: on an older schema a node shall fail here, and say so. */
     [STORE_REGISTER] =
         {.name = "troupe_register",
-         .sql =
-             "SELECT n.* FROM troupe.node_register($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) n"
-             " WHERE (SELECT saved_at FROM troupe.entity LIMIT 0) IS NULL",
+         .sql = "SELECT * FROM troupe.node_register($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
+                "$12, $13)",
          .writes = true,
          .params = pg_register_params,
          .result = pg_register_result},
@@ -26,13 +25,13 @@ static const struct pg_op OPS[PG_OPS] = {
                 " AND name = $2 AND generation = $3 AND state = 0 RETURNING renew_seq) "
                 "SELECT true, ''::text, 0::int8, 0::int8, ''::text, ''::text, me.renew_seq,"
                 " 0::int8, 0, "
-                "false, 0::int8, ''::text FROM me "
+                "false, 0::int8, ''::text, 0::int8, false FROM me "
                 "UNION ALL "
                 "SELECT false, l.name, l.generation, l.incarnation, l.addr, l.proof, l.renew_seq, "
                 "l.ttl_ms, l.state,"
-                " clock_timestamp() > l.renewed_at + l.ttl_ms * interval '1 ms',"
+                " NOT troupe.is_fresh(l.renewed_at, l.ttl_ms),"
                 " greatest(0, extract(epoch FROM clock_timestamp() - l.renewed_at) * 1000)::int8, "
-                "l.gossip FROM troupe.node_lease l, me"
+                "l.gossip, l.outage_ms, l.draining FROM troupe.node_lease l, me"
                 " WHERE l.cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
                 " AND l.name <> $2 AND l.state = 0 ORDER BY 1 DESC, 2",
          .writes = true,
@@ -51,6 +50,11 @@ static const struct pg_op OPS[PG_OPS] = {
                      .writes = true,
                      .params = pg_evict_params,
                      .result = pg_evict_result},
+    [STORE_DRAIN] = {.name = "troupe_drain",
+                     .sql = "SELECT troupe.node_drain($1, $2, $3, $4)",
+                     .writes = true,
+                     .params = pg_drain_params,
+                     .result = pg_drain_result},
     [STORE_CLAIM] = {.name = "troupe_claim",
                      .sql = "SELECT * FROM troupe.partition_claim($1, $2, $3, $4)",
                      .writes = true,
@@ -140,14 +144,15 @@ static const struct pg_op OPS[PG_OPS] = {
         {.name = "troupe_owners",
          .sql = "WITH c AS MATERIALIZED (SELECT id FROM troupe.cluster_meta WHERE name = $1) "
                 "SELECT 0, p.pid::int8, p.epoch, p.owner_generation, p.owner, NULL::text, 0::int8, "
-                "0, false, 0::int8, NULL::text, NULL::text"
+                "0, false, 0::int8, NULL::text, NULL::text, NULL::int8, NULL::boolean"
                 " FROM troupe.partition p WHERE p.cluster_id = (SELECT id FROM c) "
                 "UNION ALL "
                 "SELECT 1, l.generation, l.incarnation, l.renew_seq, l.name, l.addr, "
                 "l.ttl_ms, l.state,"
-                " clock_timestamp() > l.renewed_at + l.ttl_ms * interval '1 ms',"
+                " NOT troupe.is_fresh(l.renewed_at, l.ttl_ms),"
                 " greatest(0, extract(epoch FROM clock_timestamp() - l.renewed_at) * 1000)::int8, "
-                "l.proof, l.gossip FROM troupe.node_lease l WHERE l.cluster_id = (SELECT id FROM "
+                "l.proof, l.gossip, l.outage_ms, l.draining FROM troupe.node_lease l WHERE "
+                "l.cluster_id = (SELECT id FROM "
                 "c) ORDER BY 1, 2",
          .params = pg_owners_params,
          .result = pg_owners_result},

@@ -118,7 +118,9 @@ static int node_of(struct store_request *r, const PGresult *result, int row, str
                                                    .state = 7,
                                                    .expired = 8,
                                                    .age_ms = 9,
-                                                   .gossip = 11};
+                                                   .gossip = 11,
+                                                   .outage_ms = 12,
+                                                   .draining = 13};
     return pg_read_node(r, result, row, &COLUMNS, n);
 }
 

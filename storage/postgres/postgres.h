@@ -34,7 +34,7 @@ enum {
     PG_SLACK_MS =
         1000, /* an answer this much later than statement_timeout: the connection is dead */
     PG_CONNECTIONS_MAX = 64,
-    PG_OPS = STORE_RECENT + 1,
+    PG_OPS = STORE_DRAIN + 1,
     PG_SETTINGS = PG_OPS, /* the statement before each other one, see pg_settings */
     PG_TEXT_BYTES = 256,
     PG_SETTINGS_BYTES = 1024,
@@ -139,7 +139,7 @@ int pg_op_fail_row(struct store_request *r, const char *table, const char *key);
 /* Which columns of a result make up a node's row. */
 struct pg_node_columns {
     int name, generation, incarnation, addr, proof, gossip, renew_seq, ttl_ms, state, expired,
-        age_ms;
+        age_ms, outage_ms, draining;
 };
 /* In the request's arena; 0, or store__fail. */
 int pg_read_node(struct store_request *r, const PGresult *result, int row,
@@ -154,6 +154,8 @@ void pg_leave_params(const struct pg_store *s, const struct store_request *r, st
 int pg_leave_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
 void pg_evict_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
 int pg_evict_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
+void pg_drain_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
+int pg_drain_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
 void pg_claim_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
 int pg_claim_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
 void pg_transfer_params(const struct pg_store *s, const struct store_request *r,

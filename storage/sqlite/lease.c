@@ -26,7 +26,7 @@ static bool copy_text(struct arena *a, sqlite3_stmt *s, int at, const char **tex
 int sqlite__read_node(struct sqlite_connection *c, struct store_request *r, sqlite3_stmt *s,
                       struct store_node *node)
 {
-    uint64_t ttl, state, renewed_at, now = sqlite__now_ms();
+    uint64_t ttl, state, renewed_at, outage = STORE_OUTAGE_UNKNOWN, now = sqlite__now_ms();
     *node = (struct store_node){
         .incarnation = (uint64_t)sqlite3_column_int64(s, NODE_INCARNATION),
     };
@@ -39,13 +39,17 @@ int sqlite__read_node(struct sqlite_connection *c, struct store_request *r, sqli
                 sqlite__column_u63(s, NODE_RENEW_SEQ, &node->renew_seq) &&
                 sqlite__column_u63(s, NODE_TTL_MS, &ttl) && ttl <= UINT32_MAX &&
                 sqlite__column_u63(s, NODE_STATE, &state) && state <= STORE_NODE_DEAD &&
-                sqlite__column_u63(s, NODE_RENEWED_AT, &renewed_at);
+                sqlite__column_u63(s, NODE_RENEWED_AT, &renewed_at) &&
+                (sqlite3_column_type(s, NODE_OUTAGE_MS) == SQLITE_NULL ||
+                 (sqlite__column_u63(s, NODE_OUTAGE_MS, &outage) && outage <= UINT32_MAX));
     if (!sane)
         return sqlite__fail_row(c, r, "node_lease", node->name);
     node->ttl_ms = (uint32_t)ttl;
     node->state = (enum store_node_state)state;
     node->age_ms = now > renewed_at ? now - renewed_at : 0;
-    node->expired = node->age_ms > ttl;
+    node->expired = node->age_ms > ttl || renewed_at > now + ttl;
+    node->outage_ms = (uint32_t)outage;
+    node->draining = sqlite3_column_int(s, NODE_DRAINING) != 0;
     return 0;
 }
 
@@ -178,6 +182,8 @@ static int put_node(struct sqlite_connection *c, struct store_request *r, uint64
     sqlite__bind_u64(s, 8, reg->ttl_ms);
     sqlite__bind_u64(s, 9, sqlite__now_ms());
     sqlite__bind_string(s, 10, reg->gossip);
+    sqlite__bind_u64(s, 11, reg->outage_ms);
+    sqlite3_bind_int(s, 12, reg->draining);
     sqlite3_step(s);
     return sqlite3_reset(s) == SQLITE_OK ? 0 : sqlite__fail(c, r);
 }
@@ -339,4 +345,32 @@ int sqlite__evict(struct sqlite_connection *c, struct store_request *r)
     if (sqlite3_reset(s) != SQLITE_OK)
         return sqlite__fail(c, r);
     return check_run(c, r, SQL_IS_DEAD, evict->target, evict->target_generation, &evict->evicted);
+}
+
+int sqlite__drain(struct sqlite_connection *c, struct store_request *r)
+{
+    struct store_drain *drain = &r->u.drain;
+    drain->refused = false;
+    int rc = sqlite__find_cluster(c, r);
+    if (rc == 0)
+        rc = sqlite__check_active(c, r, drain->name, drain->generation);
+    sqlite3_stmt *heirs = rc == 0 ? sqlite__use(c, SQL_OTHER_HEIRS) : NULL;
+    if (heirs == NULL)
+        return rc != 0 ? rc : sqlite__fail(c, r);
+    sqlite3_bind_int64(heirs, 1, c->cluster);
+    sqlite__bind_string(heirs, 2, drain->name);
+    sqlite__bind_u64(heirs, 3, sqlite__now_ms());
+    bool any = sqlite3_step(heirs) == SQLITE_ROW && sqlite3_column_int64(heirs, 0) > 0;
+    if (sqlite3_reset(heirs) != SQLITE_OK)
+        return sqlite__fail(c, r);
+    drain->refused = drain->drain && !any;
+    sqlite3_stmt *s = drain->refused ? NULL : sqlite__use(c, SQL_DRAIN_NODE);
+    if (s == NULL)
+        return drain->refused ? 0 : sqlite__fail(c, r);
+    sqlite3_bind_int64(s, 1, c->cluster);
+    sqlite__bind_string(s, 2, drain->name);
+    sqlite__bind_u64(s, 3, drain->generation);
+    sqlite3_bind_int(s, 4, drain->drain);
+    sqlite3_step(s);
+    return sqlite3_reset(s) == SQLITE_OK ? 0 : sqlite__fail(c, r);
 }

@@ -6,7 +6,11 @@
 _Static_assert(STORE_HISTORY_MAX == 8, "the slots of partition_history, and below");
 
 #define NODE_COLUMNS                                                                               \
-    "name, generation, incarnation, addr, proof, renew_seq, ttl_ms, state, renewed_at, gossip"
+    "name, generation, incarnation, addr, proof, renew_seq, ttl_ms, state, renewed_at, gossip,"    \
+    " outage_ms, draining"
+
+/* See store_node.expired. */
+#define IS_FRESH(now) "(" now " - renewed_at BETWEEN -ttl_ms AND ttl_ms)"
 
 const char *const sqlite__statements[SQL_STATEMENTS_N] = {
     [SQL_BEGIN_READ] = "BEGIN",
@@ -27,7 +31,7 @@ const char *const sqlite__statements[SQL_STATEMENTS_N] = {
 
     [SQL_FIND_NODE] = "SELECT " NODE_COLUMNS " FROM node_lease WHERE cluster_id = ?1 AND name = ?2",
     [SQL_PUT_NODE] = "INSERT OR REPLACE INTO node_lease (cluster_id, " NODE_COLUMNS ")"
-                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10)",
+                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12)",
     [SQL_RENEW_NODE] = "UPDATE node_lease SET renew_seq = renew_seq + 1, ttl_ms = ?4,"
                        " renewed_at = ?5 WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3"
                        " AND state = 0 RETURNING renew_seq",
@@ -40,7 +44,11 @@ const char *const sqlite__statements[SQL_STATEMENTS_N] = {
                       " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0",
     [SQL_EVICT_NODE] = "UPDATE node_lease SET state = 2"
                        " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0"
-                       " AND renew_seq = ?4 AND renewed_at + ttl_ms < ?5",
+                       " AND renew_seq = ?4 AND NOT " IS_FRESH("?5"),
+    [SQL_DRAIN_NODE] = "UPDATE node_lease SET draining = ?4"
+                       " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0",
+    [SQL_OTHER_HEIRS] = "SELECT count(*) FROM node_lease WHERE cluster_id = ?1 AND name <> ?2"
+                        " AND state = 0 AND NOT draining AND " IS_FRESH("?3"),
     [SQL_IS_DEAD] = "SELECT 1 FROM node_lease"
                     " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 2",
 

@@ -18,6 +18,8 @@ enum sqlite_statement {
     SQL_LEAVE_NODE,
     SQL_IS_ACTIVE,
     SQL_EVICT_NODE,
+    SQL_DRAIN_NODE,
+    SQL_OTHER_HEIRS,
     SQL_IS_DEAD,
     SQL_FIND_PARTITION,
     SQL_NOTE_CHANGE,
@@ -45,6 +47,8 @@ enum {
     NODE_STATE,
     NODE_RENEWED_AT,
     NODE_GOSSIP,
+    NODE_OUTAGE_MS,
+    NODE_DRAINING,
 };
 
 #endif

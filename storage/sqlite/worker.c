@@ -65,6 +65,8 @@ static int execute(struct sqlite_connection *c, struct store_request *r)
         return sqlite__history(c, r);
     case STORE_RECENT:
         return sqlite__recent(c, r);
+    case STORE_DRAIN:
+        return sqlite__drain(c, r);
     }
     return store__fail(r, TROUPE_EINVAL, "there is no operation number %d", (int)r->op);
 }

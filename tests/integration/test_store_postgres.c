@@ -49,11 +49,27 @@ static void pg_evict(const struct store_fixture *fixture, const char *url, const
     pg_fixture_sql(&server, database, sql);
 }
 
+static void pg_set_back(const struct store_fixture *fixture, const char *url, const char *cluster,
+                        const char *name, uint64_t ms)
+{
+    char sql[256], database[32];
+    (void)fixture;
+    (void)url;
+    snprintf(database, sizeof database, "t%u", databases);
+    snprintf(sql, sizeof sql,
+             "UPDATE troupe.node_lease SET renewed_at = renewed_at + %llu * interval '1 ms'"
+             " WHERE name = '%s' AND cluster_id ="
+             " (SELECT id FROM troupe.cluster_meta WHERE name = '%s')",
+             (unsigned long long)ms, name, cluster);
+    pg_fixture_sql(&server, database, sql);
+}
+
 static const struct store_fixture FIXTURE = {
     .name = "postgres",
     .create = pg_create,
     .destroy = pg_destroy,
     .evict = pg_evict,
+    .set_back = pg_set_back,
 };
 
 /* Large saves one upon the other fill the socket; libpq then reads answers while it sends, and the
@@ -174,9 +190,8 @@ static void an_older_schema_is_refused(void **state)
     contract_must_register(&s, "a", 1);
     contract_close(&s);
     pg_fixture_sql(&server, database, /* contract_open migrates what it finds: it finds nothing */
-                   "DELETE FROM troupe.schema_version WHERE version > 2;"
-                   "INSERT INTO troupe.schema_version VALUES (3, 'as if it were there');"
-                   "ALTER TABLE troupe.entity DROP COLUMN saved_at");
+                   "DROP FUNCTION troupe.node_register(text, int, text, bigint, text, text, text, "
+                   "bigint, bigint, boolean, boolean, bigint, bigint)");
     contract_open(&s, &FIXTURE, url, "c", CONTRACT_PARTITIONS);
     assert_int_equal(contract_register(&s, &q, "b", 2), TROUPE_EVERSION);
     assert_non_null(strstr(q.r.errmsg, "troupe-node migrate"));

@@ -238,7 +238,7 @@ static void take_replies(struct troop *t, uint32_t n, struct runtime_request *r)
         if (p->of == NULL && !p->is_client)
             peer_free(p);
         else if (p->of != NULL && can_reach(t, n, p->from))
-            peer_fails(t, p->from, p, t->now.mono_ns + TROOP_LATENCY_NS, 0);
+            peer_fails(t, p->from, p, t->now.mono_ns + TROOP_LATENCY_NS + t->answer_ns, 0);
         else if (p->of != NULL)
             peer_fails(t, p->from, p, p->of->deadline_ns + t->nodes[p->from].behind_ns,
                        TROUPE_EOUTCOME);
@@ -337,6 +337,8 @@ static void deliver(struct troop *t, struct troop_event *e)
         free(e->frame);
         break;
     case TROOP_STORE:
+        if (there && e->store->op == STORE_REGISTER)
+            e->store->u.reg.holder_fate = t->nodes[e->node].believes;
         if (there)
             step(t, e->node,
                  &(struct runtime_event){.type = RUNTIME_STORE_DONE, .u.store = e->store});
@@ -451,7 +453,10 @@ void troop_start(struct troop *t, uint32_t n)
         .partitions = 256,
         .kinds = t->kinds,
         .kinds_n = t->kinds_n,
-        .members_max = 64,
+        .members_max = node->members_max == 0 ? 64 : node->members_max,
+        .outage_grace_ms = node->outage_grace_ms,
+        .outage_fence = node->outage_fence,
+        .lease_ttl_ms = node->lease_ttl_ms,
         .handoff_bytes_per_s = t->handoff_bytes_per_s,
         .warm_entities_max = t->warm_entities_max,
         .warm_off = t->warm_off,

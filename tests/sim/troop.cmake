@@ -14,3 +14,7 @@ troupe_test(test_warm LABELS sim
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_warm.c ${CMAKE_CURRENT_LIST_DIR}/troop.c
     ${CMAKE_CURRENT_LIST_DIR}/bag.c
   LIBS troupe_runtime troupe_storage)
+troupe_test(test_outages LABELS sim
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_outages.c ${CMAKE_CURRENT_LIST_DIR}/troop.c
+    ${CMAKE_CURRENT_LIST_DIR}/bag.c
+  LIBS troupe_runtime troupe_storage)

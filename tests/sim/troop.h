@@ -22,6 +22,9 @@ struct troop_node {
     uint32_t run;       /* grows with each start: what is meant for an earlier one gets lost */
     char name[16], address[32], gossip[32], peer[32];
     uint32_t weight;
+    uint32_t outage_grace_ms, lease_ttl_ms, members_max; /* 0: the default */
+    bool outage_fence;
+    enum store_holder_fate believes; /* of whoever holds its name */
     uint64_t wake_ns;
     uint64_t behind_ns; /* its CLOCK_BOOTTIME has stood still for so long, in all */
     enum runtime_phase phase;
@@ -53,6 +56,7 @@ struct troop {
     uint32_t load_keys_max, loads_in_flight_max;
     bool warm_off;
     uint64_t load_ns, owners_ns, transfer_ns; /* what these take longer */
+    uint64_t answer_ns;                       /* … and answers of nodes to each other */
     bool as_node;                          /* calls come from another node, as on the peer port */
     char cluster_uid[STORE_UID_BYTES + 1]; /* as in the last request of a node */
     void (*on_store)(uint32_t n, const struct store_request *request); /* submitted; or NULL */

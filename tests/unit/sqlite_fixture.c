@@ -78,11 +78,24 @@ static void evict(const struct store_fixture *fixture, const char *url, const ch
     sqlite3_free(sql);
 }
 
+static void set_back(const struct store_fixture *fixture, const char *url, const char *cluster,
+                     const char *name, uint64_t ms)
+{
+    (void)fixture;
+    char *sql = sqlite3_mprintf("UPDATE node_lease SET renewed_at = renewed_at + %llu"
+                                " WHERE name = %Q AND cluster_id ="
+                                " (SELECT id FROM cluster_meta WHERE name = %Q)",
+                                (unsigned long long)ms, name, cluster);
+    sqlite_fixture_exec(url, sql);
+    sqlite3_free(sql);
+}
+
 const struct store_fixture sqlite_fixture = {
     .name = "sqlite",
     .create = create,
     .destroy = destroy,
     .evict = evict,
+    .set_back = set_back,
 };
 
 int sqlite_fixture_set_up(void **state)

@@ -205,6 +205,14 @@ int contract_evict(struct contract_store *s, struct contract_request *q, const c
     return contract_do(s, q);
 }
 
+int contract_drain(struct contract_store *s, struct contract_request *q, const char *name,
+                   uint64_t generation, bool drain)
+{
+    contract_init(q, STORE_DRAIN);
+    q->r.u.drain = (struct store_drain){.name = name, .generation = generation, .drain = drain};
+    return contract_do(s, q);
+}
+
 int contract_transfer(struct contract_store *s, struct contract_request *q, const char *name,
                       uint64_t generation, const char *to, uint64_t to_generation,
                       const struct store_move *moves, size_t moves_n)
@@ -392,7 +400,7 @@ int store_contract_run(const struct store_fixture *fixture)
         &contract_part_lease,  &contract_part_claim,    &contract_part_rows,
         &contract_part_errors, &contract_part_race,     &contract_part_oracle,
         &contract_part_evict,  &contract_part_transfer, &contract_part_history,
-        &contract_part_recent,
+        &contract_part_recent, &contract_part_drain,
     };
     int failed = 0;
     for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++) {

@@ -32,6 +32,9 @@ struct store_fixture {
      * need it are skipped. */
     void (*evict)(const struct store_fixture *fixture, const char *url, const char *cluster,
                   const char *name);
+    /* The store's clock is set back by so much, as a node's row sees it. NULL: as above. */
+    void (*set_back)(const struct store_fixture *fixture, const char *url, const char *cluster,
+                     const char *name, uint64_t ms);
     bool without_loop;  /* memory only: options.loop is NULL, handles are polled */
     bool timeline_none; /* as in store_options */
 };
@@ -82,6 +85,8 @@ int contract_claim(struct contract_store *s, struct contract_request *q, const c
                    uint64_t generation, const store_pid *pids, size_t pids_n);
 int contract_evict(struct contract_store *s, struct contract_request *q, const char *name,
                    uint64_t generation, const struct store_node *target);
+int contract_drain(struct contract_store *s, struct contract_request *q, const char *name,
+                   uint64_t generation, bool drain);
 /* From a run of name to one of to, both in their generations; cause JOIN. */
 int contract_transfer(struct contract_store *s, struct contract_request *q, const char *name,
                       uint64_t generation, const char *to, uint64_t to_generation,

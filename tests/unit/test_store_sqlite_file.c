@@ -220,11 +220,12 @@ static void migrations_are_shown_before_they_are_done(void **state)
     assert_int_equal(store_migrate(bed->url, true, take_line, &dry, errmsg), 0);
     assert_string_equal(dry.text, "0001_tables: would be applied\n"
                                   "0002_many_nodes: would be applied\n"
-                                  "0003_saved_at: would be applied\nnothing was changed\n");
+                                  "0003_saved_at: would be applied\n"
+                                  "0004_outages: would be applied\nnothing was changed\n");
     assert_int_equal(access(sqlite_fixture_path(bed->url), F_OK), -1);
     assert_int_equal(store_migrate(bed->url, false, take_line, &wet, errmsg), 0);
     assert_string_equal(wet.text, "0001_tables: applied\n0002_many_nodes: applied\n"
-                                  "0003_saved_at: applied\n"
+                                  "0003_saved_at: applied\n0004_outages: applied\n"
                                   "the schema is up to date\n");
     assert_int_equal(store_migrate(bed->url, false, take_line, &again, errmsg), 0);
     assert_string_equal(again.text, "the schema is up to date\n");

@@ -100,6 +100,7 @@ static void answer(struct host *h, struct store_request *r)
     case STORE_TRANSFER:
     case STORE_HISTORY:
     case STORE_RECENT:
+    case STORE_DRAIN:
         break;
     }
 }

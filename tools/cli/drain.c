@@ -190,8 +190,8 @@ static bool gives(const Troupe__Rpc__Transfers *t)
     return false;
 }
 
-/* Drains of several nodes at once, each asked of the node itself, may all have been accepted before
- * the nodes heard of each other. Nobody is left to take anything then, and the node serves on. */
+/* The last node that was active has gone since: nobody is left to take anything, and the node
+ * serves on. */
 static bool is_alone(struct drain *d, const Troupe__Rpc__Members *members)
 {
     bool alone = members != NULL;

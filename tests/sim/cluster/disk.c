@@ -15,6 +15,7 @@ enum {
     GIVE_UP_MS_MAX = 2000, /* a request whose answer does not come is given up after so long */
     ZOMBIE_MS_MAX = 9000,
     DEPOSED_MS_MAX = 20000, /* a server that is deposed dies by then */
+    WRONG_MS = 1200,
 };
 
 struct flight {
@@ -242,7 +243,7 @@ static void reaches_store(struct world *w, void *data)
         world_at(w, w->now_ns + delay, takes_effect, f);
 }
 
-/* Whether the holder of a name is a process that has ended, as its node's guardian may know. */
+/* Whether the holder of a name is a process that has ended. */
 static bool is_gone(const struct world *w, const char *proof)
 {
     uint64_t number = strtoull(proof, NULL, 10);
@@ -251,6 +252,21 @@ static bool is_gone(const struct world *w, const char *proof)
             return run->dead;
     }
     return false;
+}
+
+/* Its guardian may have seen it end, or its proof say so. But on a machine that is a copy of
+ * another one, proofs say so of runs that live; and renew: of one that is silent and lives, a wrong
+ * proof is not to be told from a right one. */
+static enum store_holder_fate fate_of(struct world *w, const struct store_register *reg)
+{
+    bool gone = is_gone(w, reg->holder.proof);
+    const struct run *holder = judge_find_run(w, reg->name, reg->holder.generation);
+    bool wrong =
+        w->wrong_proofs && holder != NULL && w->now_ns - holder->renewed_ns < WRONG_MS * WORLD_MS;
+    uint64_t how = dice_below(&w->dice, 4);
+    if (gone && how == 0)
+        return STORE_HOLDER_BURIED;
+    return (gone || wrong) && how == 1 ? STORE_HOLDER_GONE : STORE_HOLDER_UNKNOWN;
 }
 
 static void answer(struct world *w, void *data)
@@ -290,7 +306,7 @@ static void answer(struct world *w, void *data)
     if (w->mutant == MUTANT_OLD_RENEWAL && r->error == 0)
         mutant_believes(run, r);
     if (r->op == STORE_REGISTER && r->error == TROUPE_EBUSY)
-        r->u.reg.holder_gone = is_gone(w, r->u.reg.holder.proof) && world_chance(w, 500);
+        r->u.reg.holder_fate = fate_of(w, &r->u.reg);
     f->answers = false;
     f->request = NULL;
     run->flights--;
@@ -433,6 +449,7 @@ void disk_fail_over(struct world *w, uint64_t ns)
     if (lives)
         let_stray(w);
     disk_crash(w, ns);
+    w->store_doubt_ns = w->now_ns;
     for (struct flight *f = w->flights; f != NULL; f = f->next)
         f->executes &= f->strays; /* those given up long ago do not reach the new one, either */
     failover_begins(w);

@@ -316,6 +316,7 @@ static void step_clock(struct world *w)
     int64_t ms = (int64_t)dice_below(&w->dice, 20000) - 10000;
     if (dice_below(&w->dice, 3) == 0) {
         w->store_offset_ms += ms;
+        w->store_doubt_ns = w->now_ns;
         world_trace(w, "the store's clock is set %+lld ms", (long long)ms);
         return;
     }
@@ -355,6 +356,7 @@ void faults_open(struct world *w)
     if (dice_below(&w->dice, 2) == 0)
         w->fault_kinds &= dice_throw(&w->dice);
     w->fault_every_ms = EVERY_MS_MIN << dice_below(&w->dice, 4);
+    w->wrong_proofs = dice_below(&w->dice, 3) == 0;
     world_at(w, w->now_ns + 4 * WORLD_S, something_happens, NULL);
     if (w->store_failovers && dice_below(&w->dice, 3) == 0)
         world_at(w,

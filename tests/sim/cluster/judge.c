@@ -11,7 +11,11 @@
 #include "tests/sim/cluster/disk.h"
 #include "tests/sim/cluster/peek.h"
 
-enum { HANDOVER_MS_MAX = 12000 };
+enum {
+    HANDOVER_MS_MAX = 12000,
+    QUIET_MS = 1500, /* without a renewal: then a proof may be believed */
+    DOUBT_MS = 3000,
+};
 
 /* ---- runs ---- */
 
@@ -31,6 +35,18 @@ void judge_ended(struct world *w, const char *name, uint64_t generation)
         run->ended = true;
 }
 
+/* Whatever the proofs say: who renews keeps its name. */
+static void judge_theft(struct world *w, const struct run *thief, const struct run *victim)
+{
+    bool doubt = w->store_doubt_ns != 0 && w->now_ns - w->store_doubt_ns < DOUBT_MS * WORLD_MS;
+    if (victim == NULL || victim == thief || victim->dead || victim->ended || doubt ||
+        w->now_ns - victim->renewed_ns >= QUIET_MS * WORLD_MS)
+        return;
+    world_fail(w, "%s takes the name of %s (run %" PRIu64 "), which renewed %" PRIu64 " ms ago",
+               thief->node->client, victim->node->client, victim->number,
+               (w->now_ns - victim->renewed_ns) / WORLD_MS);
+}
+
 static void registered(struct world *w, struct run *run, const struct store_register *reg)
 {
     uint32_t name = run->node->is_twin ? 0 : run->node->index;
@@ -40,6 +56,7 @@ static void registered(struct world *w, struct run *run, const struct store_regi
     if (reg->generation <= *max)
         world_fail(w, "%s registers as generation %" PRIu64 " after %" PRIu64, run->node->client,
                    reg->generation, *max);
+    judge_theft(w, run, judge_find_run(w, run->node->name, *latest));
     judge_ended(w, run->node->name, *latest);
     *latest = *max = reg->generation;
     run->generation = reg->generation;

@@ -52,6 +52,8 @@ void nodes_open(struct world *w, uint32_t nodes)
         snprintf(n->gossip, sizeof n->gossip, "n%u:7702", i);
         n->mono_base_ns = (MONO_BASE_S_MIN + dice_below(&w->dice, 100000)) * WORLD_S;
         n->wall_offset_ms = (int64_t)dice_below(&w->dice, 20000) - 10000;
+        n->outage_grace_ms = OUTAGE_GRACE_MS >> dice_below(&w->dice, 2);
+        n->outage_fence = dice_below(&w->dice, 6) == 0;
     }
 }
 
@@ -133,9 +135,10 @@ void node_start(struct node *n)
         .load_keys_max = 16,
         .loads_in_flight_max = 2,
         .saves_in_flight_max = 2,
-        .outage_grace_ms = OUTAGE_GRACE_MS,
         .entities_max =
             group_is_on(w, GROUP_EVICTIONS) ? 1 + dice_below(&w->dice, ENTITIES_MAX) : 0,
+        .outage_grace_ms = n->outage_grace_ms,
+        .outage_fence = n->outage_fence,
     };
     run->lacks_a_kind = !w->quiet && group_is_on(w, GROUP_KINDS) && dice_below(&w->dice, 3) == 0;
     if (run->lacks_a_kind) {

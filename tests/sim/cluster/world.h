@@ -63,8 +63,8 @@ enum {
     NODES_MAX = 16,
     PARTITIONS = 256,
     PARTITION_BITS = 8,
-    OUTAGE_GRACE_MS = 12000,
-    KEYS_N = 20, /* ledgers in use at a time */
+    OUTAGE_GRACE_MS = 12000, /* at most: nodes have different ones */
+    KEYS_N = 20,             /* ledgers in use at a time */
     CLIENTS_N = 20,
     VENUES_N = 3,
     SLOTS_N = 40,
@@ -135,6 +135,8 @@ struct node {
     uint64_t mono_base_ns;
     int64_t wall_offset_ms;
     bool is_twin; /* bears the name of node 0 */
+    uint32_t outage_grace_ms;
+    bool outage_fence;
 };
 
 /* ---- the store ---- */
@@ -228,6 +230,7 @@ struct world {
     bool store_faults, store_failovers, trace, trace_all;
     bool quiet; /* no more faults */
     uint64_t groups;
+    bool wrong_proofs; /* machines are copies: that a run is gone is believed of some that live */
     uint64_t fault_kinds, fault_every_ms;
     uint64_t hash;
 
@@ -251,6 +254,7 @@ struct world {
     uint64_t deposed_until_ns;
     uint64_t strays_until_ns; /* who has not heard of the failover by then does not answer */
     int64_t store_offset_ms;
+    uint64_t store_doubt_ns; /* its clock was set then, or it failed over: ages of rows are wrong */
     uint64_t outage_until_ns, slow_until_ns;
     uint32_t store_fault_percent;
     uint32_t doubts, doubt_per_mille; /* bits of store_op; doubts.c */

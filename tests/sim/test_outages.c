@@ -1,0 +1,362 @@
+/* Stories of what nodes tell each other by their rows in the store, and of what they promise while
+ * it is away: nodes with different settings, promises to the second, machines that are copies of
+ * each other, drains at the same moment. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "node/runtime/internal.h"
+#include "peer.pb-c.h"
+#include "tests/sim/bag.h"
+#include "tests/sim/troop.h"
+
+enum { TTL_MS = 5000, MARGIN_MS = 500 };
+
+static const struct troupe_kind *const kinds[] = {&bag_kind};
+
+static void open_troop(struct troop *t)
+{
+    troop_open(t, kinds, 1);
+    t->trace = getenv("TROUPE_SIM_LOG") != NULL;
+}
+
+static uint32_t owned(struct troop *t, uint32_t n)
+{
+    struct runtime_stats s;
+    troop_stats(t, n, &s);
+    return s.partitions_owned;
+}
+
+static bool serves(struct troop *t, uint32_t n)
+{
+    return t->nodes[n].rt != NULL && t->nodes[n].phase == RUNTIME_SERVING;
+}
+
+static bool is_suspended(struct troop *t, uint32_t n)
+{
+    return t->nodes[n].phase == RUNTIME_SUSPENDED;
+}
+
+static bool is_down(struct troop *t, uint32_t n)
+{
+    return t->nodes[n].rt == NULL;
+}
+
+static bool all_serve(struct troop *t, uint32_t n)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < n; i++)
+        all &= serves(t, i);
+    return all;
+}
+
+static void start(struct troop *t, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        troop_start(t, i);
+        assert_true(troop_until(t, serves, i, 10000));
+    }
+    troop_run(t, 3000);
+}
+
+/* ---- settings that differ ---- */
+
+/* Two nodes serve without the store, on each other's promises. A third one begins, which reaches
+ * the store and knows nothing of that. Its own setting does not tell for how long they may. */
+static void a_new_node_heeds_what_others_may(bool fence)
+{
+    struct troop t;
+    open_troop(&t);
+    for (uint32_t i = 0; i < 2; i++)
+        t.nodes[i].outage_grace_ms = 60000;
+    t.nodes[2].outage_grace_ms = 10000;
+    t.nodes[2].outage_fence = fence;
+    start(&t, 2);
+    t.nodes[0].store_cut = t.nodes[1].store_cut = t.nodes[2].cut = true;
+    uint64_t cut_ns = t.now.mono_ns;
+    troop_run(&t, 1000);
+    troop_start(&t, 2);
+    while (t.now.mono_ns < cut_ns + 57000 * TROOP_MS) {
+        troop_run(&t, 500);
+        assert_true(all_serve(&t, 2));
+        assert_int_equal(owned(&t, 2), 0);
+    }
+    assert_true(troop_until(&t, is_suspended, 0, 5000) && troop_until(&t, is_suspended, 1, 5000));
+    while (owned(&t, 2) < 256 && t.now.mono_ns < cut_ns + 90000 * TROOP_MS)
+        troop_run(&t, 500);
+    assert_int_equal(owned(&t, 2), 256);
+    troop_close(&t);
+}
+
+static void settings_may_differ(void **state)
+{
+    (void)state;
+    a_new_node_heeds_what_others_may(false);
+    a_new_node_heeds_what_others_may(true);
+}
+
+/* Those that fence serve no longer than their lease: nobody waits for them. */
+static void who_fences_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    t.nodes[0].outage_fence = true;
+    start(&t, 1);
+    troop_crash(&t, 0);
+    troop_start(&t, 1);
+    uint64_t begun_ns = t.now.mono_ns;
+    while (owned(&t, 1) < 256 && t.now.mono_ns < begun_ns + 20000 * TROOP_MS)
+        troop_run(&t, 100);
+    assert_int_equal(owned(&t, 1), 256);
+    troop_close(&t);
+}
+
+static enum troupe_status ask_promise(struct troop *t, uint32_t n, const char *from,
+                                      uint32_t ttl_ms)
+{
+    Troupe__Peer__Promise p = TROUPE__PEER__PROMISE__INIT;
+    uint8_t packed[128];
+    p.from = (ProtobufCBinaryData){.len = strlen(from), .data = (uint8_t *)(uintptr_t)from};
+    p.from_generation = 1;
+    p.ttl_ms = ttl_ms;
+    size_t len = troupe__peer__promise__pack(&p, packed);
+    t->as_node = true;
+    struct troop_answer a =
+        troop_call(t, n, "$peer", "self", "promise", troupe_bytes(packed, len), 0, 1000);
+    t->as_node = false;
+    return a.status;
+}
+
+/* It would be counted as the one that was asked for. */
+static void no_promise_is_shorter_than_asked_for(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    t.nodes[0].outage_grace_ms = 20000;
+    t.nodes[1].outage_grace_ms = 10000;
+    start(&t, 2);
+    troop_run(&t, 1000);
+    t.store_down = true;
+    troop_run(&t, 7000); /* they ask each other, which tells the cluster's uid */
+    assert_int_equal(ask_promise(&t, 1, "n0", 15000), TROUPE_OK);
+    assert_int_equal(ask_promise(&t, 1, "n0", 21000), TROUPE_FAILED_PRECONDITION);
+    assert_int_equal(ask_promise(&t, 0, "n1", 15000), TROUPE_FAILED_PRECONDITION);
+    troop_close(&t);
+}
+
+/* ---- promises ---- */
+
+/* The other one reaches the store again, and promises no more. What it has promised lasts from when
+ * it was asked, not from when its answer came. */
+static void a_promise_counts_from_the_question(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 2);
+    t.answer_ns = 1500 * TROOP_MS;
+    t.nodes[0].store_cut = t.nodes[1].store_cut = true;
+    troop_run(&t, 20000);
+    assert_true(all_serve(&t, 2));
+    t.nodes[1].store_cut = false;
+    uint64_t back_ns = t.now.mono_ns;
+    assert_true(troop_until(&t, is_suspended, 0, 20000));
+    /* It may have been asked once more before it noticed: it tries again each second. */
+    uint64_t served_ms = (t.now.mono_ns - back_ns) / TROOP_MS;
+    print_message("served for %u ms more\n", (unsigned)served_ms);
+    assert_true(served_ms <= TTL_MS - MARGIN_MS + 1100);
+    troop_close(&t);
+}
+
+/* n1 is without the store for a moment only, in which it promises n0 not to evict it: n0's row is
+ * old by then, and nothing else keeps n1 from it. */
+static void a_promise_is_kept(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 2);
+    t.nodes[0].store_cut = true;
+    uint64_t cut_ns = t.now.mono_ns;
+    troop_run(&t, 3300);
+    t.nodes[1].store_cut = true;
+    troop_run(&t, 1200);
+    t.nodes[1].store_cut = false;
+    uint32_t own = owned(&t, 1);
+    while (t.now.mono_ns < cut_ns + 7200 * TROOP_MS) {
+        troop_run(&t, 50);
+        assert_true(serves(&t, 0));
+        assert_int_equal(owned(&t, 1), own);
+    }
+    assert_true(troop_until(&t, is_suspended, 0, 5000));
+    troop_close(&t);
+}
+
+/* The last renewal has returned one more node than n0 has places for: it cannot be asked, and so
+ * has promised nothing. */
+static void who_has_no_place_has_not_promised(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        t.nodes[i].store_cut = true;
+    t.nodes[0].rt->members.others++;
+    assert_true(troop_until(&t, is_suspended, 0, TTL_MS + MARGIN_MS));
+    assert_true(serves(&t, 1) && serves(&t, 2));
+    troop_close(&t);
+}
+
+/* ---- copies of one machine ---- */
+
+/* Each takes the other for an earlier boot of its own machine. The first one lives, and keeps its
+ * name. */
+static void a_wrong_proof_costs_no_name(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 2);
+    memcpy(t.nodes[3].name, t.nodes[0].name, sizeof t.nodes[3].name);
+    t.nodes[3].believes = t.nodes[0].believes = STORE_HOLDER_GONE;
+    for (uint32_t round = 0; round < 3; round++) {
+        troop_start(&t, 3);
+        assert_true(troop_until(&t, is_down, 3, 20000));
+        assert_true(all_serve(&t, 2));
+    }
+    troop_close(&t);
+}
+
+/* A proof that may be wrong costs a restart the time of a renewal that does not come; a guardian
+ * that has seen the end costs it nothing. */
+static void a_dead_holder_is_succeeded_by_proof(void **state)
+{
+    static const struct {
+        enum store_holder_fate fate;
+        uint32_t ms;
+    } fates[] = {{STORE_HOLDER_BURIED, 100}, {STORE_HOLDER_GONE, 2100}};
+    (void)state;
+    for (size_t i = 0; i < sizeof fates / sizeof fates[0]; i++) {
+        struct troop t;
+        open_troop(&t);
+        start(&t, 2);
+        t.nodes[0].believes = fates[i].fate;
+        troop_crash(&t, 0);
+        troop_start(&t, 0);
+        assert_true(troop_until(&t, serves, 0, fates[i].ms + 1100)); /* it looks for others, too */
+        troop_crash(&t, 0);
+        troop_run(&t, 2000); /* silent for so long already, by the store's clock */
+        t.nodes[0].believes = STORE_HOLDER_GONE;
+        troop_start(&t, 0);
+        assert_true(troop_until(&t, serves, 0, 1200));
+        troop_close(&t);
+    }
+}
+
+/* ---- drains ---- */
+
+static Troupe__Rpc__NodeStatus *status_of(struct troop *t, uint32_t n)
+{
+    struct troop_answer a =
+        troop_call(t, n, "$node", "self", "status", troupe_bytes(NULL, 0), 0, 1000);
+    assert_int_equal(a.status, TROUPE_OK);
+    return troupe__rpc__node_status__unpack(NULL, a.payload.len, a.payload.data);
+}
+
+static uint32_t drained(struct troop *t, uint32_t n)
+{
+    uint32_t drained_n = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        Troupe__Rpc__NodeStatus *s = status_of(t, i);
+        drained_n += s->drain_asked;
+        troupe__rpc__node_status__free_unpacked(s, NULL);
+    }
+    return drained_n;
+}
+
+/* All at the same moment: each sees the others active. One of them refuses, and has everything. */
+static void all_drain_and_one_stays(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        troop_send(&t, i, "$node", "self", "drain", 0, 5000);
+    troop_run(&t, 10000);
+    assert_int_equal(drained(&t, 3), 2);
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < 3; i++)
+        most = owned(&t, i) > most ? owned(&t, i) : most;
+    assert_int_equal(most, 256);
+    for (uint32_t i = 0; i < 3; i++)
+        troop_send(&t, i, "$node", "self", "undrain", 0, 5000);
+    troop_run(&t, 10000);
+    assert_int_equal(drained(&t, 3), 0);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_true(owned(&t, i) > 0 && owned(&t, i) < 128);
+    troop_close(&t);
+}
+
+/* The store cannot say whether others drain: then nobody may. */
+static void no_drain_without_the_store(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 2);
+    t.store_down = true;
+    struct troop_answer a =
+        troop_call(&t, 0, "$node", "self", "drain", troupe_bytes(NULL, 0), 0, 1000);
+    assert_int_equal(a.status, TROUPE_UNAVAILABLE);
+    t.store_down = false;
+    assert_int_equal(drained(&t, 2), 0);
+    troop_close(&t);
+}
+
+/* A drain outlives the loss of the lease: the row says so again. */
+static void a_drain_outlives_an_eviction(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 2);
+    troop_send(&t, 0, "$node", "self", "drain", 0, 5000);
+    troop_run(&t, 3000);
+    assert_int_equal(owned(&t, 0), 0);
+    assert_true(store_memory_evict(t.store, "n0"));
+    troop_run(&t, 3000);
+    assert_true(serves(&t, 0));
+    assert_int_equal(owned(&t, 0), 0);
+    struct troop_answer a =
+        troop_call(&t, 1, "$node", "self", "drain", troupe_bytes(NULL, 0), 0, 1000);
+    assert_int_equal(a.status, TROUPE_FAILED_PRECONDITION);
+    troop_close(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(settings_may_differ),
+        cmocka_unit_test(who_fences_is_not_waited_for),
+        cmocka_unit_test(no_promise_is_shorter_than_asked_for),
+        cmocka_unit_test(a_promise_counts_from_the_question),
+        cmocka_unit_test(a_promise_is_kept),
+        cmocka_unit_test(who_has_no_place_has_not_promised),
+        cmocka_unit_test(a_wrong_proof_costs_no_name),
+        cmocka_unit_test(a_dead_holder_is_succeeded_by_proof),
+        cmocka_unit_test(all_drain_and_one_stays),
+        cmocka_unit_test(no_drain_without_the_store),
+        cmocka_unit_test(a_drain_outlives_an_eviction),
+    };
+    return cmocka_run_group_tests_name("outages", tests, NULL, NULL);
+}
