@@ -85,16 +85,12 @@ static int compare(struct troupe_bytes a, struct troupe_bytes b)
     return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
 }
 
-/* As the protocol has it; an entry of which nothing has been heard counts for nothing. */
-static uint64_t entry_hash(const struct owner_map *m, uint32_t pid)
+/* As the protocol has it. */
+static uint64_t record_hash(uint32_t pid, struct troupe_bytes name, uint64_t epoch)
 {
-    const struct owner_map_entry *e = &m->entries[pid];
-    if (!owner_map__is_known(e))
-        return 0;
     uint8_t bytes[4 + 8 + OWNER_MAP_NAME_BYTES_MAX];
-    struct troupe_bytes name = name_of(m, e);
     uint32_t pid_le = htole32(pid);
-    uint64_t epoch_le = htole64(e->epoch);
+    uint64_t epoch_le = htole64(epoch);
     INVARIANT(name.len <= OWNER_MAP_NAME_BYTES_MAX);
     memcpy(bytes, &pid_le, 4);
     memcpy(bytes + 4, &epoch_le, 8);
@@ -103,12 +99,24 @@ static uint64_t entry_hash(const struct owner_map *m, uint32_t pid)
     return XXH3_64bits(bytes, 12 + name.len);
 }
 
-bool owner_map__merge(struct owner_map *m, uint32_t pid, struct troupe_bytes name, uint64_t epoch)
+/* An entry of which nothing has been heard counts for nothing. */
+static uint64_t entry_hash(const struct owner_map *m, uint32_t pid)
 {
-    INVARIANT(pid < m->partitions);
+    const struct owner_map_entry *e = &m->entries[pid];
+    return owner_map__is_known(e) ? record_hash(pid, name_of(m, e), e->epoch) : 0;
+}
+
+/* How the record compares with what is there. */
+static int order(const struct owner_map *m, uint32_t pid, struct troupe_bytes name, uint64_t epoch)
+{
+    const struct owner_map_entry *e = &m->entries[pid];
+    return epoch != e->epoch ? (epoch > e->epoch ? 1 : -1) : compare(name, name_of(m, e));
+}
+
+/* In the place of what is there. False: there is no room for its name. */
+static bool put(struct owner_map *m, uint32_t pid, struct troupe_bytes name, uint64_t epoch)
+{
     struct owner_map_entry *e = &m->entries[pid];
-    if (epoch < e->epoch || (epoch == e->epoch && compare(name, name_of(m, e)) <= 0))
-        return false;
     /* A name that is too long is not even hashed: a run of it may be thousands of records. */
     bool fits = name.len != 0 && name.len <= OWNER_MAP_NAME_BYTES_MAX;
     uint32_t number = fits ? intern_take(&m->names, name) : INTERN_NONE;
@@ -124,11 +132,70 @@ bool owner_map__merge(struct owner_map *m, uint32_t pid, struct troupe_bytes nam
     uint64_t change = entry_hash(m, pid) - was;
     m->sums[pid >> m->chunk_bits] += change;
     m->sum += change;
+    e->heard = m->now;
     return true;
+}
+
+bool owner_map__merge(struct owner_map *m, uint32_t pid, struct troupe_bytes name, uint64_t epoch)
+{
+    INVARIANT(pid < m->partitions);
+    return order(m, pid, name, epoch) > 0 && put(m, pid, name, epoch);
+}
+
+bool owner_map__hear_of(struct owner_map *m, uint32_t pid, struct troupe_bytes name, uint64_t epoch)
+{
+    struct owner_map_entry *e = &m->entries[pid];
+    int more = order(m, pid, name, epoch);
+    if (more < 0 && owner_map__is_known(e) && m->now - e->heard >= OWNER_MAP_SETTLED_TICKS)
+        m->doubts++;
+    bool fits = name.len <= OWNER_MAP_NAME_BYTES_MAX;
+    bool wrong = more > 0 && e->refuted != 0 && fits && record_hash(pid, name, epoch) == e->refuted;
+    m->doubts += wrong;
+    return more > 0 && !wrong && owner_map__merge(m, pid, name, epoch);
+}
+
+/* ---- the store's word ---- */
+
+void owner_map_set_time(struct owner_map *m, uint32_t ticks)
+{
+    INVARIANT(ticks >= m->now);
+    m->now = ticks;
+}
+
+uint32_t owner_map_heard(const struct owner_map *m, uint32_t pid)
+{
+    INVARIANT(pid < m->partitions);
+    return m->entries[pid].heard;
+}
+
+void owner_map_hear(struct owner_map *m, uint32_t pid)
+{
+    INVARIANT(pid < m->partitions);
+    m->entries[pid].heard = m->now;
+}
+
+bool owner_map_correct(struct owner_map *m, uint32_t pid, struct troupe_bytes owner, uint64_t epoch,
+                       uint32_t asked)
+{
+    INVARIANT(pid < m->partitions && asked <= m->now);
+    struct owner_map_entry *e = &m->entries[pid];
+    uint64_t wrong = entry_hash(m, pid);
+    if (order(m, pid, owner, epoch) >= 0 || e->heard >= asked || !put(m, pid, owner, epoch))
+        return false;
+    e->refuted = wrong;
+    owner_map__tell(m, pid);
+    return true;
+}
+
+uint64_t owner_map_doubts(const struct owner_map *m)
+{
+    return m->doubts;
 }
 
 bool owner_map_set(struct owner_map *m, uint32_t pid, struct troupe_bytes owner, uint64_t epoch)
 {
+    INVARIANT(pid < m->partitions);
+    m->entries[pid].heard = m->now;
     if (!owner_map__merge(m, pid, owner, epoch))
         return false;
     owner_map__tell(m, pid);

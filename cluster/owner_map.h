@@ -17,6 +17,13 @@
  * What comes that way is not told on as news: a node that joins would repeat the whole map to those
  * it has it from. Who else lacks it finds out as we did.
  *
+ * A register that only grows has a weakness: a wrong epoch that is high stays. The store's word,
+ * read after a record was heard, is later than it: if that read has less, the record was never
+ * true, or is not any more (owner_map_correct). It is remembered, and not taken again from those
+ * who still have it. That they are told of a lesser one than what they have had for a while, or
+ * that somebody comes with what was found wrong, is a doubt: the driver has the store read again.
+ * So all heal.
+ *
  * All memory is taken at init. Whatever comes in, the answer is a value and the map is sound. The
  * format is in docs/protocol.md, "The owner map". */
 #ifndef TROUPE_CLUSTER_OWNER_MAP_H
@@ -42,6 +49,8 @@ enum {
     OWNER_MAP_PAYLOAD_BYTES_MAX = GOSSIP_FRAME_BYTES_MAX - 1024,
     OWNER_MAP_PAYLOAD_BYTES_MIN = OWNER_MAP_CHUNKS_MAX * 10 + 256,
     OWNER_MAP_NONE = UINT32_MAX,
+    OWNER_MAP_TICK_MS = 100,
+    OWNER_MAP_SETTLED_TICKS = 30, /* what has been known for so long, others have heard, too */
 };
 
 /* What a store gives out at most (storage/request.c). A peer that tells of a higher one would have
@@ -59,6 +68,8 @@ struct owner_map_entry {
     uint32_t name; /* number in names, or INTERN_NONE: nobody */
     uint32_t news_prev, news_next;
     uint32_t change_next;
+    uint32_t heard;   /* in ticks, from anybody */
+    uint64_t refuted; /* the hash of a record that the store has shown to be wrong; 0 = none */
     uint8_t told;
     uint8_t flags;
 };
@@ -82,7 +93,8 @@ struct owner_map {
     uint32_t partitions, chunks, chunk_bits; /* a chunk has 1 << chunk_bits partitions */
     uint64_t sums[OWNER_MAP_CHUNKS_MAX];     /* of the hashes of each chunk's entries */
     uint64_t sum;
-    uint64_t refused;
+    uint64_t refused, doubts;
+    uint32_t now;                                   /* in ticks */
     struct owner_map_list news[OWNER_MAP_TOLD_MAX]; /* by how often it has been told */
     uint32_t news_n, told_limit;
     struct owner_map_list changes;
@@ -100,6 +112,19 @@ void owner_map_close(struct owner_map *m);
  * will be told. False: it was known, or overtaken, or refused: no room for another name, or the
  * name is too long. */
 bool owner_map_set(struct owner_map *m, uint32_t pid, struct troupe_bytes owner, uint64_t epoch);
+/* The time, in ticks of OWNER_MAP_TICK_MS; 0 at first, and never less than before. */
+void owner_map_set_time(struct owner_map *m, uint32_t ticks);
+/* When a record of pid was heard last, be it from the store. */
+uint32_t owner_map_heard(const struct owner_map *m, uint32_t pid);
+/* It has been told, by whomever, and was known. */
+void owner_map_hear(struct owner_map *m, uint32_t pid);
+/* What the store said when it was asked in that tick. True: what was heard before then, and is
+ * greater, was wrong; the store's word is taken, and will be told. */
+bool owner_map_correct(struct owner_map *m, uint32_t pid, struct troupe_bytes owner, uint64_t epoch,
+                       uint32_t asked);
+/* How many records were told that contradict what we have in a way that only the store can settle.
+ */
+uint64_t owner_map_doubts(const struct owner_map *m);
 struct owner owner_map_get(const struct owner_map *m, uint32_t pid);
 /* Of all entries, for swim_set_owners_hash: equal maps have equal ones. Never 0. O(1). */
 uint64_t owner_map_hash(const struct owner_map *m);

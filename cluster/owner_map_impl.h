@@ -47,6 +47,9 @@ static inline bool owner_map__is_known(const struct owner_map_entry *e)
 
 /* ---- owner_map.c ---- */
 
+/* Takes a record of a peer if it is greater than what is there, and not known to be wrong. */
+bool owner_map__hear_of(struct owner_map *m, uint32_t pid, struct troupe_bytes name,
+                        uint64_t epoch);
 /* Takes a record if it is greater than what is there. */
 bool owner_map__merge(struct owner_map *m, uint32_t pid, struct troupe_bytes name, uint64_t epoch);
 /* It has been changed by a peer. */

@@ -84,7 +84,7 @@ static int read_records(struct reading *r, struct troupe_bytes records, bool is_
         if (rc != 0)
             return rc;
         for (uint32_t pid = run.pid; pid < run.pid + run.n; pid++) {
-            if (!owner_map__merge(r->m, pid, run.source->name, run.source->epoch))
+            if (!owner_map__hear_of(r->m, pid, run.source->name, run.source->epoch))
                 continue;
             owner_map__note_change(r->m, pid);
             if (is_news)

@@ -297,6 +297,14 @@ static bool is_older(const struct runtime *rt, uint32_t pid, uint64_t epoch)
            rt->owners.sent_ns > rt->timeline_ns;
 }
 
+/* What others told of it was wrong: the store was asked after that, and has less. */
+static bool is_wrong(const struct runtime *rt, uint32_t pid, uint64_t epoch)
+{
+    const struct ownership_entry *e = &rt->ownership.entries[pid];
+    return members__is_on(&rt->members) && !e->coming && e->state <= OWNERSHIP_WANTED &&
+           epoch < e->epoch && owners__is_settled(rt, pid, rt->owners.sent_ns);
+}
+
 /* Another node has it again, or had it: it may have written since the failover, at its old epoch. A
  * run of ours that is gone has not. */
 static bool was_anothers(const struct runtime *rt, const struct store_owners *map, uint32_t pid)
@@ -324,7 +332,7 @@ static void apply_map(struct runtime *rt, const struct store_owners *map, bool r
         if (!ownership_is_held(&rt->ownership, pid)) {
             if (claims__learn(rt, pid, epoch, owner_of(map, numbers, pid)))
                 owners__told(rt, pid);
-            else if (is_older(rt, pid, epoch))
+            else if (is_older(rt, pid, epoch) || is_wrong(rt, pid, epoch))
                 go_back(rt, map, pid, owner_of(map, numbers, pid));
         } else if (recheck && epoch < rt->ownership.entries[pid].epoch &&
                    rt->phase != RUNTIME_STOPPING) {
@@ -335,6 +343,9 @@ static void apply_map(struct runtime *rt, const struct store_owners *map, bool r
         } else if (recheck) {
             handoff__confirmed(rt, pid);
         }
+        uint32_t node = map->owners[pid].node;
+        owners__correct(rt, pid, node < map->nodes_n ? map->nodes[node].name : "", epoch,
+                        rt->owners.sent_ns);
     }
     rt->want_map = false;
     rt->map_known = true;

@@ -335,6 +335,8 @@ struct runtime {
     /* other nodes */
     struct owner_map owner_map;
     uint64_t owners_hash_told, owners_news_ns, owners_compare_ns, owners_malformed_n;
+    uint64_t owners_doubts_n,
+        owners_doubt_ns;    /* doubts that were looked into, and when the next is */
     struct list forwarding; /* being filled */
     uint64_t forwarded_n;
     uint64_t strangers_n, stranger_told_ns; /* requests of another cluster's nodes */
@@ -514,6 +516,11 @@ int owners__init(struct runtime *rt);
 void owners__close(struct runtime *rt);
 /* ownership has something new about this partition: it is told on. */
 void owners__told(struct runtime *rt, uint32_t pid);
+/* Whether all that was heard of it was heard before the store was asked, at asked_ns. */
+bool owners__is_settled(const struct runtime *rt, uint32_t pid, uint64_t asked_ns);
+/* The store has it so, when it was asked at asked_ns. */
+void owners__correct(struct runtime *rt, uint32_t pid, const char *name, uint64_t epoch,
+                     uint64_t asked_ns);
 void owners__frame(struct runtime *rt, struct troupe_bytes frame);
 void owners__tick(struct runtime *rt);
 uint64_t owners__next_ns(const struct runtime *rt);

@@ -8,6 +8,7 @@ enum {
     NEWS_MS = 100,     /* between two tellings of news */
     COMPARE_MS = 1000, /* between two comparisons that we begin */
     PAYLOAD_BYTES = OWNER_MAP_PAYLOAD_BYTES_MAX,
+    DOUBT_MS = 5000,  /* between two looks at the store because of what others tell */
     NEWS_MULT = 4,    /* each piece is told so many times by log10 of the members */
     PAYLOADS_MAX = 4, /* of news at once */
     ANSWERS_MAX = 32, /* to one frame: a whole map of 65,536 partitions */
@@ -28,8 +29,28 @@ uint64_t owners__hash(const struct runtime *rt)
     return owner_map_hash(&rt->owner_map);
 }
 
+static uint32_t ticks(uint64_t ns)
+{
+    return (uint32_t)(ns / (OWNER_MAP_TICK_MS * NS_PER_MS));
+}
+
+bool owners__is_settled(const struct runtime *rt, uint32_t pid, uint64_t asked_ns)
+{
+    return owner_map_heard(&rt->owner_map, pid) < ticks(asked_ns);
+}
+
+void owners__correct(struct runtime *rt, uint32_t pid, const char *name, uint64_t epoch,
+                     uint64_t asked_ns)
+{
+    owner_map_set_time(&rt->owner_map, ticks(rt->now.mono_ns));
+    if (members__is_on(&rt->members))
+        owner_map_correct(&rt->owner_map, pid, troupe_bytes_of(name), epoch, ticks(asked_ns));
+}
+
 void owners__told(struct runtime *rt, uint32_t pid)
 {
+    owner_map_set_time(&rt->owner_map, ticks(rt->now.mono_ns));
+    owner_map_hear(&rt->owner_map, pid);
     const struct ownership_entry *e = &rt->ownership.entries[pid];
     bool ours = ownership_is_held(&rt->ownership, pid);
     const struct node_info *n = node__at(rt, ours ? rt->members.self : e->node);
@@ -53,6 +74,9 @@ static void learn(struct runtime *rt)
 {
     for (uint32_t pid; (pid = owner_map_next_change(&rt->owner_map)) != OWNER_MAP_NONE;) {
         struct owner owner = owner_map_get(&rt->owner_map, pid);
+        /* We should know whose it is: somebody has taken it, or somebody is wrong. */
+        if (ownership_is_held(&rt->ownership, pid))
+            rt->owner_map.doubts++;
         uint32_t node = nodes__take(rt, owner.name);
         /* The store may have failed over since, and lost it: then only the store knows. */
         bool old = owner.epoch >> OWNERSHIP_EPOCH_BITS < rt->timeline;
@@ -85,6 +109,7 @@ void owners__frame(struct runtime *rt, struct troupe_bytes bytes)
     swim_id from = swim_find(m->swim, frame.from);
     if (from == SWIM_NOBODY || from == swim_self(m->swim))
         return;
+    owner_map_set_time(&rt->owner_map, ticks(rt->now.mono_ns));
     int rc = owner_map_apply(&rt->owner_map, frame.owners, &diff, &why);
     rt->owners_malformed_n += rc != 0;
     learn(rt);
@@ -118,8 +143,24 @@ static void compare(struct runtime *rt, swim_id with)
         send(rt, with, payload, len, true);
 }
 
+static bool is_in_doubt(const struct runtime *rt)
+{
+    return owner_map_doubts(&rt->owner_map) != rt->owners_doubts_n;
+}
+
+/* What others tell contradicts what we know: the store settles it, and by and by for all. */
+static void look_into_doubts(struct runtime *rt)
+{
+    if (!is_in_doubt(rt) || rt->now.mono_ns < rt->owners_doubt_ns)
+        return;
+    rt->owners_doubts_n = owner_map_doubts(&rt->owner_map);
+    rt->owners_doubt_ns = rt->now.mono_ns + DOUBT_MS * NS_PER_MS;
+    rt->want_map = true;
+}
+
 void owners__tick(struct runtime *rt)
 {
+    look_into_doubts(rt);
     struct swim *s = rt->members.swim;
     uint64_t now = rt->now.mono_ns, hash = owner_map_hash(&rt->owner_map);
     if (hash != rt->owners_hash_told) {
@@ -140,5 +181,7 @@ void owners__tick(struct runtime *rt)
 
 uint64_t owners__next_ns(const struct runtime *rt)
 {
-    return owner_map_has_news(&rt->owner_map) ? rt->owners_news_ns : UINT64_MAX;
+    uint64_t news_ns = owner_map_has_news(&rt->owner_map) ? rt->owners_news_ns : UINT64_MAX;
+    uint64_t doubt_ns = is_in_doubt(rt) ? rt->owners_doubt_ns : UINT64_MAX;
+    return news_ns < doubt_ns ? news_ns : doubt_ns;
 }

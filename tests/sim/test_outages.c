@@ -13,6 +13,7 @@
 
 #include "node/runtime/internal.h"
 #include "peer.pb-c.h"
+#include "proto/gossip.h"
 #include "tests/sim/bag.h"
 #include "tests/sim/troop.h"
 
@@ -343,6 +344,88 @@ static void a_drain_outlives_an_eviction(void **state)
     troop_close(&t);
 }
 
+/* ---- the map of owners ---- */
+
+/* n hears from another one that all partitions are a third one's, at epochs that no store has given
+ * out. */
+static void poison(struct troop *t, uint32_t n, const char *from, const char *owner, uint64_t more)
+{
+    static uint8_t payload[OWNER_MAP_PAYLOAD_BYTES_MAX], bytes[GOSSIP_FRAME_BYTES_MAX];
+    struct owner_map wrong;
+    assert_int_equal(owner_map_init(&wrong, 256, 4), 0);
+    owner_map_set_audience(&wrong, 3, 1);
+    for (uint32_t pid = 0; pid < 256; pid++)
+        owner_map_set(&wrong, pid, troupe_bytes_of(owner), more + pid);
+    size_t len = owner_map_put_news(&wrong, payload, sizeof payload);
+    struct gossip_frame frame = {.type = GOSSIP_OWNERS,
+                                 .from = troupe_bytes_of(from),
+                                 .from_generation = 1,
+                                 .owners = troupe_bytes(payload, len)};
+    memcpy(frame.uid, t->nodes[n].rt->members.uid, sizeof frame.uid);
+    len = gossip_encode_header(&frame, bytes, sizeof bytes);
+    assert_true(len > 0);
+    runtime_step(
+        t->nodes[n].rt, t->now,
+        &(struct runtime_event){.type = RUNTIME_FRAME, .u.frame = troupe_bytes(bytes, len)});
+    owner_map_close(&wrong);
+}
+
+/* How many entries of the map of n are not as their owner has them. */
+static uint32_t wrong_entries(struct troop *t, uint32_t n, uint32_t nodes)
+{
+    uint32_t wrong = 0;
+    for (uint32_t pid = 0; pid < 256; pid++) {
+        struct runtime *rt = t->nodes[n].rt;
+        struct owner owner = owner_map_get(&rt->owner_map, pid);
+        uint32_t held = TROOP_NODES_MAX;
+        for (uint32_t i = 0; i < nodes; i++) {
+            if (ownership_is_held(&t->nodes[i].rt->ownership, pid))
+                held = i;
+        }
+        assert_true(held < nodes);
+        const struct node_info *believed = node__at(rt, rt->ownership.entries[pid].node);
+        bool right = owner.epoch == t->nodes[held].rt->ownership.entries[pid].epoch &&
+                     troupe_bytes_equal(owner.name, troupe_bytes_of(t->nodes[held].name));
+        if (held != n)
+            right &= believed != NULL && strcmp(believed->name, t->nodes[held].name) == 0;
+        wrong += !right;
+    }
+    return wrong;
+}
+
+/* One has heard it, or several, from before or after others have been healed; it is a living
+ * node's, or one's that there never was. */
+static void wrong_epochs_are_forgotten(void **state)
+{
+    (void)state;
+    static const char *const owners[] = {"n1", "nobody-there"};
+    for (size_t k = 0; k < sizeof owners / sizeof owners[0]; k++) {
+        struct troop t;
+        open_troop(&t);
+        start(&t, 3);
+        poison(&t, 0, "n2", owners[k], 1000);
+        assert_true(wrong_entries(&t, 0, 3) > 150);
+        troop_run(&t, 4000);
+        for (uint32_t i = 0; i < 3; i++)
+            poison(&t, i, i == 2 ? "n0" : "n2", owners[k], 2000 + i);
+        troop_run(&t, 30000);
+        for (uint32_t i = 0; i < 3; i++)
+            assert_int_equal(wrong_entries(&t, i, 3), 0);
+        troop_run(&t, 10000);
+        uint64_t reads[3];
+        for (uint32_t i = 0; i < 3; i++)
+            reads[i] = t.nodes[i].rt->owners_doubts_n;
+        troop_run(&t, 60000); /* and there is peace */
+        for (uint32_t i = 0; i < 3; i++)
+            assert_int_equal(t.nodes[i].rt->owners_doubts_n, reads[i]);
+        troop_start(&t, 3); /* partitions move on, at epochs that were called wrong before */
+        troop_run(&t, 20000);
+        for (uint32_t i = 0; i < 4; i++)
+            assert_int_equal(wrong_entries(&t, i, 4), 0);
+        troop_close(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +440,7 @@ int main(void)
         cmocka_unit_test(all_drain_and_one_stays),
         cmocka_unit_test(no_drain_without_the_store),
         cmocka_unit_test(a_drain_outlives_an_eviction),
+        cmocka_unit_test(wrong_epochs_are_forgotten),
     };
     return cmocka_run_group_tests_name("outages", tests, NULL, NULL);
 }

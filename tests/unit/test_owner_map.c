@@ -500,6 +500,76 @@ static void test_hostile_names(void **state)
     owner_map_close(&b);
 }
 
+static bool correct(struct owner_map *m, uint32_t pid, const char *name, uint64_t epoch,
+                    uint32_t asked)
+{
+    return owner_map_correct(m, pid, troupe_bytes_of(name), epoch, asked);
+}
+
+/* News of b's, to a. */
+static void tell(struct owner_map *b, struct owner_map *a)
+{
+    static uint8_t out[SIZE];
+    struct owner_map_diff diff;
+    size_t len = owner_map_put_news(b, out, SIZE);
+    assert_true(len > 0);
+    assert_applies(a, out, len, &diff);
+}
+
+/* The store's word counts against what was heard before it was asked, and only then. */
+static void test_correct(void **state)
+{
+    (void)state;
+    struct owner_map a = map_new(256, 8), b = map_new(256, 8), c = map_new(256, 8);
+    owner_map_set_time(&a, 10);
+    assert_true(set(&a, 7, "n1", 100));
+    owner_map_set_time(&b, 10);
+    assert_true(set(&b, 7, "n9", 5000));
+    owner_map_set_time(&a, 20);
+    tell(&b, &a);
+    assert_owner(&a, 7, "n9", 5000);
+    assert_int_equal(owner_map_heard(&a, 7), 20);
+    owner_map_set_time(&a, 30);
+    assert_false(correct(&a, 7, "n1", 100, 15)); /* it may have become true since */
+    assert_false(correct(&a, 7, "n1", 100, 20)); /* the same tick: nobody knows */
+    assert_true(correct(&a, 7, "n1", 100, 21));
+    assert_owner(&a, 7, "n1", 100);
+    assert_false(correct(&a, 7, "n1", 100, 30));
+    /* Nor is it taken from who still has it; but that is looked into. */
+    uint64_t doubts = owner_map_doubts(&a);
+    tell(&b, &a);
+    assert_owner(&a, 7, "n1", 100);
+    assert_true(owner_map_doubts(&a) > doubts);
+    /* Who still has it hears that another has less: at first it may be the other who is late. */
+    exchange(&a, &c); /* what is told by whom it is not, changes nothing */
+    owner_map_set_time(&b, 20);
+    doubts = owner_map_doubts(&b);
+    tell(&a, &b);
+    assert_int_equal(owner_map_doubts(&b), doubts);
+    owner_map_set_time(&b, 10 + OWNER_MAP_SETTLED_TICKS);
+    tell(&a, &b);
+    assert_true(owner_map_doubts(&b) > doubts);
+    assert_owner(&b, 7, "n9", 5000);
+    assert_true(correct(&b, 7, "n1", 100, 40));
+    assert_same(&a, &b);
+    /* The same epoch, another name; and nobody. */
+    assert_true(set(&c, 8, "n3", 50));
+    owner_map_set_time(&c, 5);
+    assert_true(correct(&c, 8, "n2", 50, 5));
+    assert_owner(&c, 8, "n2", 50);
+    owner_map_set_time(&c, 9);
+    assert_true(correct(&c, 8, "", 50, 9));
+    assert_owner(&c, 8, "", 50);
+    /* What was wrong once is true when the store says so, whoever told it first. */
+    assert_true(set(&a, 7, "n9", 5000));
+    assert_owner(&a, 7, "n9", 5000);
+    /* News of our own that came after the store was asked stand. */
+    assert_false(correct(&a, 7, "n1", 100, 30));
+    owner_map_close(&a);
+    owner_map_close(&b);
+    owner_map_close(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -517,6 +587,7 @@ int main(void)
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_hostile_names),
+        cmocka_unit_test(test_correct),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
