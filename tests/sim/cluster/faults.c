@@ -1,5 +1,6 @@
 /* What goes wrong, and when it is over. */
 #include "tests/sim/cluster/doubts.h"
+#include "tests/sim/cluster/poison.h"
 #include "tests/sim/cluster/world.h"
 
 #include <stdlib.h>
@@ -332,7 +333,7 @@ static void (*const kinds[])(struct world *) = {
     cut_in_two,     bad_quality, bad_store,      step_clock,   pause_one,   break_store_link,
     kill_one,       pause_one,   cut_from_store, stop_one,     bad_store,   cut_in_two,
     cut_from_store, kill_one,    leave_alone,    doubts_begin, break_links, doubts_begin,
-    break_links,    stand_still,
+    break_links,    stand_still, poison_one,
 };
 
 enum { KINDS_N = sizeof kinds / sizeof kinds[0] };

@@ -14,5 +14,11 @@ bool peek_owns(const struct runtime *rt, uint32_t pid);
 /* Breaks it: whatever the clocks have done, they are taken to have done it before the renewal that
  * is on its way was sent. */
 void peek_forget_jump(struct runtime *rt, struct runtime_time now);
+/* A frame of gossip from a node, by which all partitions with an epoch are that owner's; 0: the run
+ * takes none. */
+size_t peek_wrong_owners(const struct runtime *rt, const char *from, const char *owner,
+                         const uint64_t *epochs, uint8_t *out, size_t size);
+/* The highest epoch of a partition that the run has heard of. */
+uint64_t peek_epoch(const struct runtime *rt, uint32_t pid);
 
 #endif

@@ -2,6 +2,7 @@
  * and all must be well within 30 s. */
 #include "tests/sim/cluster/accounts.h"
 #include "tests/sim/cluster/peek.h"
+#include "tests/sim/cluster/poison.h"
 #include "tests/sim/cluster/world.h"
 
 #include <inttypes.h>
@@ -60,7 +61,7 @@ static bool is_calm(struct world *w, char why[64])
                  w->nodes[owner->node].client, owner->run_number);
         return false;
     }
-    return failover_is_settled(w, why);
+    return failover_is_settled(w, why) && poison_is_healed(w, why);
 }
 
 static void calm_down(struct world *w)
