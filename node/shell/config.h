@@ -39,7 +39,8 @@ struct config {
     bool prepared_statements;
     char store_timeline[CONFIG_TEXT_BYTES];
     uint64_t memory_max, entities_max, warm_entities;
-    uint64_t rpc_inflight_max, rpc_connections_max, rpc_memory_max;
+    uint64_t rpc_inflight_max, rpc_connections_max, rpc_connections_per_address, rpc_memory_max;
+    uint64_t rpc_idle_ms;
 };
 
 enum config_type {

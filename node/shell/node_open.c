@@ -9,6 +9,8 @@
 #include "node/shell/node_impl.h"
 #include "node/shell/proof.h"
 
+enum { DESCRIPTORS_PART = 2 /* one in so many is for connections of clients */ };
+
 static void log_store(void *data, enum store_log_level level, const char *message)
 {
     (void)data;
@@ -23,6 +25,29 @@ static void raise_descriptors(void)
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
+}
+
+/* No more than a part of the descriptors that there are, so that some are left for what else needs
+ * them. */
+static uint32_t places_for(uint64_t wanted, uint32_t part)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+        limit.rlim_cur / part >= wanted)
+        return (uint32_t)wanted;
+    return limit.rlim_cur < part ? 1 : (uint32_t)(limit.rlim_cur / part);
+}
+
+static void tell_places(const struct config *c, uint32_t places)
+{
+    char text[16];
+    if (places >= c->rpc_connections_max)
+        return;
+    snprintf(text, sizeof text, "%u", places);
+    log_line(LOG_LEVEL_WARN,
+             "there are too few descriptors for rpc-connections-max: raise the limit on open files "
+             "(ulimit -n, LimitNOFILE= in a unit) to twice as many",
+             "connections", text, NULL);
 }
 
 static enum node_exit open_kinds(struct node *n)
@@ -67,9 +92,12 @@ static enum node_exit open_listener(struct node *n)
     struct rpc_options options = {
         .address = c->listen,
         .inflight_max = (uint32_t)c->rpc_inflight_max,
-        .connections_max = (uint32_t)c->rpc_connections_max,
+        .connections_max = places_for(c->rpc_connections_max, DESCRIPTORS_PART),
+        .host_max = (uint32_t)c->rpc_connections_per_address,
+        .idle_ms = (uint32_t)c->rpc_idle_ms,
         .memory_max = c->rpc_memory_max,
     };
+    tell_places(c, options.connections_max);
     if (rpc_listen(&n->rpc, &options, n->bound, errmsg) != 0) {
         log_line(LOG_LEVEL_ERROR, "cannot listen", "why", errmsg, NULL);
         return NODE_EXIT_ADDRESS;
@@ -91,7 +119,8 @@ static enum node_exit open_cluster(struct node *n)
     struct rpc_options options = {
         .address = c->peer_listen,
         .inflight_max = 65536,
-        .connections_max = (uint32_t)c->rpc_connections_max,
+        .connections_max = places_for(c->rpc_connections_max, 2 * DESCRIPTORS_PART),
+        .idle_ms = 2 * PEERS_IDLE_MS, /* they are closed by who dialled, as a rule */
         .memory_max = c->rpc_memory_max,
         .from_peer = true,
     };

@@ -11,7 +11,7 @@
 #include "node/shell/log.h"
 #include "node/shell/rpc_impl.h"
 
-enum { ACCEPT_REST_MS = 100 /* after an error: no descriptors left, say */ };
+enum { ACCEPT_REST_MS = 100 /* after an error */ };
 
 /* ---- accepting ---- */
 
@@ -19,6 +19,29 @@ static void accept_next(struct rpc_server *s)
 {
     s->accept_rests = false;
     nng_stream_listener_accept(s->listener, s->accept_aio);
+}
+
+static void accept_failed(struct rpc_server *s, int rc)
+{
+    nng_duration rest_ms = ACCEPT_REST_MS;
+    if (rc == NNG_ENOFILES)
+        rest_ms = rpc__no_descriptor(s);
+    else
+        log_line(LOG_LEVEL_WARN, "cannot accept a client", "why", nng_strerror(rc), NULL);
+    if (rest_ms == 0) {
+        accept_next(s);
+        return;
+    }
+    s->accept_rests = true;
+    nng_sleep_aio(rest_ms, s->accept_aio);
+}
+
+static void take_in(struct rpc_server *s, nng_stream *stream)
+{
+    if (rpc__may_have_spare(s, stream))
+        rpc__conn_open(s, stream);
+    else
+        nng_stream_free(stream);
 }
 
 static void on_accept(void *server)
@@ -31,19 +54,18 @@ static void on_accept(void *server)
         return;
     }
     if (rc != 0 && !s->accept_rests) {
-        log_line(LOG_LEVEL_WARN, "cannot accept a client", "why", nng_strerror(rc), NULL);
-        s->accept_rests = true;
-        nng_sleep_aio(ACCEPT_REST_MS, s->accept_aio);
+        accept_failed(s, rc);
         return;
     }
     if (!s->accept_rests)
-        rpc__conn_open(s, nng_aio_get_output(s->accept_aio, 0));
+        take_in(s, nng_aio_get_output(s->accept_aio, 0));
     accept_next(s);
 }
 
 void rpc_start(struct rpc_server *s, struct core *core)
 {
     s->core = core;
+    rpc__places_start(s);
     accept_next(s);
 }
 
@@ -69,6 +91,8 @@ static int start_listening(struct rpc_server *s, const char *url)
     int rc = nng_stream_listener_alloc(&s->listener, url);
     if (rc == 0)
         rc = nng_aio_alloc(&s->accept_aio, on_accept, s);
+    if (rc == 0)
+        rc = nng_aio_alloc(&s->tick_aio, rpc__places_tick, s);
     if (rc == 0 && !s->ipc)
         rc = nng_stream_listener_set_bool(s->listener, NNG_OPT_TCP_NODELAY, true);
     if (rc == 0 && !s->ipc)
@@ -92,6 +116,9 @@ static void server_free(struct rpc_server *s)
 {
     if (s->accept_aio != NULL)
         nng_aio_free(s->accept_aio);
+    if (s->tick_aio != NULL)
+        nng_aio_free(s->tick_aio);
+    rpc__places_close(s);
     if (s->listener != NULL)
         nng_stream_listener_free(s->listener);
     rpc__reaper_stop(s);
@@ -114,6 +141,7 @@ static struct rpc_server *server_new(const struct rpc_options *options)
         s->options.hello_ms = RPC_HELLO_MS;
     if (s->options.stalled_ms == 0)
         s->options.stalled_ms = RPC_STALLED_MS;
+    rpc__places_init(s);
     s->memory.max = options->memory_max;
     list_init(&s->conns);
     list_init(&s->paused);
@@ -163,22 +191,13 @@ bool rpc_is_quiet(struct rpc_server *s)
     return quiet;
 }
 
-/* A reference, unless the last one has just gone and the connection is about to leave the list. */
-static bool try_ref(struct rpc_conn *c)
-{
-    unsigned refs = atomic_load(&c->refs);
-    while (refs > 0 && !atomic_compare_exchange_weak(&c->refs, &refs, refs + 1)) {
-    }
-    return refs > 0;
-}
-
 static void close_conns(struct rpc_server *s)
 {
     for (;;) {
         pthread_mutex_lock(&s->lock);
         struct list *node = list_pop(&s->conns);
         struct rpc_conn *c = node == NULL ? NULL : LIST_ENTRY(node, struct rpc_conn, link);
-        bool kept = c != NULL && try_ref(c);
+        bool kept = c != NULL && rpc__conn_try_ref(c);
         if (kept)
             list_push(&s->doomed, &c->link);
         pthread_mutex_unlock(&s->lock);
@@ -217,6 +236,7 @@ bool rpc_close(struct rpc_server *s, uint32_t timeout_ms)
     atomic_store(&s->closing, true);
     nng_stream_listener_close(s->listener);
     nng_aio_stop(s->accept_aio);
+    nng_aio_stop(s->tick_aio);
     close_conns(s);
     if (!wait_for_conns(s, timeout_ms))
         return false;

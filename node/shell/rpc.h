@@ -19,8 +19,12 @@
  * closed; a byte now and then holds nothing. A client that sends no more, but takes: it gets its
  * replies.
  *
- * Files: rpc.c listens and accepts, rpc_conn.c is a connection's life, rpc_in.c what arrives,
- * rpc_out.c what leaves, rpc_exchange.c a request from frame to frame. */
+ * A crowd takes nobody's place: see places.h. Idle connections end. Out of descriptors: who is
+ * silent goes, and one is spare for who comes from this machine.
+ *
+ * Files: rpc.c listens and accepts, rpc_places.c says who gets in, rpc_conn.c is a connection's
+ * life, rpc_in.c what arrives, rpc_out.c what leaves, rpc_exchange.c a request from frame to frame,
+ * rpc_reaper.c the end. */
 #ifndef TROUPE_SHELL_RPC_H
 #define TROUPE_SHELL_RPC_H
 
@@ -42,6 +46,8 @@ struct rpc_options {
     uint32_t connections_max;
     bool from_peer;      /* whoever calls is another node, see struct runtime_request */
     uint64_t memory_max; /* bytes of large requests and replies under way, and of unread replies */
+    uint32_t host_max;   /* connections from one address, this machine excepted; 0 = a quarter */
+    uint32_t idle_ms; /* a connection on which nothing happens for so long is closed; 0 = never */
     uint32_t hello_ms, stalled_ms; /* 0 = the above */
 };
 

@@ -24,6 +24,7 @@ static struct rpc_conn *conn_new(struct rpc_server *s, nng_stream *stream)
     atomic_init(&c->refs, 1);
     list_init(&c->link);
     list_init(&c->pause_link);
+    list_init(&c->place.by_host); /* it has no place yet */
     if (nng_aio_alloc(&c->recv_aio, rpc__recv_done, c) != 0 ||
         nng_aio_alloc(&c->send_aio, rpc__send_done, c) != 0) {
         nng_aio_free(c->recv_aio);
@@ -35,18 +36,6 @@ static struct rpc_conn *conn_new(struct rpc_server *s, nng_stream *stream)
     pthread_mutex_init(&c->gate, NULL);
     pthread_mutex_init(&c->mu, NULL);
     return c;
-}
-
-static bool join(struct rpc_server *s, struct rpc_conn *c)
-{
-    pthread_mutex_lock(&s->lock);
-    bool room = !atomic_load(&s->closing) && s->conns_n < s->options.connections_max;
-    if (room) {
-        list_push(&s->conns, &c->link);
-        s->conns_n++;
-    }
-    pthread_mutex_unlock(&s->lock);
-    return room;
 }
 
 void rpc__conn_free(struct rpc_conn *c)
@@ -73,10 +62,7 @@ void rpc__conn_open(struct rpc_server *s, nng_stream *stream)
         nng_stream_free(stream);
         return;
     }
-    if (!join(s, c)) {
-        if (!atomic_load(&s->closing))
-            log_line(LOG_LEVEL_WARN, "a client was turned away: rpc-connections-max are open",
-                     NULL);
+    if (!rpc__place_take(c)) {
         rpc__conn_free(c);
         return;
     }
@@ -92,6 +78,14 @@ void rpc__conn_open(struct rpc_server *s, nng_stream *stream)
 void rpc__conn_ref(struct rpc_conn *c)
 {
     atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+}
+
+bool rpc__conn_try_ref(struct rpc_conn *c)
+{
+    unsigned refs = atomic_load(&c->refs);
+    while (refs > 0 && !atomic_compare_exchange_weak(&c->refs, &refs, refs + 1)) {
+    }
+    return refs > 0;
 }
 
 void rpc__conn_unref(struct rpc_conn *c)
@@ -135,6 +129,7 @@ void rpc__conn_close(struct rpc_conn *c, const char *why)
     if (why != NULL)
         log_line(LOG_LEVEL_WARN, "closed a client's connection", "peer", peer, "why", why, NULL);
     pthread_mutex_lock(&s->lock);
+    places_leave(&s->places, &c->place);
     bool paused = c->paused; /* nobody receives who could see that it is closed */
     c->paused = false;
     if (paused)

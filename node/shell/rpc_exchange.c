@@ -67,6 +67,8 @@ static enum rpc_taken get(struct rpc_conn *c, struct rpc_exchange **exchange)
     struct rpc_exchange *e = *exchange = find_free(c, &elsewhere);
     if (e != NULL) {
         taken = RPC_TAKEN;
+        if (!c->place.spoke)
+            places_spoke(&s->places, &c->place);
         c->in_flight++;
         e->conn = c;
         rpc__conn_ref(c);

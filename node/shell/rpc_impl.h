@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 #include "base/list.h"
+#include "node/shell/places.h"
 #include "node/shell/rpc.h"
 
 enum {
@@ -55,6 +56,8 @@ struct rpc_conn {
     bool greeted;
     nng_time opened_ms;
 
+    struct place place; /* under server.lock */
+
     /* Under server.lock. */
     struct list link;       /* server.conns */
     struct list pause_link; /* server.paused, when it waits for an exchange of somebody else */
@@ -90,6 +93,10 @@ struct rpc_server {
     nng_stream_listener *listener;
     nng_aio *accept_aio;
     bool accept_rests;
+    int spare_fd; /* the accepting thread's; -1: it is in use */
+    nng_aio *tick_aio;
+    uint64_t sweep_ms;            /* when idle connections are looked for */
+    atomic_uint_least64_t now_ms; /* as of the last tick */
     atomic_bool closing;
     struct arena_budget memory; /* of large requests, their results, and replies */
 
@@ -100,7 +107,9 @@ struct rpc_server {
     pthread_cond_t dies;               /* there is one, or the reaper is to end */
     pthread_t reaper;
     bool reaping, reaper_ends;
-    uint32_t conns_n;
+    uint32_t conns_n;                     /* that are not freed */
+    struct places places;                 /* of those that are not closed */
+    uint64_t full_told_ms, files_told_ms; /* when such a line was last written */
     struct rpc_exchange *pool;
     uint32_t pool_n, exchanges_n;
 };
@@ -111,6 +120,8 @@ struct rpc_server {
 void rpc__conn_open(struct rpc_server *server, nng_stream *stream);
 void rpc__conn_ref(struct rpc_conn *c);
 void rpc__conn_unref(struct rpc_conn *c);
+/* A reference, unless the last one has just gone and the connection is about to leave the list. */
+bool rpc__conn_try_ref(struct rpc_conn *c);
 /* Not in a callback of its operations. */
 void rpc__conn_free(struct rpc_conn *c);
 /* Whatever is under way fails, and the references go one by one. why: for the log; NULL = as
@@ -123,6 +134,21 @@ void rpc__conn_ended(struct rpc_conn *c);
 bool rpc__conn_is_over(const struct rpc_conn *c);
 /* Of the time for something of which `bytes` have gone through since then; 0: it is over. */
 nng_duration rpc__time_left(const struct rpc_conn *c, nng_time since_ms, size_t bytes);
+
+/* ---- rpc_places.c ---- */
+
+void rpc__places_init(struct rpc_server *server);
+/* Looks around from now on; tick is the timer's callback. */
+void rpc__places_start(struct rpc_server *server);
+void rpc__places_tick(void *server);
+void rpc__places_close(struct rpc_server *server);
+/* A place for the new connection, at another's expense if need be, and it is on the server's list.
+ * False: it has to go. */
+bool rpc__place_take(struct rpc_conn *c);
+/* Accepting failed for want of a descriptor: when to try again; 0: at once. */
+nng_duration rpc__no_descriptor(struct rpc_server *server);
+/* Whether a new connection may keep its descriptor. */
+bool rpc__may_have_spare(struct rpc_server *server, nng_stream *stream);
 
 /* ---- rpc_reaper.c ---- */
 

@@ -197,6 +197,9 @@ void rpc__recv_done(void *conn)
     rpc__conn_ref(c); /* as long as this thread needs the server */
     c->in.end += nng_aio_count(c->recv_aio);
     INVARIANT(c->in.end <= c->in.capacity);
+    atomic_store_explicit(&c->place.since_ms,
+                          atomic_load_explicit(&c->server->now_ms, memory_order_relaxed),
+                          memory_order_relaxed);
     rpc__recv_go_on(c, true);
     rpc__conn_unref(c);
 }

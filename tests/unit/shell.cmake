@@ -1,5 +1,6 @@
 set(shell_tests ${CMAKE_CURRENT_LIST_DIR})
-foreach(test test_listener test_listener_limits test_core)
+foreach(test test_listener test_listener_limits test_listener_places test_places
+    test_core)
   troupe_test(${test} LABELS unit
     SOURCES ${shell_tests}/${test}.c ${shell_tests}/shell_fixture.c
     LIBS troupe_shell PkgConfig::UV nng::nng Threads::Threads)
