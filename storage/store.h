@@ -288,7 +288,7 @@ struct store_row {
     uint64_t version; /* grows with every change; compared as (epoch, version) */
     bool deleted;     /* a tombstone: its state is empty, its window is kept like any other's */
     struct troupe_bytes state;
-    struct troupe_bytes dedup; /* the window of request ids and replies */
+    struct troupe_bytes dedup; /* the state's version, and the window of request ids and replies */
 };
 
 /* LOAD: many entities at once. rows[i] answers keys[i]; found[i] tells whether there is a row. */

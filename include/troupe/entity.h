@@ -32,8 +32,9 @@ extern "C" {
 
 #define TROUPE_API __attribute__((visibility("default")))
 
-/* Grows when a plug-in compiled against an older header would not work. */
-enum { TROUPE_ENTITY_ABI = 1 };
+/* Of this header. A node takes plug-ins compiled against an older one, back to the oldest, and asks
+ * those for nothing that they cannot have. */
+enum { TROUPE_ENTITY_ABI = 2, TROUPE_ENTITY_ABI_OLDEST = 1 };
 
 struct troupe_ctx; /* the call under way; valid until the callback returns */
 
@@ -130,6 +131,23 @@ struct troupe_kind {
     void (*stop)(struct troupe_ctx *ctx, void *state, enum troupe_stop_reason reason);
     /* Bytes of heap that state uses, about; NULL: taken to be the size of the saved state. */
     size_t (*memory)(const void *state);
+
+    /* ---- from here on since interface 2; docs/kinds.md, "A state that changes" ---- */
+
+    /* Of what save writes: to be raised when a program of before would misread it, or drop what it
+     * does not know. It is kept with each state; a node never reads one of a newer version than its
+     * kind's, and never writes over it. 0: as if there were no versions. */
+    uint32_t state_version;
+    /* Makes a saved state of an older version one of state_version, for start. NULL: start reads
+     * the older ones, too. Non-zero = bad state: a crash. */
+    int (*upgrade)(struct troupe_ctx *ctx, struct troupe_bytes saved, uint32_t from,
+                   struct troupe_buffer *out);
+    /* As save, but in the form of an older version, back to save_as_oldest: what is written while
+     * nodes of an older program are about (troupe_state_version). NULL: it cannot; a node with this
+     * kind then waits until those are gone. */
+    int (*save_as)(struct troupe_ctx *ctx, const void *state, uint32_t version,
+                   struct troupe_buffer *out);
+    uint32_t save_as_oldest;
 };
 
 struct troupe_plugin {
@@ -185,6 +203,10 @@ TROUPE_API uint64_t troupe_now_ms(const struct troupe_ctx *ctx);
 /* A pseudo-random number, the same in a replayed simulation. The only dice a kind should use. */
 TROUPE_API uint64_t troupe_random(struct troupe_ctx *ctx);
 TROUPE_API struct troupe_bytes troupe_self_id(const struct troupe_ctx *ctx);
+/* The version in which states of this kind are written at present: state_version, or, while there
+ * are nodes that know an older one only, that. A handler whose change has no place in it should
+ * refuse (UNAVAILABLE): it would be lost with the next save. Since interface 2. */
+TROUPE_API uint32_t troupe_state_version(const struct troupe_ctx *ctx);
 
 enum troupe_log_level { TROUPE_LOG_DEBUG, TROUPE_LOG_INFO, TROUPE_LOG_WARN, TROUPE_LOG_ERROR };
 TROUPE_API void troupe_log(struct troupe_ctx *ctx, enum troupe_log_level level, const char *format,

@@ -134,6 +134,11 @@ struct troupe_bytes troupe_self_id(const struct troupe_ctx *ctx)
     return troupe_bytes(ctx->e->id, ctx->e->id_len);
 }
 
+uint32_t troupe_state_version(const struct troupe_ctx *ctx)
+{
+    return ctx->kind->write_version;
+}
+
 void troupe_log(struct troupe_ctx *ctx, enum troupe_log_level level, const char *format, ...)
 {
     char text[512];

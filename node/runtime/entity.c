@@ -18,6 +18,8 @@
 
 #include "node/runtime/internal.h"
 
+enum { NEWER_TOLD_S = 60 }; /* of each kind, that long at least between two lines in the log */
+
 /* ---- making and freeing ---- */
 
 struct entity *entity__new(struct runtime *rt, uint8_t kind, uint64_t hash, struct troupe_bytes id)
@@ -219,6 +221,30 @@ static void set_active(struct runtime *rt, struct entity *e, size_t row_bytes)
     entity__rearm(rt, e);
 }
 
+/* Its row is not this node's to read, and with nothing in memory there is nothing that could be
+ * written over it. It is looked at again with the next call. */
+static void refuse_newer(struct runtime *rt, struct entity *e, uint32_t version)
+{
+    struct kind *k = &rt->kinds[e->kind];
+    struct message *m;
+    char theirs[24], ours[24];
+    snprintf(theirs, sizeof theirs, "%u", version);
+    snprintf(ours, sizeof ours, "%u", k->def->state_version);
+    if (k->newer_told_ns == 0 || rt->now.mono_ns - k->newer_told_ns >= NEWER_TOLD_S * NS_PER_S) {
+        k->newer_told_ns = rt->now.mono_ns;
+        log__add(rt, RUNTIME_ERROR,
+                 "an entity was saved by a newer version of its kind: it is neither read nor "
+                 "overwritten here. Upgrade this node's plug-in",
+                 "entity", entity__name(rt, e), "state_version", theirs, "this_node", ours, NULL);
+    }
+    while ((m = mailbox_pop(rt, e)) != NULL)
+        message__refuse(rt, m, TROUPE_UNAVAILABLE,
+                        "%s was saved in state version %s, and node %s knows kind %s up to version "
+                        "%s: it is neither read nor overwritten here. Upgrade the node's plug-in",
+                        entity__name(rt, e), theirs, rt->config.name, k->def->name, ours);
+    remove_and_free(rt, e);
+}
+
 void entity__start(struct runtime *rt, struct entity *e, const struct store_row *row)
 {
     INVARIANT(e->phase == ENTITY_LOADING && e->state == NULL);
@@ -230,14 +256,26 @@ void entity__start(struct runtime *rt, struct entity *e, const struct store_row 
     struct troupe_bytes saved = is_new ? troupe_bytes(NULL, 0) : row->state;
     e->version = e->saved = row == NULL ? 0 : row->version;
     handler__ctx_init(&ctx, rt, e, NULL);
+    uint32_t version = 0;
+    struct troupe_bytes window = troupe_bytes(NULL, 0);
+    int rc = row == NULL ? 0 : state_version__unseal(row->dedup, &version, &window);
+    if (rc == 0 && !is_new && version > ctx.kind->def->state_version) {
+        handler__ctx_close(&ctx);
+        refuse_newer(rt, e, version);
+        return;
+    }
     struct dedup_time time = dedup_time(rt, e);
     if (is_new && time.window_ms < DEDUP_TOMBSTONE_MS)
         time.window_ms = DEDUP_TOMBSTONE_MS;
-    int rc = row == NULL ? 0 : dedup_parse(&e->dedup, row->dedup, &time);
+    if (rc == 0)
+        rc = row == NULL ? 0 : dedup_parse(&e->dedup, window, &time);
     if (rc != 0) {
         snprintf(ctx.crash, sizeof ctx.crash,
                  "its window of request ids in the store is malformed");
-    } else {
+    } else if (!is_new) {
+        rc = state_version__upgrade(&ctx, version, &saved);
+    }
+    if (rc == 0) {
         rc = ctx.kind->def->start(&ctx, saved, is_new, &e->state);
         if (rc != 0 && ctx.crash[0] == '\0')
             snprintf(ctx.crash, sizeof ctx.crash, "start refuses its saved state (%d)", rc);
@@ -286,9 +324,12 @@ bool entity__build(struct runtime *rt, uint8_t kind, uint64_t hash,
     rt->dirty_n += !entity__is_clean(e);
     handler__ctx_init(&ctx, rt, e, NULL);
     ctx.callable = false;
+    uint32_t version;
     struct dedup_time time = dedup_time(rt, e);
-    struct troupe_bytes dedup = troupe_bytes(from->dedup.data, from->dedup.len);
-    bool good = dedup_parse(&e->dedup, dedup, &time) == 0 &&
+    struct troupe_bytes sealed = troupe_bytes(from->dedup.data, from->dedup.len), window;
+    bool good = state_version__unseal(sealed, &version, &window) == 0 &&
+                dedup_parse(&e->dedup, window, &time) == 0 &&
+                state_version__upgrade(&ctx, version, &saved) == 0 &&
                 ctx.kind->def->start(&ctx, saved, false, &e->state) == 0;
     handler__ctx_close(&ctx);
     if (!good) {

@@ -66,10 +66,11 @@ static Troupe__Peer__Entity *capture(struct runtime *rt, struct arena *a, struct
     out->version = e->version;
     out->saved = e->saved;
     out->state = peer__binary(state);
-    struct troupe_bytes dedup = dedup_write(e->dedup, a);
-    if (dedup.data == NULL && dedup.len > 0)
+    struct troupe_bytes sealed =
+        state_version__seal(a, rt->kinds[e->kind].write_version, dedup_write(e->dedup, a));
+    if (sealed.data == NULL && sealed.len > 0)
         return NULL;
-    out->dedup = peer__binary(dedup);
+    out->dedup = peer__binary(sealed);
     out->idle_ms = (rt->now.mono_ns - e->used_ns) / NS_PER_MS;
     out->dirty_ms = (rt->now.mono_ns - e->dirty_ns) / NS_PER_MS;
     return capture_timers(rt, a, e, out) ? out : NULL;

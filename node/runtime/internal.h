@@ -8,7 +8,7 @@
  *   entity.c     start, crash, stop, drop                load.c    batched loads
  *   handler.c    run a callback, do what it said         save.c    persistence, group commit, gates
  *   evict.c      the coldest go when memory is short     node_kind*.c  the $node methods
- *   intake.c     batches that take long
+ *   intake.c     batches that take long    state_version.c  states of older and newer programs
  *   log.c        log effects               claims.c    partitions: asking the store for them
  *   members.c    who else there is          failover.c  evicting nodes that lost their lease
  *   members_ring.c  the ring that follows   owners.c    the map of owners, and how it spreads
@@ -191,6 +191,8 @@ struct kind {
     struct troupe_kind_options options; /* with defaults filled in */
     struct list dirty;                  /* entities, oldest change first */
     struct troupe_bytes name;
+    uint32_t write_version; /* in which states are written; at most def->state_version */
+    uint64_t newer_told_ns; /* an entity of a newer version was logged then; 0 = none was */
 };
 
 /* ---- the store ---- */
@@ -682,6 +684,24 @@ void ctx__outcall_expired(struct runtime *rt, struct outcall *call);
 bool ctx__outcall_take(struct runtime *rt, struct entity *e, uint64_t call_id, uint64_t *tag);
 /* Forgets timers and calls: the entity stops. */
 void ctx__forget(struct runtime *rt, struct entity *e);
+
+/* ---- state_version.c ---- */
+/* What is kept beside the state: its version, and the window of request ids. With no version that
+ * is the window itself; else in the arena. As dedup_write: a length without data: out of memory. */
+struct troupe_bytes state_version__seal(struct arena *arena, uint32_t version,
+                                        struct troupe_bytes window);
+/* The reverse: TROUPE_EMALFORMED, or 0; *window is within sealed. */
+int state_version__unseal(struct troupe_bytes sealed, uint32_t *version,
+                          struct troupe_bytes *window);
+/* *saved, of that version, as the kind's start reads it; within the callback of ctx.
+ * TROUPE_EVERSION: it is newer than the kind. Else non-zero: a crash, and ctx->crash says why. */
+int state_version__upgrade(struct troupe_ctx *ctx, uint32_t version, struct troupe_bytes *saved);
+/* Writes the state in the version in which the kind is written at present: as save. */
+int state_version__save(struct troupe_ctx *ctx, struct troupe_buffer *out);
+/* Whether the kind can write that version. */
+bool state_version__can_write(const struct troupe_kind *def, uint32_t version);
+/* NULL, or what is wrong with what the kind says of versions. */
+const char *state_version__check(const struct troupe_kind *def);
 
 /* ---- load.c ---- */
 int load__init(struct runtime *rt);

@@ -136,7 +136,7 @@ static int check_kind(const struct runtime *rt, const struct troupe_kind *def, c
     else if (def->methods_n > METHODS_MAX)
         why = "a kind can have 250 methods at most";
     else
-        why = NULL;
+        why = state_version__check(def);
     for (size_t i = 0; why == NULL && i < def->methods_n; i++) {
         const char *bad = NULL;
         if (def->methods[i].name == NULL ||
@@ -163,6 +163,7 @@ static int init_kinds(struct runtime *rt, const struct runtime_config *config, c
         const struct troupe_kind_options *o = &def->options, *d = &KIND_DEFAULTS;
         k->def = def;
         k->name = troupe_bytes_of(def->name);
+        k->write_version = def->state_version;
         k->options.idle_timeout_ms = or_default(o->idle_timeout_ms, d->idle_timeout_ms);
         k->options.persist_interval_ms = or_default(o->persist_interval_ms, d->persist_interval_ms);
         k->options.mailbox_max = or_default(o->mailbox_max, d->mailbox_max);

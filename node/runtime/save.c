@@ -302,7 +302,7 @@ int save__capture(struct runtime *rt, struct entity *e, struct arena *arena,
     struct troupe_buffer buffer = {.arena = arena, .max = rt->config.state_bytes_max};
     handler__ctx_init(&ctx, rt, e, NULL);
     ctx.callable = false;
-    int rc = ctx.kind->def->save(&ctx, e->state, &buffer);
+    int rc = state_version__save(&ctx, &buffer);
     if (rc != 0 && ctx.crash[0] != '\0')
         snprintf(why, why_bytes, "%s", ctx.crash);
     else if (rc != 0 && buffer.full)
@@ -331,6 +331,8 @@ static int capture_row(struct runtime *rt, struct entity *e, struct save_batch *
     if (rc != 0)
         return rc;
     row->dedup = dedup_write(e->dedup, &b->arena);
+    if (!e->tombstone) /* of which nothing is read but the window */
+        row->dedup = state_version__seal(&b->arena, k->write_version, row->dedup);
     if (row->dedup.data == NULL && row->dedup.len > 0) {
         snprintf(why, why_bytes, "out of memory while it was persisted");
         return TROUPE_ENOMEM;

@@ -32,6 +32,18 @@ static void locate(const char *name, char path[PATH_MAX])
     }
 }
 
+/* A plug-in of interface 1 ends its structs where the later members begin. */
+static const struct troupe_kind *as_of_today(struct kinds *kinds,
+                                             const struct troupe_plugin *plugin, size_t i)
+{
+    if (plugin->abi >= 2)
+        return plugin->kinds[i];
+    struct troupe_kind *copy = &kinds->completed[kinds->n];
+    *copy = (struct troupe_kind){0};
+    memcpy(copy, plugin->kinds[i], offsetof(struct troupe_kind, state_version));
+    return copy;
+}
+
 static int load_one(struct kinds *kinds, const char *name, char errmsg[KINDS_ERRMSG_BYTES])
 {
     char path[PATH_MAX];
@@ -59,10 +71,10 @@ static int load_one(struct kinds *kinds, const char *name, char errmsg[KINDS_ERR
                  "kinds: %.300s exports no troupe_plugin: it is not a plug-in of this node", path);
         return TROUPE_EINVAL;
     }
-    if (plugin->abi != TROUPE_ENTITY_ABI) {
+    if (plugin->abi < TROUPE_ENTITY_ABI_OLDEST || plugin->abi > TROUPE_ENTITY_ABI) {
         snprintf(errmsg, KINDS_ERRMSG_BYTES,
-                 "kinds: %.300s was built for interface %u, this node has %d: build it anew", path,
-                 plugin->abi, TROUPE_ENTITY_ABI);
+                 "kinds: %.300s was built for interface %u, this node has %d to %d: build it anew",
+                 path, plugin->abi, TROUPE_ENTITY_ABI_OLDEST, TROUPE_ENTITY_ABI);
         return TROUPE_EVERSION;
     }
     for (size_t i = 0; i < plugin->kinds_n; i++) {
@@ -70,7 +82,8 @@ static int load_one(struct kinds *kinds, const char *name, char errmsg[KINDS_ERR
             snprintf(errmsg, KINDS_ERRMSG_BYTES, "kinds: more than %d kinds", KINDS_LOADED_MAX);
             return TROUPE_ELIMIT;
         }
-        kinds->all[kinds->n++] = plugin->kinds[i];
+        kinds->all[kinds->n] = as_of_today(kinds, plugin, i);
+        kinds->n++;
     }
     return 0;
 }

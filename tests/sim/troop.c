@@ -451,8 +451,8 @@ void troop_start(struct troop *t, uint32_t n)
         .incarnation = ++t->incarnation,
         .seed = 1000 + t->incarnation,
         .partitions = 256,
-        .kinds = t->kinds,
-        .kinds_n = t->kinds_n,
+        .kinds = node->kinds != NULL ? node->kinds : t->kinds,
+        .kinds_n = node->kinds != NULL ? node->kinds_n : t->kinds_n,
         .members_max = node->members_max == 0 ? 64 : node->members_max,
         .outage_grace_ms = node->outage_grace_ms,
         .outage_fence = node->outage_fence,
@@ -609,6 +609,8 @@ struct troop_answer troop_call(struct troop *t, uint32_t n, const char *kind, co
     if (r->owner != NULL)
         snprintf(answer.owner, sizeof answer.owner, "%.*s", (int)r->owner->node.len,
                  (const char *)r->owner->node.data);
+    snprintf(answer.message, sizeof answer.message, "%.*s", (int)r->message.len,
+             (const char *)r->message.data);
     if (t->trace && r->status != TROUPE_OK)
         printf("%s/%s %s at %s: %d %.*s\n", kind, id, method, t->nodes[n].name, r->status,
                (int)r->message.len, (const char *)r->message.data);

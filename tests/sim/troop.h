@@ -24,7 +24,9 @@ struct troop_node {
     uint32_t weight;
     uint32_t outage_grace_ms, lease_ttl_ms, members_max; /* 0: the default */
     bool outage_fence;
-    enum store_holder_fate believes; /* of whoever holds its name */
+    enum store_holder_fate believes;        /* of whoever holds its name */
+    const struct troupe_kind *const *kinds; /* NULL: the troop's */
+    size_t kinds_n;
     uint64_t wake_ns;
     uint64_t behind_ns; /* its CLOCK_BOOTTIME has stood still for so long, in all */
     enum runtime_phase phase;
@@ -85,6 +87,7 @@ struct troop_answer {
     enum troupe_ack ack;
     struct troupe_bytes payload;
     char owner[STORE_NAME_BYTES_MAX + 1];
+    char message[512];
     uint64_t took_ns;
 };
 struct troop_answer troop_call(struct troop *t, uint32_t n, const char *kind, const char *id,

@@ -80,6 +80,7 @@ struct troupe_ctx *fake_open(const struct troupe_kind *kind, const char *id)
     memcpy(ctx->id, id, ctx->id_len);
     ctx->now_ms = UINT64_C(1767225600000); /* 2026-01-01 */
     ctx->save_bytes_max = 4 << 20;
+    ctx->state_version = kind->state_version;
     return ctx;
 }
 
@@ -448,6 +449,11 @@ int troupe_timer_set(struct troupe_ctx *ctx, uint64_t tag, uint64_t delay_ms)
 uint64_t troupe_now_ms(const struct troupe_ctx *ctx)
 {
     return ctx->now_ms;
+}
+
+uint32_t troupe_state_version(const struct troupe_ctx *ctx)
+{
+    return ctx->state_version;
 }
 
 uint64_t troupe_random(struct troupe_ctx *ctx)

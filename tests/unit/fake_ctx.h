@@ -47,10 +47,11 @@ struct troupe_ctx {
 
     /* The world, to be set as the test likes. */
     uint64_t now_ms;
-    uint64_t random;       /* the next number; grows by one each time */
-    size_t save_bytes_max; /* of a saved state; the default is 4 MiB */
-    int send_error;        /* what troupe_cast and troupe_call come back with */
-    int timer_error;       /* what troupe_timer_set comes back with */
+    uint64_t random;        /* the next number; grows by one each time */
+    size_t save_bytes_max;  /* of a saved state; the default is 4 MiB */
+    uint32_t state_version; /* in which the cluster writes; the default is the kind's */
+    int send_error;         /* what troupe_cast and troupe_call come back with */
+    int timer_error;        /* what troupe_timer_set comes back with */
 
     /* What the last callback did. */
     enum troupe_outcome outcome;

@@ -18,3 +18,11 @@ troupe_test(test_stream_end LABELS unit
 foreach(wrapped nng_stream_recv nng_stream_send nng_stream_free nng_aio_free)
   target_link_options(test_stream_end PRIVATE -Wl,--wrap=${wrapped})
 endforeach()
+add_library(old_plugin MODULE ${CMAKE_CURRENT_LIST_DIR}/old_plugin.c)
+target_include_directories(old_plugin PRIVATE ${PROJECT_SOURCE_DIR}/include)
+target_compile_options(old_plugin PRIVATE -fno-sanitize=all)
+target_link_options(old_plugin PRIVATE -fno-sanitize=all)
+troupe_test(test_kinds_load LABELS unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_kinds_load.c
+  LIBS troupe_shell PkgConfig::UV Threads::Threads)
+add_dependencies(test_kinds_load old_plugin)
+target_compile_definitions(test_kinds_load PRIVATE OLD_PLUGIN="$<TARGET_FILE:old_plugin>")
