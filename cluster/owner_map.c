@@ -196,6 +196,7 @@ bool owner_map_set(struct owner_map *m, uint32_t pid, struct troupe_bytes owner,
 {
     INVARIANT(pid < m->partitions);
     m->entries[pid].heard = m->now;
+    m->doubts += order(m, pid, owner, epoch) < 0; /* it should be the latest word */
     if (!owner_map__merge(m, pid, owner, epoch))
         return false;
     owner_map__tell(m, pid);

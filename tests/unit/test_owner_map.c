@@ -563,6 +563,12 @@ static void test_correct(void **state)
     /* What was wrong once is true when the store says so, whoever told it first. */
     assert_true(set(&a, 7, "n9", 5000));
     assert_owner(&a, 7, "n9", 5000);
+    /* Less than what all have heard is told to us by the store: one of the two is wrong. */
+    doubts = owner_map_doubts(&a);
+    assert_false(set(&a, 7, "n9", 5000));
+    assert_int_equal(owner_map_doubts(&a), doubts);
+    assert_false(set(&a, 7, "n1", 101));
+    assert_int_equal(owner_map_doubts(&a), doubts + 1);
     /* News of our own that came after the store was asked stand. */
     assert_false(correct(&a, 7, "n1", 100, 30));
     owner_map_close(&a);
