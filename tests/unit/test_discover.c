@@ -332,8 +332,8 @@ static void only_changes_are_logged(void **state)
     FILE *log = tmpfile();
     int before = dup(STDERR_FILENO);
     (void)state;
-    log_setup(LOG_FORMAT_LOGFMT, LOG_LEVEL_INFO);
     dup2(fileno(log), STDERR_FILENO);
+    log_setup(LOG_FORMAT_LOGFMT, LOG_LEVEL_INFO); /* looks at what standard error is */
     open_discover("dns:a:1", HASTE_PERCENT);
     for (; next < 4; next++) {
         answer(next, UV_EAI_NONAME, "");
