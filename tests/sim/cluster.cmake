@@ -6,7 +6,7 @@ add_library(cluster_sim STATIC
   ${cluster_dir}/peek.c ${cluster_dir}/poison.c ${cluster_dir}/ports.c ${cluster_dir}/story.c ${cluster_dir}/world.c)
 target_link_libraries(cluster_sim PUBLIC gigbook_kinds troupe_runtime troupe_storage)
 # Calls of these between files of the runtime go through mutant_product.c.
-foreach(wrapped entity__drop_partition entity__stop_soon evict__flush save__output)
+foreach(wrapped dedup_look dedup_write entity__drop_partition entity__stop_soon evict__flush save__output)
   target_link_options(cluster_sim INTERFACE -Wl,--wrap=${wrapped})
 endforeach()
 

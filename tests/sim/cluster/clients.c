@@ -23,11 +23,14 @@ enum {
     SLACK_MS = 500, /* an answer may be so much later than its deadline */
     PAYLOAD_BYTES_MAX = 128,
     USERS_N = 5,
-    STOPS_EACH = 8, /* of so many calls one lets the entity stop */
+    LATE_COPY_MS_MAX = 15000,
+    CLOCKS_AGREE_MS = 60000, /* a node takes ids of clocks that are no further off */
+    STOPS_EACH = 8,          /* of so many calls one lets the entity stop */
 };
 
 _Static_assert((int)KEY_OPS <= (int)HISTORY_OPS_MAX, "they are one history");
 
+static const uint64_t OF_A_CLIENT = UINT64_C(1) << 63; /* in its id; batches' have it not */
 static const uint32_t FIRST_SLOT = 30000000;
 static const char *const ledger_methods[] = {"read", "write", "put", "cas", "bump"};
 
@@ -202,6 +205,105 @@ static void booked(struct client *c, const struct rpc_result *result, uint64_t l
     w->stats.booked++;
 }
 
+/* ---- request ids ---- */
+
+static uint64_t clock_of(const struct client *c)
+{
+    return UINT64_C(1800000000000) + c->w->now_ns / WORLD_MS + (uint64_t)c->clock_ms;
+}
+
+static void draw_id(struct client *c)
+{
+    uint64_t by_clock = clock_of(c) << RPC_SEQUENCE_COUNTER_BITS;
+    c->last = (c->last < by_clock ? by_clock : c->last) + 1;
+    c->sequence = c->last;
+}
+
+/* A new one of its own: nobody else's, and its number is in it. */
+static uint64_t client_id(const struct client *c)
+{
+    return OF_A_CLIENT | (dice_throw(&c->w->dice) << 8 & ~OF_A_CLIENT) | c->number;
+}
+
+/* Somebody else sits down at it, perhaps one whose clock is wrong. */
+static void become_another(struct client *c)
+{
+    static const int64_t wrong_ms[] = {86400000, -86400000, 1200000, -1200000, 50000, -50000, 3000};
+    struct world *w = c->w;
+    size_t kinds = sizeof wrong_ms / sizeof wrong_ms[0];
+    c->id = client_id(c);
+    c->clock_ms = dice_below(&w->dice, 4) == 0 ? wrong_ms[dice_below(&w->dice, kinds)] : 0;
+    c->last = 0;
+}
+
+/* As libtroupe does: the node's clock from now on, and another number if it has to go back. */
+static void learn_clock(struct client *c, uint64_t from)
+{
+    uint64_t ms = from >> RPC_SEQUENCE_COUNTER_BITS;
+    if (c->last > from)
+        c->id = client_id(c);
+    c->clock_ms += (int64_t)(ms - clock_of(c));
+    c->last = from;
+}
+
+_Static_assert((int)LEDGER_PAYLOAD_BYTES <= (int)sizeof((struct late_copy *)0)->payload, "it fits");
+
+static struct rpc_call ledger_call_of(const struct late_copy *copy)
+{
+    return (struct rpc_call){
+        .kind = troupe_bytes_of("ledger"),
+        .id = troupe_bytes_of(copy->key),
+        .method = troupe_bytes_of(ledger_methods[copy->method]),
+        .payload = troupe_bytes(copy->payload, LEDGER_PAYLOAD_BYTES),
+        .ack = copy->ack,
+        .sequence = copy->sequence,
+    };
+}
+
+static void nobody_waits(void *data, uint64_t ticket, const struct rpc_reply *reply,
+                         uint64_t let_out_ns)
+{
+    (void)data;
+    (void)ticket;
+    (void)reply;
+    (void)let_out_ns;
+}
+
+static void copy_arrives(struct world *w, void *data)
+{
+    struct client *c = data;
+    if (c->late_at_ns != w->now_ns)
+        return;
+    struct rpc_call call = ledger_call_of(&c->late);
+    struct rpc_request rpc = {.timeout_ms = 5000,
+                              .client = c->late.client,
+                              .acked = c->late.acked,
+                              .calls = &call,
+                              .calls_n = 1};
+    ports_ask(w, (uint32_t)dice_below(&w->dice, w->nodes_n), &rpc, nobody_waits, c, 0);
+    c->late_at_ns = 0;
+    w->stats.late_copies++;
+}
+
+/* The first attempt stands still somewhere, and comes when its retries, and perhaps the client's
+ * next calls, have been answered. */
+static void hold_a_copy(struct client *c, const struct rpc_request *rpc)
+{
+    struct world *w = c->w;
+    if (c->key == NULL || !c->retries || c->late_at_ns != 0 || dice_below(&w->dice, 6) != 0)
+        return;
+    c->late = (struct late_copy){.client = rpc->client,
+                                 .sequence = rpc->calls[0].sequence,
+                                 .acked = rpc->acked,
+                                 .ack = c->ack,
+                                 .method = c->method};
+    memcpy(c->late.key, c->key->id, sizeof c->late.key);
+    memcpy(c->late.payload, rpc->calls[0].payload.data, LEDGER_PAYLOAD_BYTES);
+    c->late_at_ns = w->now_ns + 1 + dice_below(&w->dice, LATE_COPY_MS_MAX * WORLD_MS);
+    world_at(w, c->late_at_ns, copy_arrives, c);
+    c->key->history.ops[c->op].again = true;
+}
+
 /* ---- attempts ---- */
 
 static void rest(struct client *c, uint64_t ns, agenda_cb then)
@@ -288,10 +390,13 @@ static void attempt(struct world *w, void *data)
     uint64_t most_ms = c->retries ? RETRIED_MS_MAX : ONCE_MS_MAX;
     uint32_t timeout_ms = 300 + (uint32_t)dice_below(&w->dice, most_ms);
     struct rpc_request rpc = {
-        .timeout_ms = timeout_ms, .client = c->number + 1, .calls = &call, .calls_n = 1};
+        .timeout_ms = timeout_ms, .client = c->id, .calls = &call, .calls_n = 1};
+    if (c->number % 4 != 0) /* the others are of the protocol's first version */
+        rpc.acked = c->sequence;
     if (c->key != NULL) {
         const struct ledger_op l = {.key = c->key, .op = c->op, .method = c->method};
         clients_ledger_call(w, &l, c->attempts > 0, c->retries, payload, &call);
+        c->key->history.ops[c->op].again |= c->attempts > 0 || c->refused;
     } else {
         snprintf(id, sizeof id, "%u", c->venue);
         call.kind = troupe_bytes_of("venue");
@@ -299,7 +404,8 @@ static void attempt(struct world *w, void *data)
         call.method = troupe_bytes_of(c->creates ? "create" : c->lists ? "bookings" : "book");
         call.payload = troupe_bytes(payload, pack_booking(c, payload));
     }
-    c->attempts++;
+    if (c->attempts++ == 0)
+        hold_a_copy(c, &rpc);
     c->waits_until_ns = w->now_ns + (timeout_ms + SLACK_MS) * WORLD_MS;
     uint32_t node = draw_node(c);
     if (w->trace_all)
@@ -329,10 +435,12 @@ static void next_op(struct world *w, void *data)
     c->attempts = 0;
     c->begun_ns = w->now_ns;
     c->give_up_ns = w->now_ns + GIVE_UP_MS * WORLD_MS;
-    c->sequence = c->retries ? (UINT64_C(1800000000000) + w->now_ns / WORLD_MS)
-                                       << RPC_SEQUENCE_COUNTER_BITS |
-                                   (w->stats.ops & 0xFFFFF)
-                             : 0;
+    c->refused = false;
+    c->sequence = 0;
+    if (dice_below(&w->dice, 4) == 0)
+        become_another(c);
+    if (c->retries)
+        draw_id(c);
     c->attempt_ns = w->now_ns;
     attempt(w, c);
 }
@@ -398,6 +506,30 @@ static void unexpected(struct client *c, const struct rpc_result *result)
                (int)result->message.len, (const char *)result->message.data);
 }
 
+/* May be for its own clock only, and once; a later attempt may be too old to be told. */
+static void id_refused(struct client *c, const struct rpc_result *result)
+{
+    struct world *w = c->w;
+    bool own_copy = c->late_at_ns != 0 && c->late.sequence == c->sequence;
+    if (c->attempts > 1 || own_copy || result->sequence_from == 0) {
+        give_up(c);
+        return;
+    }
+    bool right = c->clock_ms > -CLOCKS_AGREE_MS && c->clock_ms < CLOCKS_AGREE_MS;
+    if (c->key != NULL && (right || c->refused)) {
+        unexpected(c, result);
+        return;
+    }
+    w->stats.ids_refused++;
+    c->refused = true;
+    learn_clock(c, result->sequence_from);
+    draw_id(c);
+    c->attempts = 0;
+    c->ticket++;
+    c->attempt_ns = w->now_ns + 5 * WORLD_MS;
+    world_at(w, c->attempt_ns, attempt, c);
+}
+
 static void answered(void *data, uint64_t ticket, const struct rpc_reply *reply,
                      uint64_t let_out_ns)
 {
@@ -435,8 +567,8 @@ static void answered(void *data, uint64_t ticket, const struct rpc_reply *reply,
             unexpected(c, result);
         not_done(c, result);
         break;
-    case TROUPE_OUT_OF_RANGE: /* too old to be told */
-        give_up(c);
+    case TROUPE_OUT_OF_RANGE:
+        id_refused(c, result);
         break;
     case TROUPE_ALREADY_EXISTS:
         if (c->key != NULL)
@@ -452,16 +584,16 @@ static void answered(void *data, uint64_t ticket, const struct rpc_reply *reply,
 
 void clients_told(struct world *w, uint64_t client, const struct store_key *key, uint64_t run)
 {
-    if (client > 0 && client <= CLIENTS_N)
-        w->clients[client - 1].run = run;
+    if ((client & OF_A_CLIENT) != 0)
+        w->clients[client & 0xFF].run = run;
     else
         batches_told(w, client, key, run);
 }
 
 void clients_overlap(struct world *w, uint64_t client)
 {
-    if (client > 0 && client <= CLIENTS_N)
-        w->clients[client - 1].in_overlap = true;
+    if ((client & OF_A_CLIENT) != 0)
+        w->clients[client & 0xFF].in_overlap = true;
     else
         batches_overlap(w, client);
 }
@@ -480,6 +612,7 @@ void clients_open(struct world *w)
         w->keys[i] = key_new(w);
     for (uint32_t i = 0; i < CLIENTS_N; i++) {
         w->clients[i] = (struct client){.w = w, .number = i};
+        become_another(&w->clients[i]);
         rest(&w->clients[i], dice_below(&w->dice, WORLD_S), next_op);
     }
 }

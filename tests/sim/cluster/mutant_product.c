@@ -1,6 +1,7 @@
 /* See mutant_product.h. */
 #include "tests/sim/cluster/mutant_product.h"
 
+#include "node/runtime/dedup_impl.h"
 #include "node/runtime/internal.h"
 
 static enum mutant is;
@@ -107,4 +108,31 @@ void __wrap_evict__flush(struct runtime *rt)
                 entity__try_stop(rt, e, TROUPE_STOP_IDLE);
         }
     }
+}
+
+/* ---- request ids ---- */
+
+struct troupe_bytes __real_dedup_write(const struct dedup *d, struct arena *arena);
+struct troupe_bytes __wrap_dedup_write(const struct dedup *d, struct arena *arena);
+
+struct troupe_bytes __wrap_dedup_write(const struct dedup *d, struct arena *arena)
+{
+    return is == MUTANT_NO_WINDOW ? troupe_bytes(NULL, 0) : __real_dedup_write(d, arena);
+}
+
+enum dedup_verdict __real_dedup_look(const struct dedup *d, const struct dedup_id *id,
+                                     const struct dedup_time *time, struct dedup_found *found);
+enum dedup_verdict __wrap_dedup_look(const struct dedup *d, const struct dedup_id *id,
+                                     const struct dedup_time *time, struct dedup_found *found);
+
+enum dedup_verdict __wrap_dedup_look(const struct dedup *d, const struct dedup_id *id,
+                                     const struct dedup_time *time, struct dedup_found *found)
+{
+    enum dedup_verdict verdict = __real_dedup_look(d, id, time, found);
+    if (is == MUTANT_FORGOTTEN && verdict == DEDUP_OLD)
+        return DEDUP_NEW;
+    if (is != MUTANT_ONE_FLOOR || verdict != DEDUP_NEW || d == NULL || id->sequence > d->newest)
+        return verdict;
+    found->from = d->newest;
+    return DEDUP_OLD;
 }

@@ -28,4 +28,7 @@ const char *const mutant_names[MUTANTS] = {
     [MUTANT_OLD_RENEWAL] = "old-renewal",
     [MUTANT_NO_JUMP] = "no-jump",
     [MUTANT_DEPOSED] = "deposed",
+    [MUTANT_NO_WINDOW] = "no-window",
+    [MUTANT_FORGOTTEN] = "forgotten",
+    [MUTANT_ONE_FLOOR] = "one-floor",
 };

@@ -37,6 +37,9 @@ enum mutant {
                                which the run that reads it is dead */
     MUTANT_NO_JUMP,         /* that the clocks have jumped is not seen */
     MUTANT_DEPOSED,         /* what a deposed server answers is believed */
+    MUTANT_NO_WINDOW,       /* request ids are not in rows and transfers, only in memory */
+    MUTANT_FORGOTTEN,       /* … that have been forgotten are taken for new */
+    MUTANT_ONE_FLOOR,       /* … below the highest of any client are taken for old */
     MUTANTS,
 };
 

@@ -18,7 +18,7 @@ struct runtime_time node_time(const struct node *n)
     uint64_t mono = n->w->now_ns + n->mono_base_ns;
     int64_t wall = (int64_t)(n->w->now_ns / WORLD_MS) + n->wall_offset_ms;
     if (n->w->mutant == MUTANT_NO_JUMP)
-        wall = (int64_t)(mono / WORLD_MS);
+        wall = (int64_t)((mono - n->mono_first_ns) / WORLD_MS);
     return (struct runtime_time){.mono_ns = mono, .wall_ms = (uint64_t)(1800000000000 + wall)};
 }
 
@@ -51,6 +51,7 @@ void nodes_open(struct world *w, uint32_t nodes)
         snprintf(n->peer, sizeof n->peer, "n%u:7701", i);
         snprintf(n->gossip, sizeof n->gossip, "n%u:7702", i);
         n->mono_base_ns = (MONO_BASE_S_MIN + dice_below(&w->dice, 100000)) * WORLD_S;
+        n->mono_first_ns = n->mono_base_ns;
         n->wall_offset_ms = (int64_t)dice_below(&w->dice, 20000) - 10000;
         n->outage_grace_ms = OUTAGE_GRACE_MS >> dice_below(&w->dice, 2);
         n->outage_fence = dice_below(&w->dice, 6) == 0;

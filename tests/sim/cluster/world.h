@@ -132,7 +132,7 @@ struct node {
     uint64_t interrupt_ns;   /* … paused for so long; UINT64_MAX: killed; 0: nothing */
     bool interrupt_stands;   /* … and its CLOCK_BOOTTIME stands still for so long */
     bool cut_to_store, cut_from_store;
-    uint64_t mono_base_ns;
+    uint64_t mono_base_ns, mono_first_ns;
     int64_t wall_offset_ms;
     bool is_twin; /* bears the name of node 0 */
     uint32_t outage_grace_ms;
@@ -208,6 +208,18 @@ struct client {
     bool creates, lists; /* the venue; its bookings */
     bool in_overlap;     /* answered by a node that a failover has deposed */
     uint64_t run;        /* that answered last */
+    /* Request ids. */
+    uint64_t id;         /* which client it is just now: client_id */
+    uint64_t last;       /* sequence it has drawn */
+    int64_t clock_ms;    /* how wrong its clock is */
+    bool refused;        /* the op's id was, at its only attempt; it has another one now */
+    uint64_t late_at_ns; /* a copy of a first attempt is to arrive then … */
+    struct late_copy {
+        uint64_t client, sequence, acked;
+        uint8_t ack, method;
+        char key[16];
+        uint8_t payload[32];
+    } late;
 };
 
 /* From a run to a node. */
@@ -217,6 +229,7 @@ struct link {
 
 struct world_stats {
     uint64_t ops, acks, durable, unknown, refused, retries, booked, losses;
+    uint64_t ids_refused, late_copies;
     uint64_t keys, undecided, starts, crashes, pauses, evictions, claims, transfers;
     uint64_t failovers, strays, behind, guarded, commits_lost, overlaps;
     uint64_t events, calm_ms, payments, batches;
