@@ -58,7 +58,7 @@ static enum dedup_verdict judge(const struct dedup *d, const struct dedup_id *id
         return DEDUP_NEW;
     /* The horizon is past, but perhaps by the clock of another node. */
     uint64_t now_ms = max64(time->now_ms, dedup__ms(horizon) + 1);
-    if (ms <= now_ms + dedup__reach_ms(d, time) / 2)
+    if (ms <= now_ms + dedup__ahead_ms(d, time))
         return DEDUP_NEW;
     found->ahead_ms = ms - time->now_ms;
     return DEDUP_AHEAD;

@@ -15,12 +15,13 @@
  * executed ever is, be it a retry or a first attempt that was held up until after its own retry was
  * forgotten.
  *
- * Clocks decide only how early something is refused. Sequences that are ahead of the node's clock
- * by more than half of the time for which the window reaches back are refused at once, and nothing
- * is dropped before its own sequence is past: so the horizon stays behind the clock, and closes
- * nothing to those whose clock is right within that. How far the window reaches back: for the
- * kind's window (10 min) while it is small, for 30 s while it is beyond its budget, and for as long
- * as what fits into DEDUP_BYTES_MAX beyond that. Whoever is refused is told from where on to draw.
+ * Clocks decide only how early something is refused. Everything is kept for the kind's window (10
+ * min) while that is small, for 30 s while it is beyond its budget, and for as long as it fits into
+ * DEDUP_BYTES_MAX beyond that; and until its own sequence is past. So the horizon stays behind the
+ * clock, and closes nothing to those whose clock is right within that. For it to stay so, sequences
+ * that are ahead of the node's clock by more than half of the window, or, when that is nearly full,
+ * half of the time for which it reaches back, are refused at once. Whoever is refused is told from
+ * where on to draw.
  *
  * Pure; no allocation while a steady load fits. */
 #ifndef TROUPE_RUNTIME_DEDUP_H

@@ -25,17 +25,13 @@ static uint64_t oldest_ms(const struct dedup *d, const struct dedup_time *time)
     return 0;
 }
 
-uint64_t dedup__reach_ms(const struct dedup *d, const struct dedup_time *time)
+uint64_t dedup__ahead_ms(const struct dedup *d, const struct dedup_time *time)
 {
     uint64_t reach = time->window_ms;
-    if (d == NULL || d->bytes <= DEDUP_BUDGET_BYTES)
-        return reach;
-    if (reach > DEDUP_KEEP_MS)
-        reach = DEDUP_KEEP_MS;
-    if (d->bytes < FULL_BYTES / 4 * 3)
-        return reach;
+    if (d == NULL || d->bytes < FULL_BYTES / 4 * 3)
+        return reach / 2;
     uint64_t oldest = oldest_ms(d, time);
-    return oldest < reach ? oldest : reach;
+    return (oldest < reach ? oldest : reach) / 2;
 }
 
 /* ---- below a floor ---- */

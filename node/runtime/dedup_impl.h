@@ -71,8 +71,9 @@ static inline uint32_t dedup__slot(uint32_t len)
     return ENTRY_BYTES + (len + ENTRY_ALIGN - 1) / ENTRY_ALIGN * ENTRY_ALIGN;
 }
 
-/* For how long everything that was executed is known. */
-uint64_t dedup__reach_ms(const struct dedup *d, const struct dedup_time *time);
+/* How far ahead of the clock a sequence may be: half of the window, or, nearly full, of the time
+ * for which that reaches back. */
+uint64_t dedup__ahead_ms(const struct dedup *d, const struct dedup_time *time);
 /* It becomes a hole. */
 void dedup__remove(struct dedup *d, struct entry *e);
 /* Removes what is below the client's floor. */
