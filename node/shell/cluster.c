@@ -27,6 +27,13 @@ static void on_evidence(void *data, const char *address, enum gossip_evidence wh
     core_run(c->core);
 }
 
+static void on_met(void *data, const uint8_t *host)
+{
+    struct cluster *c = data;
+    if (c->peer_rpc != NULL)
+        rpc_met(c->peer_rpc, host);
+}
+
 static void on_contact(void *data, const char *address)
 {
     struct cluster *c = data;
@@ -45,8 +52,11 @@ int cluster_open(struct cluster *c, uv_loop_t *loop, const char *listen,
                  char errmsg[CLUSTER_ERRMSG_BYTES])
 {
     c->loop = loop;
-    struct gossip_options options = {
-        .address = listen, .data = c, .on_frame = on_frame, .on_evidence = on_evidence};
+    struct gossip_options options = {.address = listen,
+                                     .data = c,
+                                     .on_frame = on_frame,
+                                     .on_evidence = on_evidence,
+                                     .on_met = on_met};
     return gossip_open(&c->gossip, loop, &options, c->gossip_bound, errmsg);
 }
 

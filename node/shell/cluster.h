@@ -8,6 +8,7 @@
 #include "node/shell/discover.h"
 #include "node/shell/gossip.h"
 #include "node/shell/peers.h"
+#include "node/shell/rpc.h"
 
 enum {
     CLUSTER_ERRMSG_BYTES = 512,
@@ -19,6 +20,7 @@ struct cluster {
     struct core *core; /* NULL until cluster_start */
     uv_loop_t *loop;
     struct gossip *gossip;
+    struct rpc_server *peer_rpc; /* the caller's: is told where nodes are; NULL = nobody is */
     _Atomic(struct peers *) peers;
     struct discover *discover;
     bool looks_up; /* discovery is there, if only a lookup that it cannot take back */

@@ -83,10 +83,10 @@ const struct config_option CONFIG_OPTIONS[] = {
      "connections of clients; for one more a silent one is closed, or it is turned away"},
     {"rpc-connections-per-address", CONFIG_COUNT, AT(rpc_connections_per_address), "1024", 1,
      1000000, NULL,
-     "… of one address (or IPv6 network of 64 bits); this machine's are not limited"},
+     "connections of clients from one address (or IPv6 network of 64 bits), this machine excepted"},
     {"rpc-idle", CONFIG_DURATION, AT(rpc_idle_ms), "1h", 0, MS_MAX, NULL,
-     "a connection on which nothing was asked for so long is closed, and nothing is under way (0: "
-     "never)"},
+     "a client's connection is closed when nothing was asked on it, and nothing was under way, for "
+     "so long (0: never)"},
     {"rpc-memory-max", CONFIG_SIZE, AT(rpc_memory_max), "1GiB", 64 << 20, UINT64_MAX / 2, NULL,
      "memory for requests and replies of more than 64 KiB, and unread replies; beyond it: refused"},
     {"stop-timeout", CONFIG_DURATION, AT(stop_timeout_ms), "60s", 100, MS_MAX, NULL,

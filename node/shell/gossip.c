@@ -122,6 +122,7 @@ static struct gossip *gossip_new(uv_loop_t *loop, const struct gossip_options *o
     if (g == NULL)
         return NULL;
     take_options(g, o);
+    gossip__places_init(g);
     g->loop = loop;
     g->dice = uv_hrtime() | 1;
     list_init(&g->in);

@@ -73,12 +73,14 @@ struct gossip_options {
     uint32_t idle_ms; /* a peer that nothing is sent to for so long is forgotten */
     uint32_t first_frame_ms; /* an incoming connection has so long for a whole frame */
     uint32_t peers_max, incoming_max;
-    uint32_t strangers_max, host_max, known_host_max; /* see gossip_places.c */
+    uint32_t strangers_max, host_max, known_host_max; /* see places.h */
     void *data;
     /* The frame is valid until it returns. May call anything here. */
     void (*on_frame)(void *data, struct troupe_bytes frame);
     /* May call anything here; never called from within gossip_send. */
     void (*on_evidence)(void *data, const char *address, enum gossip_evidence what);
+    /* A node of ours has taken a connection at that address (places.h); may be NULL. */
+    void (*on_met)(void *data, const uint8_t *host);
 };
 
 struct gossip_stats {

@@ -41,6 +41,7 @@ void gossip__conn_close(struct gossip_conn *c)
     c->closing = true;
     list_remove(&c->link);
     list_push(&g->dying, &c->link);
+    places_leave(&g->places, &c->place);
     if (c->incoming)
         g->stats.connections_in--;
     else
@@ -158,6 +159,7 @@ struct gossip_conn *gossip__conn_new(struct gossip *g, bool incoming)
         return NULL;
     }
     list_init(&c->link);
+    list_init(&c->place.by_host);
     list_push(incoming ? &g->in : &g->out, &c->link);
     g->conns_n++;
     if (incoming)

@@ -8,6 +8,7 @@
 
 #include "base/list.h"
 #include "node/shell/gossip.h"
+#include "node/shell/places.h"
 
 enum {
     GOSSIP_HELLO_BYTES = 8,
@@ -15,12 +16,10 @@ enum {
     GOSSIP_BUFFER_BYTES = GOSSIP_HEAD_BYTES + GOSSIP_FRAME_BYTES_MAX,
     GOSSIP_TURN_OPS_MAX = 64,    /* finished operations taken per turn of the loop */
     GOSSIP_ACCEPT_REST_MS = 100, /* after an error: no descriptors left, say */
-    GOSSIP_SPARED_MS = 1000,     /* heard of so recently, a connection does not make room */
     GOSSIP_STEADY_MS = 1000,     /* a connection that lasted so long ends the backoff */
     GOSSIP_COMPLAIN_MS = 60000,  /* between two log lines */
     GOSSIP_HASH_BUCKETS = 256,
     GOSSIP_URL_BYTES = GOSSIP_ADDRESS_BYTES + 8,
-    GOSSIP_HOST_BYTES = 16, /* an IPv6 address, or a mapped IPv4 one */
 };
 /* A frame that is alone in its queue must fit into it. */
 _Static_assert((int)GOSSIP_FRAME_BYTES_MAX <= (int)GOSSIP_QUEUE_BYTES_MAX,
@@ -43,7 +42,7 @@ typedef void (*gossip_conn_cb)(struct gossip_conn *c, int rc);
 /* One connection, either way. It exists until it is closed and the last operation is handled. */
 struct gossip_conn {
     struct gossip *g;
-    struct list link;         /* g->in, oldest first; g->out; g->dying */
+    struct list link;         /* g->in, g->out or g->dying */
     struct gossip_peer *peer; /* of an outgoing one, until either lets go */
     bool incoming, closing, up;
     nng_stream_dialer *dialer;
@@ -54,11 +53,9 @@ struct gossip_conn {
     uint8_t *send_at; /* what remains of what is being sent */
     size_t send_left;
     uint32_t send_timeout_ms;
-    uint64_t since_ms;               /* incoming: last heard; outgoing: dialled, then up */
-    uint64_t accepted_ms, frame_ms;  /* incoming: when the frame in the buffer began */
-    uint8_t host[GOSSIP_HOST_BYTES]; /* who is at the other end */
-    bool known; /* incoming: a node of ours, or this machine, is at that address */
-    bool spoke; /* incoming: a whole frame has come; till then it is a stranger */
+    uint64_t since_ms;              /* incoming: last heard; outgoing: dialled, then up */
+    uint64_t accepted_ms, frame_ms; /* incoming: when the frame in the buffer began */
+    struct place place;             /* incoming; of an outgoing one only the host counts */
     uint8_t hello_ours[GOSSIP_HELLO_BYTES];
     uint8_t hello[GOSSIP_HELLO_BYTES]; /* theirs, of an outgoing one; later: what never comes */
     size_t hello_bytes;
@@ -107,7 +104,8 @@ struct gossip {
     uint64_t accept_ms; /* when it is tried again; 0 = it is under way */
 
     struct list in, out, dying;
-    uint32_t conns_n; /* on all three */
+    struct places places; /* of g->in */
+    uint32_t conns_n;     /* on all three */
     struct list peers, hash[GOSSIP_HASH_BUCKETS];
 
     struct list arrived;  /* done, to be handled */
@@ -151,13 +149,12 @@ void gossip__accepted(struct gossip_op *op);
 
 /* ---- gossip_places.c ---- */
 
-/* False: the system does not say; host is all zeros. */
-bool gossip__stream_host(nng_stream *stream, uint8_t host[GOSSIP_HOST_BYTES]);
-bool gossip__host_is_known(struct gossip *g, const uint8_t host[GOSSIP_HOST_BYTES]);
-/* A node of ours is there. */
-void gossip__host_met(struct gossip *g, const uint8_t host[GOSSIP_HOST_BYTES]);
-/* Room for one more from there, at another's expense if need be. False: it has to go. */
-bool gossip__make_place(struct gossip *g, const uint8_t host[GOSSIP_HOST_BYTES], bool known);
+void gossip__places_init(struct gossip *g);
+/* A place for one that has come, at another's expense if need be. False: it has to go. */
+bool gossip__place_take(struct gossip_conn *c);
+bool gossip__host_is_known(struct gossip *g, const uint8_t host[PLACES_HOST_BYTES]);
+/* A node of ours is there, at the other end of a connection of ours. */
+void gossip__host_met(struct gossip_conn *c);
 
 /* ---- gossip_out.c ---- */
 

@@ -35,7 +35,7 @@ static uint32_t recv_timeout(const struct gossip_conn *c)
         return time_left(c, c->accepted_ms, o->stalled_ms);
     if (c->end > 0)
         return time_left(c, c->frame_ms, o->stalled_ms);
-    if (!c->spoke)
+    if (!c->place.spoke)
         return time_left(c, c->accepted_ms, o->first_frame_ms);
     return o->idle_ms * GOSSIP_IN_IDLE_FACTOR;
 }
@@ -64,7 +64,7 @@ static bool take_frames(struct gossip_conn *c)
         if (c->end - c->begin < GOSSIP_HEAD_BYTES + len)
             break;
         c->begin += GOSSIP_HEAD_BYTES + len;
-        c->spoke = true;
+        places_spoke(&g->places, &c->place);
         g->stats.frames_in++;
         g->stats.bytes_in += len;
         g->options.on_frame(g->options.data, troupe_bytes(p + GOSSIP_HEAD_BYTES, len));
@@ -110,8 +110,7 @@ static void on_received(struct gossip_conn *c, int rc)
     if (c->end == 0)
         c->frame_ms = c->since_ms;
     c->end += gossip__conn_received(c);
-    list_remove(&c->link); /* the last one heard is the last of the list */
-    list_push(&g->in, &c->link);
+    atomic_store_explicit(&c->place.since_ms, c->since_ms, memory_order_relaxed);
     if (!c->up && !greet(c))
         return;
     if (!c->up || take_frames(c))
@@ -128,23 +127,19 @@ static void on_greeted(struct gossip_conn *c, int rc)
 
 static void take_in(struct gossip *g, nng_stream *stream)
 {
-    uint8_t host[GOSSIP_HOST_BYTES];
-    gossip__stream_host(stream, host);
-    bool known = gossip__host_is_known(g, host);
-    bool room = gossip__make_place(g, host, known);
-    struct gossip_conn *c = room ? gossip__conn_new(g, true) : NULL;
-    if (!room) {
-        g->stats.turned_away++;
-        gossip__complain(g, NULL, "a connection was turned away: too many are in use");
-    }
+    struct gossip_conn *c = gossip__conn_new(g, true);
     if (c == NULL) {
         nng_stream_free(stream);
         return;
     }
     c->stream = stream;
-    memcpy(c->host, host, sizeof c->host);
-    c->known = known;
     c->since_ms = c->accepted_ms = gossip__now_ms(g);
+    if (!gossip__place_take(c)) {
+        g->stats.turned_away++;
+        gossip__complain(g, NULL, "a connection was turned away: too many are in use");
+        gossip__conn_close(c);
+        return;
+    }
     memcpy(c->hello_ours, hello_ours, sizeof hello_ours);
     gossip__conn_send(c, c->hello_ours, sizeof c->hello_ours, g->options.stalled_ms, on_greeted);
     recv_next(c);

@@ -157,8 +157,8 @@ static void go_up(struct gossip_conn *c)
 {
     c->up = true;
     c->since_ms = gossip__now_ms(c->g);
-    if (gossip__stream_host(c->stream, c->host))
-        gossip__host_met(c->g, c->host);
+    if (places_stream_host(c->stream, c->place.host))
+        gossip__host_met(c);
     gossip__conn_recv(c, c->hello, sizeof c->hello, 0, on_end);
     pump(c);
 }

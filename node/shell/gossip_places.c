@@ -1,132 +1,55 @@
-/* Places for those who dial us, when more want one than there are. They are few enough to count
- * them anew for each newcomer.
- *
- * Who has not brought a whole frame yet is a stranger. A node brings one at once, as it dials only
- * when it has something to say; so strangers have a small part of the places, and the one that has
- * been silent for longest goes for the next one, without a time of grace: nobody can hold a place
- * by saying nothing, and whoever comes with a frame gets in. Those who have spoken keep their
- * places: one goes for a newcomer only when all are taken, if it was silent for a while, and from
- * an address that no node of ours is at, if there is one.
- *
- * No address may have more than a part of them. Where a node of ours is (we have a connection to
- * it) and on this machine that is half of all, as many nodes may stand behind one address. */
-#include <arpa/inet.h>
+/* Places for those who dial our gossip port: places.h has the rules. A node brings a frame at once,
+ * as it dials only when it has something to say. Known are this machine, and where a node of ours
+ * is: we have a connection to it. */
 #include <string.h>
 
 #include "base/invariant.h"
 #include "node/shell/gossip_impl.h"
 
-/* ---- addresses ---- */
-
-static const uint8_t mapped[12] = {[10] = 0xFF, [11] = 0xFF}; /* ::ffff:a.b.c.d */
-
-bool gossip__stream_host(nng_stream *stream, uint8_t host[GOSSIP_HOST_BYTES])
+void gossip__places_init(struct gossip *g)
 {
-    nng_sockaddr sa;
-    memset(host, 0, GOSSIP_HOST_BYTES);
-    if (nng_stream_get_addr(stream, NNG_OPT_REMADDR, &sa) != 0)
-        return false;
-    if (sa.s_family == NNG_AF_INET) {
-        memcpy(host, mapped, sizeof mapped);
-        memcpy(host + sizeof mapped, &sa.s_in.sa_addr, 4);
-        return true;
-    }
-    if (sa.s_family == NNG_AF_INET6)
-        memcpy(host, sa.s_in6.sa_addr, GOSSIP_HOST_BYTES);
-    return sa.s_family == NNG_AF_INET6;
+    const struct gossip_options *o = &g->options;
+    struct places_limits limits = {.max = o->incoming_max,
+                                   .strangers_max = o->strangers_max,
+                                   .host_max = o->host_max,
+                                   .known_host_max = o->known_host_max};
+    places_init(&g->places, &limits, NULL);
 }
 
-static bool is_same(const uint8_t a[GOSSIP_HOST_BYTES], const uint8_t b[GOSSIP_HOST_BYTES])
+bool gossip__host_is_known(struct gossip *g, const uint8_t host[PLACES_HOST_BYTES])
 {
-    return memcmp(a, b, GOSSIP_HOST_BYTES) == 0;
-}
-
-static bool is_loopback(const uint8_t host[GOSSIP_HOST_BYTES])
-{
-    static const uint8_t six[GOSSIP_HOST_BYTES] = {[15] = 1};
-    return is_same(host, six) ||
-           (memcmp(host, mapped, sizeof mapped) == 0 && host[sizeof mapped] == 127);
-}
-
-bool gossip__host_is_known(struct gossip *g, const uint8_t host[GOSSIP_HOST_BYTES])
-{
-    if (is_loopback(host))
+    if (places_is_loopback(host))
         return true;
     for (struct list *node = g->out.next; node != &g->out; node = node->next) {
         const struct gossip_conn *c = LIST_ENTRY(node, struct gossip_conn, link);
-        if (c->up && is_same(c->host, host))
+        if (c->up && places_is_same(c->place.host, host))
             return true;
     }
     return false;
 }
 
-void gossip__host_met(struct gossip *g, const uint8_t host[GOSSIP_HOST_BYTES])
+void gossip__host_met(struct gossip_conn *c)
 {
-    for (struct list *node = g->in.next; node != &g->in; node = node->next) {
-        struct gossip_conn *c = LIST_ENTRY(node, struct gossip_conn, link);
-        c->known |= is_same(c->host, host);
-    }
+    struct gossip *g = c->g;
+    places_met(&g->places, c->place.host);
+    if (g->options.on_met != NULL)
+        g->options.on_met(g->options.data, c->place.host);
 }
 
-/* ---- places ---- */
-
-/* Of each kind the one that was silent for longest; NULL: there is none. */
-struct census {
-    uint32_t strangers, of_host;
-    struct gossip_conn *stranger, *unknown_stranger, *stranger_of_host;
-    struct gossip_conn *speaker, *unknown_speaker, *speaker_of_host;
-};
-
-static void first(struct gossip_conn **place, struct gossip_conn *c, bool matches)
+bool gossip__place_take(struct gossip_conn *c)
 {
-    if (*place == NULL && matches)
-        *place = c;
-}
-
-static struct census take_census(struct gossip *g, const uint8_t host[GOSSIP_HOST_BYTES])
-{
-    struct census s = {0};
-    for (struct list *node = g->in.next; node != &g->in; node = node->next) {
-        struct gossip_conn *c = LIST_ENTRY(node, struct gossip_conn, link);
-        bool here = is_same(c->host, host);
-        s.strangers += !c->spoke;
-        s.of_host += here;
-        first(c->spoke ? &s.speaker : &s.stranger, c, true);
-        first(c->spoke ? &s.unknown_speaker : &s.unknown_stranger, c, !c->known);
-        first(c->spoke ? &s.speaker_of_host : &s.stranger_of_host, c, here);
-    }
-    return s;
-}
-
-static struct gossip_conn *either(struct gossip_conn *c, struct gossip_conn *otherwise)
-{
-    return c != NULL ? c : otherwise;
-}
-
-/* NULL, if it was heard a moment ago. */
-static struct gossip_conn *unless_spared(const struct gossip *g, struct gossip_conn *c)
-{
-    bool spared = c != NULL && gossip__now_ms(g) - c->since_ms < GOSSIP_SPARED_MS;
-    return spared ? NULL : c;
-}
-
-bool gossip__make_place(struct gossip *g, const uint8_t host[GOSSIP_HOST_BYTES], bool known)
-{
-    const struct gossip_options *o = &g->options;
-    struct census s = take_census(g, host);
-    struct gossip_conn *victim;
-    if (s.of_host >= (known ? o->known_host_max : o->host_max))
-        victim = either(s.stranger_of_host, unless_spared(g, s.speaker_of_host));
-    else if (s.strangers >= o->strangers_max)
-        victim = either(s.unknown_stranger, s.stranger);
-    else if (g->stats.connections_in >= o->incoming_max)
-        victim = either(either(s.unknown_stranger, s.stranger),
-                        either(unless_spared(g, s.unknown_speaker), unless_spared(g, s.speaker)));
-    else
-        return true;
-    if (victim == NULL)
+    struct gossip *g = c->g;
+    struct place *victim;
+    uint64_t now_ms = gossip__now_ms(g);
+    places_stream_host(c->stream, c->place.host);
+    c->place.known = gossip__host_is_known(g, c->place.host);
+    enum places_room room = places_ask(&g->places, c->place.host, c->place.known, now_ms, &victim);
+    if (room == PLACES_FULL)
         return false;
-    g->stats.crowded_out++;
-    gossip__conn_close(victim);
+    if (room == PLACES_ROOM_IF) {
+        g->stats.crowded_out++;
+        gossip__conn_close(LIST_ENTRY(victim, struct gossip_conn, place));
+    }
+    places_take(&g->places, &c->place, now_ms);
     return true;
 }

@@ -104,6 +104,7 @@ static void close_all(struct node *n)
     if (!rpc_close(n->rpc, REPLIES_OUT_MS))
         leave(n, LOG_LEVEL_WARN, "connections to clients do not close: exiting all the same");
     n->rpc = NULL;
+    n->cluster.peer_rpc = NULL;
     if (!rpc_close(n->peer_rpc, REPLIES_OUT_MS))
         leave(n, LOG_LEVEL_WARN, "connections of other nodes do not close: exiting all the same");
     n->peer_rpc = NULL;

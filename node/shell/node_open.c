@@ -139,6 +139,7 @@ static enum node_exit open_cluster(struct node *n)
                  NULL);
         return NODE_EXIT_ADDRESS;
     }
+    n->cluster.peer_rpc = n->peer_rpc;
     if (cluster_open(&n->cluster, &n->loop, c->gossip_listen, why) != 0) {
         log_line(LOG_LEVEL_ERROR, "cannot listen for gossip: change gossip-listen", "why", why,
                  NULL);

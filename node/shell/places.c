@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "base/invariant.h"
-#include "base/name.h"
+
+enum { NETWORK_BYTES = 8 };
 
 static const uint8_t mapped[12] = {[10] = 0xFF, [11] = 0xFF}; /* ::ffff:a.b.c.d */
 
@@ -23,9 +24,19 @@ bool places_stream_host(nng_stream *stream, uint8_t host[PLACES_HOST_BYTES])
         memcpy(host + sizeof mapped, &sa.s_in.sa_addr, 4);
         return true;
     }
-    if (sa.s_family == NNG_AF_INET6)
-        memcpy(host, sa.s_in6.sa_addr, PLACES_HOST_BYTES);
-    return sa.s_family == NNG_AF_INET6;
+    if (sa.s_family != NNG_AF_INET6)
+        return false;
+    memcpy(host, sa.s_in6.sa_addr, PLACES_HOST_BYTES);
+    places_to_network(host);
+    return true;
+}
+
+void places_to_network(uint8_t host[PLACES_HOST_BYTES])
+{
+    static const uint8_t own[NETWORK_BYTES] = {0}; /* ::1, and mapped ones */
+    bool is_link_local = host[0] == 0xFE && (host[1] & 0xC0) == 0x80;
+    if (!is_link_local && memcmp(host, own, sizeof own) != 0)
+        memset(host + NETWORK_BYTES, 0, PLACES_HOST_BYTES - NETWORK_BYTES);
 }
 
 bool places_is_same(const uint8_t a[PLACES_HOST_BYTES], const uint8_t b[PLACES_HOST_BYTES])

@@ -72,7 +72,10 @@ void places_met(struct places *ps, const uint8_t host[PLACES_HOST_BYTES]);
 
 /* ---- addresses ---- */
 
-/* Who is at the other end. False: the system does not say; host is all zeros. */
+/* An IPv6 address becomes its network: who has one address there has 2^64. */
+void places_to_network(uint8_t host[PLACES_HOST_BYTES]);
+/* Who is at the other end, of IPv6 the network. False: the system does not say; host is all zeros.
+ */
 bool places_stream_host(nng_stream *stream, uint8_t host[PLACES_HOST_BYTES]);
 bool places_is_same(const uint8_t a[PLACES_HOST_BYTES], const uint8_t b[PLACES_HOST_BYTES]);
 bool places_is_loopback(const uint8_t host[PLACES_HOST_BYTES]);

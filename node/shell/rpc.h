@@ -58,6 +58,8 @@ int rpc_listen(struct rpc_server **server, const struct rpc_options *options,
                char bound[RPC_ADDRESS_BYTES], char errmsg[RPC_ERRMSG_BYTES]);
 /* Begins to take requests, for a core that has been initialised. */
 void rpc_start(struct rpc_server *server, struct core *core);
+/* A node of ours is at that address (places.h): it may take the places that are kept. */
+void rpc_met(struct rpc_server *server, const uint8_t *host);
 /* From the core: requests that are finished, linked by next. Any thread. */
 void rpc_replies(void *server, struct runtime_request *finished);
 /* No request is with the core, and every reply has been handed to the system. */

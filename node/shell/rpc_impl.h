@@ -28,7 +28,8 @@ enum {
     RPC_OUT_BYTES_MAX = 1 << 20, /* unsent: beyond that the connection is not read on */
     RPC_ARENA_CHUNK_BYTES = 32 << 10,
     RPC_ARENA_BYTES_MAX = 4 * RPC_FRAME_BYTES_MAX, /* of one request: decoded, results, replies */
-    RPC_POOL_WARM = 128,                           /* idle exchanges that keep their memory */
+    RPC_MET_MAX = 512,
+    RPC_POOL_WARM = 128, /* idle exchanges that keep their memory */
 };
 
 struct rpc_server;
@@ -107,8 +108,10 @@ struct rpc_server {
     pthread_cond_t dies;               /* there is one, or the reaper is to end */
     pthread_t reaper;
     bool reaping, reaper_ends;
-    uint32_t conns_n;                     /* that are not freed */
-    struct places places;                 /* of those that are not closed */
+    uint32_t conns_n;                            /* that are not freed */
+    struct places places;                        /* of those that are not closed */
+    uint8_t met[RPC_MET_MAX][PLACES_HOST_BYTES]; /* where nodes of ours are; the last ones told */
+    uint32_t met_n;
     uint64_t full_told_ms, files_told_ms; /* when such a line was last written */
     struct rpc_exchange *pool;
     uint32_t pool_n, exchanges_n;

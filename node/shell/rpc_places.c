@@ -7,6 +7,7 @@
  * nobody, who comes from this machine, an operator as a rule, is served all the same; others are
  * turned away. */
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/invariant.h"
@@ -63,7 +64,7 @@ void rpc__places_init(struct rpc_server *s)
         .kept = at_most(max / KEPT_PART, KEPT_MAX),
         .strangers_max = at_least_one(max / 2),
         .host_max = at_most(host_max, max),
-        .known_host_max = max,
+        .known_host_max = o->from_peer ? at_least_one(max / 2) : max,
     };
     places_init(&s->places, &limits, is_busy);
     atomic_init(&s->now_ms, nng_clock());
@@ -97,6 +98,24 @@ static void close_victim(struct rpc_conn *victim)
     rpc__conn_unref(victim);
 }
 
+static bool is_met(const struct rpc_server *s, const uint8_t host[PLACES_HOST_BYTES])
+{
+    for (uint32_t i = 0; i < at_most(s->met_n, RPC_MET_MAX); i++) {
+        if (places_is_same(s->met[i], host))
+            return true;
+    }
+    return false;
+}
+
+void rpc_met(struct rpc_server *s, const uint8_t *host)
+{
+    pthread_mutex_lock(&s->lock);
+    if (!is_met(s, host))
+        memcpy(s->met[s->met_n++ % RPC_MET_MAX], host, PLACES_HOST_BYTES);
+    places_met(&s->places, host);
+    pthread_mutex_unlock(&s->lock);
+}
+
 bool rpc__place_take(struct rpc_conn *c)
 {
     struct rpc_server *s = c->server;
@@ -104,7 +123,7 @@ bool rpc__place_take(struct rpc_conn *c)
     struct place *victim;
     places_stream_host(c->stream, c->place.host);
     pthread_mutex_lock(&s->lock);
-    c->place.known = s->ipc || places_is_loopback(c->place.host);
+    c->place.known = s->ipc || places_is_loopback(c->place.host) || is_met(s, c->place.host);
     enum places_room room =
         places_ask(&s->places, c->place.host, c->place.known, c->opened_ms, &victim);
     /* Who has gone and is not freed yet has a descriptor all the same. */

@@ -1,5 +1,6 @@
 /* What the surroundings do to a node: a log that nobody reads, a file that may not grow. It goes
  * on, says so, and stops as it always does. */
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -20,7 +21,7 @@
 /* last: cmocka wants the ones above */
 #include <cmocka.h>
 
-enum { PIPE_BYTES = 4096, STRANGERS = 200 };
+enum { PIPE_BYTES = 4096, STRANGERS = 200, CROWD = 300 };
 
 static char dir[64], address[NODE_ADDRESS_BYTES], text[NODE_REPLY_BYTES];
 static struct proc node;
@@ -189,12 +190,58 @@ static void questions_take_neither_memory_nor_time_from_others(void **state)
     node_stop(&node);
 }
 
+/* ---- crowds ---- */
+
+static int connect_and_say_nothing(void)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    to.sin_port = htons((uint16_t)strtoul(strrchr(address, ':') + 1, NULL, 10));
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    return fd;
+}
+
+static unsigned lines_with(const char *words)
+{
+    unsigned n = 0;
+    for (const char *at = node.log; (at = strstr(at, words)) != NULL; at++)
+        n++;
+    return n;
+}
+
+/* More than there are places, and then more than there are descriptors. */
+static void a_silent_crowd_keeps_nobody_out(void **state)
+{
+    (void)state;
+    static int fds[CROWD];
+    node_start(&node, dir,
+               (const char *const[]){"--kinds", NODE_COUNTER, "--name", "alone",
+                                     "--rpc-connections-max", "100", NULL});
+    node_wait_ready(&node, address);
+    for (int i = 0; i < CROWD; i++)
+        fds[i] = connect_and_say_nothing();
+    count_one("incr", TROUPE_OK);
+    struct rlimit limit = {.rlim_cur = 64, .rlim_max = 64};
+    assert_int_equal(prlimit(child_of_guardian(), RLIMIT_NOFILE, &limit, NULL), 0);
+    for (int i = 0; i < CROWD; i++) {
+        close(fds[i]);
+        fds[i] = connect_and_say_nothing();
+    }
+    count_one("incr", TROUPE_OK);
+    assert_true(proc_has_line(&node, "LimitNOFILE"));
+    assert_int_equal(lines_with("LimitNOFILE"), 1);
+    for (int i = 0; i < CROWD; i++)
+        close(fds[i]);
+    node_stop(&node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_log_that_nobody_reads_holds_up_nothing, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_file_size_limit_is_like_a_full_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_silent_crowd_keeps_nobody_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(questions_take_neither_memory_nor_time_from_others, set_up,
                                         tear_down),
     };

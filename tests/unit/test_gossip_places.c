@@ -177,28 +177,31 @@ static void test_whose_address_is_known(void **state)
 {
     (void)state;
     static struct gossip g;
-    static struct gossip_conn out, in;
-    static const uint8_t peer[GOSSIP_HOST_BYTES] = {[10] = 0xFF, [11] = 0xFF, 10, 0, 0, 7};
-    static const uint8_t stranger[GOSSIP_HOST_BYTES] = {[10] = 0xFF, [11] = 0xFF, 10, 0, 0, 8};
-    static const uint8_t here[GOSSIP_HOST_BYTES] = {[10] = 0xFF, [11] = 0xFF, 127, 3, 2, 1};
-    static const uint8_t here6[GOSSIP_HOST_BYTES] = {[15] = 1};
-    list_init(&g.in);
+    static struct gossip_conn out, in, other;
+    static const uint8_t peer[PLACES_HOST_BYTES] = {[10] = 0xFF, [11] = 0xFF, 10, 0, 0, 7};
+    static const uint8_t stranger[PLACES_HOST_BYTES] = {[10] = 0xFF, [11] = 0xFF, 10, 0, 0, 8};
+    static const uint8_t here[PLACES_HOST_BYTES] = {[10] = 0xFF, [11] = 0xFF, 127, 3, 2, 1};
+    static const uint8_t here6[PLACES_HOST_BYTES] = {[15] = 1};
+    g.options = (struct gossip_options){
+        .incoming_max = 8, .strangers_max = 4, .host_max = 4, .known_host_max = 4};
+    gossip__places_init(&g);
     list_init(&g.out);
     list_init(&out.link);
-    list_init(&in.link);
-    memcpy(out.host, peer, sizeof peer);
-    memcpy(in.host, peer, sizeof peer);
+    out.g = other.g = &g;
+    memcpy(out.place.host, peer, sizeof peer);
+    memcpy(in.place.host, peer, sizeof peer);
+    memcpy(other.place.host, stranger, sizeof stranger);
     list_push(&g.out, &out.link);
-    list_push(&g.in, &in.link);
+    places_take(&g.places, &in.place, 0);
     assert_false(gossip__host_is_known(&g, peer)); /* it has been dialled, no more */
     out.up = true;
     assert_true(gossip__host_is_known(&g, peer));
     assert_true(gossip__host_is_known(&g, here) && gossip__host_is_known(&g, here6));
     assert_false(gossip__host_is_known(&g, stranger));
-    gossip__host_met(&g, stranger);
-    assert_false(in.known);
-    gossip__host_met(&g, peer);
-    assert_true(in.known);
+    gossip__host_met(&other);
+    assert_false(in.place.known);
+    gossip__host_met(&out);
+    assert_true(in.place.known);
 }
 
 int main(void)

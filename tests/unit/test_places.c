@@ -148,6 +148,27 @@ static void who_is_met_becomes_known(void **state)
     assert_false(all[1].known);
 }
 
+static void of_ipv6_the_network_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t host[PLACES_HOST_BYTES];
+        bool whole;
+    } cases[] = {
+        {{0x20, 1, 0xD, 0xB8, [15] = 1}, false},
+        {{0xFE, 0x80, [15] = 1}, true},
+        {{[15] = 1}, true},
+        {{[10] = 0xFF, [11] = 0xFF, [12] = 10, [15] = 1}, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint8_t host[PLACES_HOST_BYTES];
+        memcpy(host, cases[i].host, sizeof host);
+        places_to_network(host);
+        assert_memory_equal(host, cases[i].host, 8);
+        assert_int_equal(places_is_same(host, cases[i].host), cases[i].whole);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +177,7 @@ int main(void)
         cmocka_unit_test(an_address_has_a_part),
         cmocka_unit_test(some_places_are_kept_for_the_known),
         cmocka_unit_test(who_is_met_becomes_known),
+        cmocka_unit_test(of_ipv6_the_network_counts),
     };
     return cmocka_run_group_tests_name("places", tests, NULL, NULL);
 }
