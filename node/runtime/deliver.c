@@ -196,22 +196,25 @@ void deliver__park(struct runtime *rt, struct message *m)
     rt->waiting_n++;
 }
 
+/* Those that have to wait on are parked again, behind what is in `unparked`: so it ends. When it
+ * begins anew before, they come first: no message overtakes an earlier one to the same entity. */
 void deliver__unpark(struct runtime *rt)
 {
     rt->unpark_ns = UINT64_MAX;
-    struct list again;
-    list_init(&again);
-    list_splice(&again, &rt->parked);
+    list_splice(&rt->parked, &rt->unparked);
+    list_splice(&rt->unparked, &rt->parked);
+    deliver__unpark_on(rt);
+}
+
+void deliver__unpark_on(struct runtime *rt)
+{
     struct list *node;
-    for (int i = 1; (node = list_pop(&again)) != NULL; i++) {
+    for (int i = 1; (node = list_pop(&rt->unparked)) != NULL; i++) {
         struct message *m = LIST_ENTRY(node, struct message, link);
         message__unlink(rt, m);
         deliver__message(rt, m);
-        if (i % YIELD_EVERY == 0 && !list_is_empty(&again) && runtime__should_yield(rt)) {
-            list_splice(&again, &rt->parked); /* what is left comes first */
-            list_splice(&rt->parked, &again);
-            rt->unpark_ns = rt->now.mono_ns;
-        }
+        if (i % YIELD_EVERY == 0 && runtime__should_yield(rt))
+            return;
     }
 }
 

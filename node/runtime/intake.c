@@ -31,7 +31,7 @@ static bool hand_out(struct runtime *rt, struct runtime_request *r)
 
 bool intake__take(struct runtime *rt, struct runtime_request *r)
 {
-    if (list_is_empty(&rt->intake) && hand_out(rt, r))
+    if (list_is_empty(&rt->unparked) && list_is_empty(&rt->intake) && hand_out(rt, r))
         return true;
     list_push(&rt->intake, &r->intake_link);
     return false;

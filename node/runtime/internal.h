@@ -358,10 +358,12 @@ struct runtime {
 
     /* work */
     struct wheel wheel;
-    struct list intake; /* requests whose calls have not all been handed out; see intake.c */
-    struct list run;    /* messages to deliver */
-    struct list parked; /* messages whose partition is not ready */
-    uint64_t unpark_ns; /* they are to be looked at again then */
+    struct list intake;   /* requests whose calls have not all been handed out; see intake.c */
+    struct list run;      /* messages to deliver */
+    struct list parked;   /* messages whose partition is not ready … */
+    struct list unparked; /* … or is being looked at again: these are left to be delivered, before
+                             anything that has come later */
+    uint64_t unpark_ns;   /* they are to be looked at again then */
     struct list load_queue, due_queue, durable_queue, stop_queue; /* entities, by ready */
     struct load_batch *loads;
     uint64_t load_retry_ns; /* no load before */
@@ -562,8 +564,9 @@ void deliver__message(struct runtime *rt, struct message *m);
 void deliver__run(struct runtime *rt);
 /* It waits until its partition is ready, or its deadline. */
 void deliver__park(struct runtime *rt, struct message *m);
-/* Everything parked is tried again. */
+/* Everything parked is tried again, as far as the step goes; the rest goes on in the next one. */
 void deliver__unpark(struct runtime *rt);
+void deliver__unpark_on(struct runtime *rt);
 struct troupe_bytes message__id(const struct message *m);
 struct troupe_bytes message__payload(const struct message *m);
 /* Takes a message out of whatever it waits in. */

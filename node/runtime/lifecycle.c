@@ -489,7 +489,7 @@ static void stop_tick(struct runtime *rt)
         handoff__ask_for_incoming(rt);
     claims__tick_orphans(rt);
     if (rt->dirty_n > 0 || rt->saves_used > 0 || load__is_out(rt) || !list_is_empty(&rt->run) ||
-        !intake__is_empty(rt) || handoff__is_out(rt) ||
+        !list_is_empty(&rt->unparked) || !intake__is_empty(rt) || handoff__is_out(rt) ||
         (handoff__is_coming(rt) && rt->lease.held) || awaits_answers(rt))
         return;
     if (rt->entities_n > 0)

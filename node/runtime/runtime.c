@@ -218,6 +218,7 @@ int runtime_open(struct runtime **out, const struct runtime_config *config,
     node_kind__init(rt);
     list_init(&rt->run);
     list_init(&rt->parked);
+    list_init(&rt->unparked);
     list_init(&rt->forwarding);
     rt->unpark_ns = UINT64_MAX;
     rt->peers_tail = &rt->peers;
@@ -282,6 +283,7 @@ void runtime_close(struct runtime *rt)
     }
     free_letters(&rt->run);
     free_letters(&rt->parked);
+    free_letters(&rt->unparked);
     lifecycle__close(rt);
     node_kind__close(rt);
     arena_close(&rt->log.arena);
@@ -382,8 +384,12 @@ void runtime_step(struct runtime *rt, struct runtime_time now, const struct runt
     }
     if (rt->now.mono_ns >= rt->unpark_ns)
         deliver__unpark(rt);
-    intake__go_on(rt);
-    deliver__run(rt);
+    else
+        deliver__unpark_on(rt);
+    if (list_is_empty(&rt->unparked)) {
+        intake__go_on(rt);
+        deliver__run(rt);
+    }
     entity__reap(rt);
 }
 
@@ -396,7 +402,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 static uint64_t next_wake_ns(struct runtime *rt)
 {
-    if (!list_is_empty(&rt->run) || !intake__is_empty(rt))
+    if (!list_is_empty(&rt->run) || !list_is_empty(&rt->unparked) || !intake__is_empty(rt))
         return rt->now.mono_ns;
     uint64_t next = wheel_next_ns(&rt->wheel);
     next = earlier(next, lifecycle__next_ns(rt));

@@ -233,7 +233,7 @@ static void set_time(struct world *w, uint64_t ns)
 void world_run(struct world *w, uint64_t until_ns)
 {
     uint64_t spins = 0;
-    for (uint64_t next; (next = next_event_ns(w)) <= until_ns;) {
+    for (uint64_t next; !w->halt && (next = next_event_ns(w)) <= until_ns;) {
         INVARIANT(++spins < 1000000); /* time must go on */
         set_time(w, next);
         bool flew = false;
@@ -261,7 +261,8 @@ void world_run(struct world *w, uint64_t until_ns)
         if (!flew && w->rt != NULL)
             world_step(w, &(struct runtime_event){.type = RUNTIME_WAKE});
     }
-    set_time(w, until_ns);
+    if (!w->halt)
+        set_time(w, until_ns);
 }
 
 bool world_serve(struct world *w, uint64_t max_ms)

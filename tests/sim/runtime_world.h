@@ -42,6 +42,7 @@ struct world {
     struct runtime *zombies[WORLD_ZOMBIES_MAX];
     size_t zombies_n;
     unsigned warns_n, saves_n;
+    bool halt;     /* set from a callback: world_run returns, whatever is due */
     uint64_t hash; /* of everything that happened: two runs of one seed must agree */
     void (*reply)(void *data, struct runtime_request *request);
     void *data;

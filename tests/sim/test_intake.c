@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "node/runtime/internal.h"
 #include "proto/rpc.h"
 #include "runtime_world.h"
 #include "status.pb-c.h"
@@ -31,11 +32,13 @@ static struct world w;
 static struct batch batches[RACE_N];
 static unsigned answered_n, asked_n;
 static bool is_late; /* what the driver says */
+static bool halts;   /* the world, when it serves and the driver is asked */
 
 static bool yield(void *data)
 {
     (void)data;
     asked_n++;
+    w.halt |= halts && w.rt->phase == RUNTIME_SERVING;
     return is_late;
 }
 
@@ -53,7 +56,7 @@ static int set_up(void **state)
     (void)state;
     memset(batches, 0, sizeof batches);
     answered_n = asked_n = 0;
-    is_late = false;
+    is_late = halts = false;
     world_open(&w, 1, kinds, 1);
     w.reply = on_reply;
     w.config.yield = yield;
@@ -201,10 +204,9 @@ static void a_stop_waits_for_what_is_left_over(void **state)
                     results(b)[i].status == TROUPE_UNAVAILABLE);
 }
 
-/* Thousands wait for the lease to be confirmed, and then go on, a few at a time, in their order. */
-static void those_that_waited_go_on_a_few_at_a_time(void **state)
+/* Thousands wait for the lease to be confirmed. */
+static struct batch *wait_for_the_lease(void)
 {
-    (void)state;
     warm_up("1");
     w.outage_until_ns = w.now.mono_ns + 700000 * WORLD_MS; /* a node that is alone: grace */
     pass_ms(601000);
@@ -213,15 +215,45 @@ static void those_that_waited_go_on_a_few_at_a_time(void **state)
     b->rpc.timeout_ms = 300000;
     send(b);
     assert_int_equal(b->place, 0);
+    return b;
+}
+
+/* They go on a few at a time, in their order, and before what comes meanwhile. */
+static void those_that_waited_go_on_a_few_at_a_time(void **state)
+{
+    (void)state;
+    struct batch *b = wait_for_the_lease(), *list = prepare(1, "bag", "1", "list", 1);
     w.outage_until_ns = 0;
-    is_late = true;
-    uint64_t end_ns = w.now.mono_ns + 200000 * WORLD_MS;
-    size_t steps = 0;
-    while (b->place == 0 && w.now.mono_ns < end_ns) {
-        pass_ms(1);
-        steps++;
+    is_late = halts = true;
+    pass_ms(10000);
+    assert_true(w.halt); /* the first few have been executed */
+    assert_int_equal(b->place, 0);
+    send(list);
+    for (size_t steps = 0; list->place == 0; steps++) {
+        assert_true(steps < WAITS / GROUP + 4);
+        wake();
     }
+    assert_int_equal(list->place, b->place + 1);
+    expect_order(b, &results(list)[0]);
+}
+
+/* To look at all of them takes several steps, and is over then. */
+static void those_that_wait_on_are_looked_at_once(void **state)
+{
+    (void)state;
+    struct batch *b = wait_for_the_lease();
+    is_late = true;
+    w.rt->unpark_ns = w.now.mono_ns; /* as when owners change */
+    size_t steps = 0;
+    do {
+        wake();
+        assert_true(++steps < WAITS / GROUP + 4);
+    } while (w.fx.wake_at_ns <= w.now.mono_ns);
+    assert_true(steps > WAITS / GROUP - 4);
+    assert_int_equal(b->place, 0);
     is_late = false;
+    w.outage_until_ns = 0;
+    pass_ms(10000);
     struct batch *list = prepare(1, "bag", "1", "list", 1);
     send(list);
     expect_order(b, &results(list)[0]);
@@ -311,6 +343,7 @@ int main(void)
         TEST(what_was_left_over_ends_at_its_deadline),
         TEST(a_stop_waits_for_what_is_left_over),
         TEST(those_that_waited_go_on_a_few_at_a_time),
+        TEST(those_that_wait_on_are_looked_at_once),
         TEST(results_take_no_more_than_there_is),
         TEST(nor_does_reading_a_state),
         TEST(few_questions_to_the_node_in_a_batch),
