@@ -16,9 +16,12 @@ target_link_libraries(troupe-sim PRIVATE cluster_sim)
 troupe_test(test_cluster_history LABELS sim
   SOURCES ${cluster_dir}/test_cluster_history.c
   LIBS cluster_sim)
-troupe_test(test_cluster_sim LABELS sim TIMEOUT 900
+troupe_test(test_cluster_sim LABELS "sim;soak" TIMEOUT 900
   SOURCES ${cluster_dir}/test_cluster_sim.c
   LIBS cluster_sim)
+if(TROUPE_SANITIZE)
+  target_compile_definitions(test_cluster_sim PRIVATE FEW_STORIES)
+endif()
 
 add_test(NAME cluster_sim_command COMMAND troupe-sim --seeds 1..3 --nodes 3)
 set_tests_properties(cluster_sim_command PROPERTIES LABELS sim TIMEOUT 60

@@ -11,8 +11,15 @@
 
 #include "tests/sim/cluster/world.h"
 
+/* With sanitizers a story takes twenty times as long: the release build tells them all
+ * (tools/test), invariants on. */
+#ifdef FEW_STORIES
+enum { STORIES = 12, FEW = true };
+#else
+enum { STORIES = 60, FEW = false };
+#endif
+
 enum {
-    STORIES = 60,
     MUTANT_STORIES_MAX = 1000, /* in one of so many each mutant must be caught; most are in 50 */
 };
 
@@ -57,7 +64,7 @@ static void stories_keep_their_promises(void **state)
     /* The stories are about something. */
     assert_true(acks > 500 * STORIES && crashes > 2 * STORIES && transfers > 100 * STORIES);
     assert_true(keys > 10 * STORIES && undecided * 20 < keys && failovers > STORIES / 4 &&
-                strays > 0);
+                (strays > 0 || FEW));
 }
 
 static void the_same_seed_is_the_same_story(void **state)
@@ -115,6 +122,8 @@ static void every_mutant_is_caught(void **state)
 {
     (void)state;
     char failure[sizeof w.failure];
+    if (FEW)
+        skip();
     for (int mutant = MUTANT_NONE + 1; mutant < MUTANTS; mutant++) {
         uint64_t seed = 1;
         while (seed <= MUTANT_STORIES_MAX && !is_caught((enum mutant)mutant, seed, failure))
