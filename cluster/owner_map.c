@@ -180,8 +180,12 @@ bool owner_map_correct(struct owner_map *m, uint32_t pid, struct troupe_bytes ow
     INVARIANT(pid < m->partitions && asked <= m->now);
     struct owner_map_entry *e = &m->entries[pid];
     uint64_t wrong = entry_hash(m, pid);
-    if (order(m, pid, owner, epoch) >= 0 || e->heard >= asked || !put(m, pid, owner, epoch))
+    if (order(m, pid, owner, epoch) >= 0)
         return false;
+    if (e->heard >= asked || !put(m, pid, owner, epoch)) {
+        m->doubts++; /* the next look tells */
+        return false;
+    }
     e->refuted = wrong;
     owner_map__tell(m, pid);
     return true;

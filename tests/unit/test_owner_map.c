@@ -531,12 +531,14 @@ static void test_correct(void **state)
     assert_int_equal(owner_map_heard(&a, 7), 20);
     owner_map_set_time(&a, 30);
     assert_false(correct(&a, 7, "n1", 100, 15)); /* it may have become true since */
+    uint64_t doubts = owner_map_doubts(&a);
     assert_false(correct(&a, 7, "n1", 100, 20)); /* the same tick: nobody knows */
+    assert_int_equal(owner_map_doubts(&a), doubts + 1);
     assert_true(correct(&a, 7, "n1", 100, 21));
     assert_owner(&a, 7, "n1", 100);
     assert_false(correct(&a, 7, "n1", 100, 30));
     /* Nor is it taken from who still has it; but that is looked into. */
-    uint64_t doubts = owner_map_doubts(&a);
+    doubts = owner_map_doubts(&a);
     tell(&b, &a);
     assert_owner(&a, 7, "n1", 100);
     assert_true(owner_map_doubts(&a) > doubts);
