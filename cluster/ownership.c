@@ -69,7 +69,7 @@ size_t ownership_ask(struct ownership *o, uint32_t *pids, size_t max)
 static void own(struct ownership *o, uint32_t pid, uint64_t epoch)
 {
     struct ownership_entry *e = enter(o, pid, OWNERSHIP_OWNED);
-    e->epoch = e->kept = epoch;
+    e->epoch = e->sure = e->kept = epoch;
     e->node = OWNERSHIP_NOBODY;
 }
 
@@ -102,11 +102,18 @@ bool ownership_learn(struct ownership *o, uint32_t pid, uint64_t epoch, uint32_t
     return true;
 }
 
+void ownership_sure(struct ownership *o, uint32_t pid, uint64_t epoch)
+{
+    struct ownership_entry *e = &o->entries[pid];
+    e->sure = epoch > e->sure ? epoch : e->sure;
+}
+
 void ownership_go_back(struct ownership *o, uint32_t pid, uint64_t epoch, uint32_t node)
 {
     struct ownership_entry *e = &o->entries[pid];
     INVARIANT(!ownership_is_held(o, pid) && epoch < e->epoch);
     e->epoch = epoch;
+    e->sure = epoch < e->sure ? epoch : e->sure;
     e->node = node;
 }
 
@@ -139,7 +146,7 @@ void ownership_give(struct ownership *o, uint32_t pid, uint64_t epoch, uint32_t 
     INVARIANT(state_of(o, pid) == OWNERSHIP_FROZEN);
     struct ownership_entry *e = enter(o, pid, OWNERSHIP_FOREIGN);
     INVARIANT(epoch > e->epoch);
-    e->epoch = epoch;
+    e->epoch = e->sure = epoch;
     e->kept = 0;
     e->node = node;
 }

@@ -30,6 +30,7 @@ enum {
 
 struct ownership_entry {
     uint64_t epoch; /* of its owner, as last heard; ours while it is ours */
+    uint64_t sure;  /* the latest epoch that the store itself has told, not others */
     uint64_t kept; /* what we have of it in memory is right if this is still its epoch in the store;
                       0 = we have nothing */
     uint64_t
@@ -80,6 +81,8 @@ void ownership_win(struct ownership *o, uint32_t pid, uint64_t epoch);
 void ownership_miss(struct ownership *o, uint32_t pid);
 /* … or nobody knows: the claim failed, ask again. */
 void ownership_retry(struct ownership *o, uint32_t pid);
+/* The store has it at this epoch, by whatever has asked it. */
+void ownership_sure(struct ownership *o, uint32_t pid, uint64_t epoch);
 /* Somebody has it at this epoch. Taken when that is news, and when it is not ours; true: taken. */
 bool ownership_learn(struct ownership *o, uint32_t pid, uint64_t epoch, uint32_t node);
 /* The store has gone back to an older copy, which has this owner, at a lower epoch. Not ours. */

@@ -329,6 +329,7 @@ static void apply_map(struct runtime *rt, const struct store_owners *map, bool r
     const uint32_t *numbers = learn_nodes(rt, map);
     for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
         uint64_t epoch = map->owners[pid].epoch;
+        ownership_sure(&rt->ownership, pid, epoch);
         if (!ownership_is_held(&rt->ownership, pid)) {
             if (claims__learn(rt, pid, epoch, owner_of(map, numbers, pid)))
                 owners__told(rt, pid);

@@ -413,7 +413,8 @@ struct handoff_answer handoff__given(struct runtime *rt, const Troupe__Peer__Giv
             ownership_is_held(&rt->ownership, pid))
             continue;
         const struct ownership_entry *e = &rt->ownership.entries[pid];
-        if (whole && is_in(in, pid) && e->coming && given->partitions[i]->epoch >= e->epoch)
+        /* What others tell of it may be wrong: what the store has told since may not. */
+        if (whole && is_in(in, pid) && e->coming && given->partitions[i]->epoch >= e->sure)
             become_owner(rt, pid, given->partitions[i]->epoch);
         else /* the store gave it to us, and we have nothing of it */
             ownership_want(&rt->ownership, pid);

@@ -70,6 +70,16 @@ static bool is_news_to_us(const struct runtime *rt, uint32_t pid, const struct o
            owner->epoch > e->epoch;
 }
 
+/* It is being handed to us, and said to be another's already. What has come of it is not thrown
+ * away because of what somebody tells: the store is asked. */
+static bool is_unsure(struct runtime *rt, uint32_t pid, const struct owner *owner)
+{
+    const struct ownership_entry *e = &rt->ownership.entries[pid];
+    bool unsure = e->coming && owner->epoch > e->epoch;
+    rt->owner_map.doubts += unsure;
+    return unsure;
+}
+
 static void learn(struct runtime *rt)
 {
     for (uint32_t pid; (pid = owner_map_next_change(&rt->owner_map)) != OWNER_MAP_NONE;) {
@@ -81,7 +91,7 @@ static void learn(struct runtime *rt)
         /* The store may have failed over since, and lost it: then only the store knows. */
         bool old = owner.epoch >> OWNERSHIP_EPOCH_BITS < rt->timeline;
         rt->want_map |= !old && is_news_to_us(rt, pid, &owner, node);
-        if (old || node == NODE_NONE || node == rt->members.self ||
+        if (old || node == NODE_NONE || node == rt->members.self || is_unsure(rt, pid, &owner) ||
             !claims__learn(rt, pid, owner.epoch, node))
             continue;
         rt->unpark_ns = rt->now.mono_ns;
