@@ -57,7 +57,9 @@ static void failed_over(struct runtime *rt)
 void store_server__answered(struct runtime *rt, struct store_request *request)
 {
     bool word = is_its_word(request);
-    if (word && request->server < rt->server)
+    /* A refusal of none has not come to a server: our store gave it, before it asked one. */
+    bool of_one = request->server != 0 || request->error == 0;
+    if (word && of_one && request->server < rt->server)
         disbelieve(rt, request);
     if (request->server <= rt->server && (!word || rt->timeline_known))
         return;

@@ -495,6 +495,7 @@ static void on_error(struct pg_conn *c, struct store_request *r, const PGresult 
     if (t->refused) /* what comes after that is about the connection */
         return;
     forget_prepared(c, r, sqlstate);
+    pg_server_stamp(c, r); /* it holds, even if the connection breaks before the end */
     t->refused = v->refused;
     pg_op_fail(r, v, sqlstate, text == NULL ? PQresultErrorMessage(result) : text);
     if (v->stay == PG_LEAVES)

@@ -999,6 +999,21 @@ static void a_row_that_is_rejected_is_no_fault_of_the_store(void **state)
     }
 }
 
+/* Also when it is our store that refuses it, before it has asked a server: that is no word of one
+ * that is deposed, which would be asked again for ever. */
+static void nor_is_it_after_a_failover(void **state)
+{
+    (void)state;
+    assert_true(store_memory_keep(stage.w.store));
+    store_memory_fail_over(stage.w.store);
+    pass_ms(5000);
+    assert_int_equal(stage.w.fx.phase, RUNTIME_SERVING);
+    refuse(STORE_SAVE, TROUPE_EREJECTED);
+    struct ask *a = call("1", "put", 1);
+    pass_ms(500);
+    assert_status(a, TROUPE_ABORTED);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -1042,6 +1057,7 @@ int main(void)
         TEST(a_refusal_that_is_not_repeated_is_forgotten),
         cmocka_unit_test_teardown(the_start_tells_that_claims_are_refused, tear_down),
         TEST(a_row_that_is_rejected_is_no_fault_of_the_store),
+        TEST(nor_is_it_after_a_failover),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
