@@ -36,6 +36,12 @@ __attribute__((cold, noinline)) static void jumped(struct lease *l, uint64_t now
     l->next_ns = now_ns;
 }
 
+void lease_void(struct lease *l, uint64_t now_ns, bool in_flight_counts)
+{
+    jumped(l, now_ns);
+    l->void_in_flight &= !in_flight_counts;
+}
+
 static void sent(struct lease *l, uint64_t now_ns, uint64_t wall_ms, uint64_t ttl_ns)
 {
     l->sent_ns = now_ns;

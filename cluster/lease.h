@@ -43,7 +43,7 @@ struct lease {
     bool alone;             /* the last renewal saw no other active node */
     bool in_flight;         /* a renewal is on its way */
     bool void_in_flight;    /* … which counts for nothing: the clocks have jumped since */
-    bool jumped;            /* the clocks have, since the last renewal that counts */
+    bool jumped;            /* the clocks have, or the store, since the last renewal that counts */
     uint64_t sent_ns;       /* of the renewal, or registration, on its way */
     int64_t sent_clocks_ms; /* wall - mono, then */
     uint64_t sent_ttl_ns;   /* the TTL that it asks for */
@@ -71,6 +71,10 @@ bool lease_renewed(struct lease *l, uint64_t now_ns, uint64_t wall_ms, uint32_t 
  * And a lease that is long because we are alone ends with them: a crash of ours would keep
  * everybody out for as long. */
 void lease_company(struct lease *l, uint64_t now_ns);
+/* Whoever gave the lease is the store no more (it has failed over to another copy of the data): it
+ * has ended, until a renewal is answered by the new one. in_flight_counts: the one on its way has
+ * been. */
+void lease_void(struct lease *l, uint64_t now_ns, bool in_flight_counts);
 /* The renewal failed: the store cannot be reached, or the outcome is unknown. */
 void lease_failed(struct lease *l, uint64_t now_ns);
 /* Everybody who could evict us has promised not to for config.ttl_ns, when asked at asked_ns or

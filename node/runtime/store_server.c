@@ -3,10 +3,10 @@
  * is on a branch of history that is lost, what it tells of owners and rows is not true any more. So
  * every answer is held against the latest server that is known, here, where answers come in:
  *
- *   of an earlier one   is worth nothing: a write has an unknown outcome, a read has failed. Both
- * are tried again, and nothing is acknowledged, dropped or confirmed by it. of a later one tells of
- * the failover, whatever was asked: the node stops answering, looks at the map again, and writes
- * again what may be missing.
+ * - That of an earlier one is worth nothing: a write has an unknown outcome, a read has failed.
+ * Both are tried again, and nothing is acknowledged, dropped or confirmed by it.
+ * - That of a later one tells of the failover, whatever was asked: the node stops answering, renews
+ *   its lease there, looks at the map again, and writes again what may be missing.
  *
  * Numbers are those of this node's store (storage/store.h), in the order in which it has met the
  * servers. The timeline goes between nodes, and into epochs. */
@@ -42,11 +42,16 @@ static void disbelieve(struct runtime *rt, struct store_request *request)
              "the answer came from a server of the database that has been succeeded by another");
 }
 
-/* The other copy of the data may lack the last commits. */
-static void failed_over(struct runtime *rt)
+/* The other copy of the data may lack the last commits. And our renewals: what the lease counts
+ * from is a row that nobody reads any more, while others may watch the one that the new server has.
+ */
+static void failed_over(struct runtime *rt, const struct store_request *request)
 {
     if (rt->phase == RUNTIME_SERVING)
         lifecycle__suspend(rt, "the store has failed over to another copy of the data");
+    if (rt->phase == RUNTIME_SUSPENDED)
+        rt->recheck = rt->writing_again = false; /* after the next renewal, not before */
+    lease_void(&rt->lease, rt->now.mono_ns, request == &rt->renew.request);
     rt->recheck |= rt->phase == RUNTIME_STARTING; /* what it has claimed already */
     rt->failed_over = rt->want_map = true;
     rt->timeline_ns = rt->recheck_ns = rt->now.mono_ns;
@@ -68,5 +73,5 @@ void store_server__answered(struct runtime *rt, struct store_request *request)
     rt->timeline = request->timeline;
     rt->timeline_known = true;
     if (other)
-        failed_over(rt);
+        failed_over(rt, request);
 }

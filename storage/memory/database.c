@@ -585,7 +585,8 @@ void database_run(struct database *db, struct cluster *cluster, uint32_t partiti
     pthread_mutex_lock(&db->lock);
     int rc = run(db, cluster, partitions, request);
     INVARIANT(rc == request->error);
-    request->server = request->timeline = cluster->timeline;
+    request->timeline = cluster->timeline;
+    request->server = cluster->timeline + 1; /* 0 would be none */
     pthread_mutex_unlock(&db->lock);
 }
 

@@ -275,8 +275,10 @@ static void send_store(struct troop *t, uint32_t n, struct store_request *r)
             struct store *store = (t->nodes[n].misled >> r->op & 1) != 0 ? t->deposed : t->store;
             store_submit(store, r);
             store_memory_poll(store, SIZE_MAX);
-            if (t->nodes[n].unaware)
-                r->server = r->timeline = 0;
+            if (t->nodes[n].unaware) { /* it takes all for the first server */
+                r->server = 1;
+                r->timeline = 0;
+            }
         }
         push(t, (struct troop_event){.at_ns = t->now.mono_ns + TROOP_LATENCY_NS + delay_ns(t, r),
                                      .what = TROOP_STORE,

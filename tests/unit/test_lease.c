@@ -361,6 +361,30 @@ static void ownership_learns_what_is_newer(void **state)
     ownership_close(&o);
 }
 
+/* What the lease was given by is the store no more. */
+static void a_void_lease_waits_for_a_renewal(void **state)
+{
+    (void)state;
+    for (int counts = 0; counts < 2; counts++) {
+        struct lease l = lease_new(false);
+        grant(&l, 0, 0);
+        send(&l, 1000 * MS);
+        assert_true(valid(&l, 1100));
+        lease_void(&l, 1100 * MS, counts != 0);
+        assert_false(valid(&l, 1100));
+        lease_promised(&l, 1100 * MS); /* nobody's word replaces the store's */
+        assert_false(valid(&l, 1100));
+        assert_int_equal(renewed(&l, 1200 * MS, 1), counts);
+        assert_int_equal(valid(&l, 1200), counts);
+        if (counts)
+            continue;
+        assert_true(lease_renewal_is_due(&l, 1200 * MS));
+        send(&l, 1200 * MS);
+        assert_true(renewed(&l, 1300 * MS, 1));
+        assert_true(valid(&l, 1300));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +398,7 @@ int main(void)
         cmocka_unit_test(standing_still_adds_up),
         cmocka_unit_test(a_registration_from_before_a_jump_gives_nothing),
         cmocka_unit_test(a_promise_does_not_undo_a_jump),
+        cmocka_unit_test(a_void_lease_waits_for_a_renewal),
         cmocka_unit_test(lost_is_lost),
         cmocka_unit_test(ownership_counts_are_right),
         cmocka_unit_test(ownership_learns_what_is_newer),

@@ -295,10 +295,14 @@ static void answer(struct world *w, void *data)
         failover_heard(w, run);
         run->timeline = r->timeline;
     }
-    if (w->mutant == MUTANT_DEPOSED && r->server < run->timeline)
-        r->server = r->timeline = run->timeline;
-    if (w->mutant == MUTANT_NO_RECHECK)
-        r->server = r->timeline = 0;
+    if (w->mutant == MUTANT_DEPOSED && r->timeline < run->timeline) {
+        r->timeline = run->timeline;
+        r->server = run->timeline + 1;
+    }
+    if (w->mutant == MUTANT_NO_RECHECK) { /* all are the first one */
+        r->server = 1;
+        r->timeline = 0;
+    }
     bool failed = w->mutant == MUTANT_OUTCOME_FAILED ||
                   (w->mutant == MUTANT_TRANSFER_FAILED && r->op == STORE_TRANSFER);
     if (failed && r->error == TROUPE_EOUTCOME)
