@@ -389,7 +389,7 @@ struct store_request {
         struct store_drain drain;
     } u;
     /* out */
-    uint64_t server;   /* that executed it, see above; 0: none was asked, or there is only ever one */
+    uint64_t server; /* that executed it, see above; 0: none was asked, or there is only ever one */
     uint64_t timeline; /* of that server: grows with every failover to another copy of the data (the
                           Postgres timeline id); 0 where there is no such thing */
     int error;
