@@ -248,6 +248,31 @@ static int check_transfer(struct store_request *r)
     return 0;
 }
 
+static int check_kinds(struct store_request *r, const char *kinds)
+{
+    if (kinds == NULL || is_text(kinds, 0, STORE_KINDS_BYTES_MAX))
+        return 0;
+    return store__fail(r, TROUPE_EINVAL, "a list of kinds is at most %d bytes of UTF-8",
+                       STORE_KINDS_BYTES_MAX);
+}
+
+static int check_renew(struct store_request *r)
+{
+    int rc = check_run(r, r->u.renew.name, r->u.renew.generation);
+    return rc != 0 ? rc : check_kinds(r, r->u.renew.kinds);
+}
+
+static int check_open_kinds(struct store_request *r)
+{
+    const struct store_kinds *k = &r->u.kinds;
+    int rc = check_run(r, k->name, k->generation);
+    if (rc == 0 && (k->was == NULL || k->is == NULL))
+        rc = store__fail(r, TROUPE_EINVAL, "the kinds before and after must be given");
+    if (rc == 0)
+        rc = check_kinds(r, k->was);
+    return rc != 0 ? rc : check_kinds(r, k->is);
+}
+
 int store__check_request(struct store_request *r)
 {
     if (r->arena == NULL && r->op != STORE_LEAVE)
@@ -256,7 +281,7 @@ int store__check_request(struct store_request *r)
     case STORE_REGISTER:
         return check_register(r);
     case STORE_RENEW:
-        return check_run(r, r->u.renew.name, r->u.renew.generation);
+        return check_renew(r);
     case STORE_LEAVE:
         return check_run(r, r->u.leave.name, r->u.leave.generation);
     case STORE_CLAIM:
@@ -274,6 +299,8 @@ int store__check_request(struct store_request *r)
         return check_transfer(r);
     case STORE_RECENT:
         return check_recent(r);
+    case STORE_KINDS:
+        return check_open_kinds(r);
     case STORE_DRAIN:
         return check_run(r, r->u.drain.name, r->u.drain.generation);
     }

@@ -57,6 +57,7 @@ enum {
     STORE_ROWS_MAX = 4096,            /* of one save */
     STORE_PIDS_MAX = 65536,           /* of one claim or transfer */
     STORE_RECENT_MAX = 4096,          /* partitions, and rows, of one look at what was saved */
+    STORE_KINDS_BYTES_MAX = 20000,    /* of a node's kinds, and of the cluster's */
     STORE_HISTORY_MAX = 8,            /* changes of owner that are remembered of each partition */
     STORE_ERRMSG_BYTES = 256,
 };
@@ -79,6 +80,7 @@ enum store_op {
     STORE_HISTORY,
     STORE_RECENT,
     STORE_DRAIN,
+    STORE_KINDS,
 };
 
 enum store_node_state {
@@ -107,7 +109,9 @@ struct store_node {
      * and for one ttl at the most, so a row that is more than its ttl ahead has expired, too. Who
      * evicts has watched the row for a ttl by its own clock besides. */
     bool expired;
-    uint64_t age_ms; /* since renewed_at, by the store's clock; 0 when that is in its future */
+    const char *kinds; /* as that run told with a renewal; "": it did not, or a run before it did.
+                          Only RENEW tells it, else NULL */
+    uint64_t age_ms;   /* since renewed_at, by the store's clock; 0 when that is in its future */
 };
 
 /* What is known of a run that holds the name. */
@@ -157,8 +161,10 @@ struct store_renew {
     uint64_t generation;
     uint32_t ttl_ms; /* the row's from now on: a node that is alone asks for longer than one that is
                         not */
+    const char *kinds; /* what others shall know of its kinds, from now on; NULL or "": as before */
     /* out */
     uint64_t renew_seq;
+    const char *kinds_open;    /* as the last KINDS left it, in the arena; "" at first */
     struct store_node *others; /* in the arena */
     size_t others_n;
 };
@@ -361,6 +367,18 @@ struct store_owners {
     size_t nodes_n;
 };
 
+/* KINDS: sets what the cluster remembers of its kinds, if that is still `was`: compare and set.
+ * Only while our own row is active: else TROUPE_EFENCED. What the text means is the nodes'
+ * business. */
+struct store_kinds {
+    /* in */
+    const char *name;
+    uint64_t generation;
+    const char *was, *is;
+    /* out */
+    bool done; /* false: it is something else by now, as the next renewal tells */
+};
+
 struct store_request;
 typedef void (*store_done_cb)(struct store_request *request);
 
@@ -387,6 +405,7 @@ struct store_request {
         struct store_history history;
         struct store_recent recent;
         struct store_drain drain;
+        struct store_kinds kinds;
     } u;
     /* out */
     uint64_t server; /* that executed it, see above; 0: none was asked, or there is only ever one */

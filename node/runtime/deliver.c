@@ -10,7 +10,6 @@
 enum {
     PREFETCH_GROUP = 16,
     LETTER_PARKED_MS = 10000, /* a letter waits so long for its partition */
-    FORWARD_HOPS_MAX = 2,     /* a request that has come so far is not sent on */
 };
 
 /* ---- resolving ---- */
@@ -292,7 +291,7 @@ static void deliver_elsewhere(struct runtime *rt, struct message *m, bool ready)
         return;
     }
     uint32_t node = forward__target(rt, m->pid);
-    bool hopped = m->type == MESSAGE_REQUEST && m->request->rpc->hops >= FORWARD_HOPS_MAX;
+    bool hopped = forward__has_hopped(m);
     if (ready && node != NODE_NONE && !hopped && m->type != MESSAGE_REPLY)
         forward__message(rt, m, node);
     else if (ready && state == OWNERSHIP_FOREIGN &&
@@ -307,6 +306,10 @@ void deliver__message(struct runtime *rt, struct message *m)
     if (refuse_when_stopping(rt, m))
         return;
     bool ready = rt->phase == RUNTIME_SERVING || rt->phase == RUNTIME_STOPPING;
+    if (!rt->kinds[m->kind].open && m->type != MESSAGE_REPLY) {
+        kinds__deliver(rt, m);
+        return;
+    }
     if (!ready || !ownership_is_owned(&rt->ownership, m->pid)) {
         deliver_elsewhere(rt, m, ready);
         return;
@@ -318,20 +321,6 @@ void deliver__message(struct runtime *rt, struct message *m)
         handler__run(rt, e, m);
     else
         entity__enqueue(rt, e, m);
-}
-
-static void refuse_kind(struct runtime *rt, struct message *m, struct troupe_bytes name)
-{
-    char known[256];
-    size_t at = 0;
-    known[0] = '\0';
-    for (size_t i = 0; i < rt->kinds_n && at < sizeof known; i++)
-        at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", i == 0 ? "" : ", ",
-                               rt->kinds[i].def->name);
-    if (rt->kinds_n == 0)
-        snprintf(known, sizeof known, "none: start it with --kinds FILE.so");
-    request__fail(rt, m, TROUPE_NOT_FOUND, "no kind '%.*s' here; this node's kinds: %s",
-                  (int)name.len, (const char *)name.data, known);
 }
 
 static void refuse_method(struct runtime *rt, struct message *m, const struct kind *k,
@@ -377,11 +366,7 @@ static bool resolve(struct runtime *rt, struct message *m)
         return false;
     }
     const struct kind *k = deliver__kind(rt, call->kind);
-    if (k == NULL) {
-        refuse_kind(rt, m, call->kind);
-        return false;
-    }
-    int method = call->method.len == 0 ? -1 : deliver__method(k, call->method);
+    int method = k == NULL ? 0 : call->method.len == 0 ? -1 : deliver__method(k, call->method);
     if (method < 0) {
         refuse_method(rt, m, k, call->method);
         return false;
@@ -395,11 +380,11 @@ static bool resolve(struct runtime *rt, struct message *m)
                       "ack must be 0 to 2 and format 0 or 1: this node knows no others");
         return false;
     }
-    m->kind = (uint8_t)(k - rt->kinds);
+    m->kind = (uint8_t)(k == NULL ? rt->kinds_n : (size_t)(k - rt->kinds));
     m->method = (uint8_t)method;
     m->hash = name_hash(call->kind, call->id);
     m->pid = name_partition(m->hash, rt->partition_bits);
-    return !refuse_durable(rt, m, k);
+    return k == NULL || !refuse_durable(rt, m, k);
 }
 
 /* See table_prefetch_slot. Nothing here changes anything. */

@@ -18,6 +18,7 @@ enum {
     LETTERS_TIMEOUT_MS = 5000,
     ANSWER_MARGIN_MS = 20, /* the peer's deadline is so much before ours */
     AGAIN_MS = 50,         /* what could not be sent is tried again after that */
+    HOPS_MAX = 2,          /* a request that has come so far is not sent on */
 };
 
 struct forward {
@@ -51,6 +52,11 @@ uint32_t forward__target(const struct runtime *rt, uint32_t pid)
     uint32_t proposed = ring__owner(rt, pid);
     bool guess = owner == NULL || !node__may_own(owner);
     return guess && can_take(rt, proposed) ? proposed : NODE_NONE;
+}
+
+bool forward__has_hopped(const struct message *m)
+{
+    return m->type == MESSAGE_REQUEST && m->request->rpc->hops >= HOPS_MAX;
 }
 
 /* ---- filling ---- */
@@ -139,6 +145,8 @@ static bool pack_cast(struct arena *a, struct rpc_call *call)
 static struct rpc_call call_of(const struct runtime *rt, const struct message *m)
 {
     const struct kind *k = &rt->kinds[m->kind];
+    if (m->kind == rt->kinds_n) /* one that we lack: as it came, JSON included */
+        return m->request->rpc->calls[m->index];
     struct rpc_call call = {
         .kind = k->name,
         .id = message__id(m),

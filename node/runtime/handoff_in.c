@@ -370,7 +370,8 @@ struct handoff_answer handoff__take(struct runtime *rt, const Troupe__Peer__Take
     struct handoff_answer answer = may_take(rt, take->transfer);
     if (answer.status != TROUPE_OK)
         return answer;
-    if (rt->phase != RUNTIME_SERVING || rt->draining || rt->drain_asked || !rt->timeline_known)
+    if (rt->phase != RUNTIME_SERVING || rt->draining || rt->drain_asked || kinds__lacks(rt) ||
+        !rt->timeline_known)
         return ANSWER(TROUPE_UNAVAILABLE, "the node does not take partitions now");
     struct incoming *in = find(rt, take->transfer);
     if (in == NULL && take->part == 0)

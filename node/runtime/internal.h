@@ -14,7 +14,8 @@
  *   members_ring.c  the ring that follows   owners.c    the map of owners, and how it spreads
  *   nodes.c      the table of all nodes   forward.c    messages for entities of other nodes
  *   handoff*.c   partitions that move     peer_kind.c  what other nodes ask
- *   promise.c    outages of the store     warm.c    what was in use before a failover */
+ *   promise.c    outages of the store     warm.c    what was in use before a failover
+ *   kinds_open.c   which kinds the cluster has, kinds_calls.c  calls to those that are not open */
 #ifndef TROUPE_RUNTIME_INTERNAL_H
 #define TROUPE_RUNTIME_INTERNAL_H
 
@@ -26,6 +27,7 @@
 #include "cluster/ownership.h"
 #include "node/runtime/dedup.h"
 #include "node/runtime/handoff.h"
+#include "node/runtime/kinds_open.h"
 #include "node/runtime/members.h"
 #include "node/runtime/runtime.h"
 #include "node/runtime/table.h"
@@ -191,8 +193,10 @@ struct kind {
     struct troupe_kind_options options; /* with defaults filled in */
     struct list dirty;                  /* entities, oldest change first */
     struct troupe_bytes name;
-    uint32_t write_version; /* in which states are written; at most def->state_version */
-    uint64_t newer_told_ns; /* an entity of a newer version was logged then; 0 = none was */
+    uint32_t write_version;    /* in which states are written; at most def->state_version */
+    bool open;                 /* its calls may run here; see kinds_open.h */
+    bool opening, closed_told; /* … soon: they wait; the log tells that nodes lack it */
+    uint64_t newer_told_ns;    /* an entity of a newer version was logged then; 0 = none was */
 };
 
 /* ---- the store ---- */
@@ -281,8 +285,9 @@ struct runtime {
     uint64_t random;
     unsigned partition_bits;
 
-    struct kind *kinds;
+    struct kind *kinds; /* one more than kinds_n, which stands for those that we lack: never open */
     size_t kinds_n;
+    struct kinds_open kinds_open;
     struct table *partitions;
 
     /* lifecycle */
@@ -298,7 +303,7 @@ struct runtime {
     uint64_t server, timeline; /* the latest server of the store that has answered */
     uint64_t timeline_ns;      /* when the store was seen to have failed over; 0 = never */
     char cluster_uid[STORE_UID_BYTES + 1];
-    struct store_slot reg, renew, claim, owners, leave, evict;
+    struct store_slot reg, renew, claim, owners, leave, evict, kinds_set;
     store_pid claim_pids[CLAIM_PIDS_MAX];
     uint64_t confirmed_ns; /* while suspended: the first renewal that came back well, since when
                               nobody can have evicted us; a map is read after that */
@@ -487,6 +492,8 @@ void forward__message(struct runtime *rt, struct message *m, uint32_t node);
 /* What a request's caller is told: that this node owns the entity. In the request's arena; NULL:
  * out of memory. */
 struct rpc_owner *forward__owner(struct runtime *rt, struct message *m, uint32_t node);
+/* Whether a request has come so far that it is not sent on. */
+bool forward__has_hopped(const struct message *m);
 /* It has been answered otherwise. */
 void forward__forget(struct message *m);
 void forward__flush(struct runtime *rt);
@@ -705,6 +712,38 @@ int state_version__save(struct troupe_ctx *ctx, struct troupe_buffer *out);
 bool state_version__can_write(const struct troupe_kind *def, uint32_t version);
 /* NULL, or what is wrong with what the kind says of versions. */
 const char *state_version__check(const struct troupe_kind *def);
+
+/* ---- kinds_open.c ---- */
+/* False: the names of the kinds are too long, in all. */
+bool kinds__init(struct runtime *rt);
+void kinds__close(struct runtime *rt);
+void kinds__registered(struct runtime *rt);
+/* It is known which of our kinds are open; none is about to. */
+bool kinds__are_settled(const struct runtime *rt);
+/* What the next renewal shall tell; NULL: nothing new. */
+const char *kinds__to_tell(struct runtime *rt);
+void kinds__renewed(struct runtime *rt, const struct store_renew *renew);
+void kinds__set_done(struct runtime *rt);
+/* This node cannot run entities of a kind that has opened: it takes no partitions. */
+static inline bool kinds__lacks(const struct runtime *rt)
+{
+    return rt->kinds_open.lacks;
+}
+/* The next entry of a list, which moves on; false: there is none. */
+bool kinds__next(const char **list, struct troupe_bytes *name, uint32_t *version);
+/* The list without that one; NULL: out of memory. */
+const char *kinds__without(const char *list, struct troupe_bytes name, struct arena *arena);
+/* What the store remembers has been changed to this. */
+void kinds__is(struct runtime *rt, const char *open);
+/* Whether the list has the kind, and at which version. */
+bool kinds__find(const char *list, struct troupe_bytes name, uint32_t *version);
+/* The names of the active nodes that lack it, this one included. "": none. */
+void kinds__list_lacking(const struct runtime *rt, struct troupe_bytes name, char *text,
+                         size_t bytes);
+
+/* ---- kinds_calls.c ---- */
+/* A message of a kind that is not open here: it is sent on, waits, or is refused. */
+void kinds__deliver(struct runtime *rt, struct message *m);
 
 /* ---- load.c ---- */
 int load__init(struct runtime *rt);

@@ -48,6 +48,7 @@ int lifecycle__init(struct runtime *rt)
     slot_init(&rt->owners);
     slot_init(&rt->leave);
     slot_init(&rt->evict);
+    slot_init(&rt->kinds_set);
     node_ask__init(rt);
     snprintf(rt->store_error, sizeof rt->store_error, "not reached yet");
     return ownership_init(&rt->ownership, c->partitions);
@@ -55,8 +56,8 @@ int lifecycle__init(struct runtime *rt)
 
 void lifecycle__close(struct runtime *rt)
 {
-    struct store_slot *slots[] = {&rt->reg,    &rt->renew, &rt->claim,
-                                  &rt->owners, &rt->leave, &rt->evict};
+    struct store_slot *slots[] = {&rt->reg,   &rt->renew, &rt->claim,    &rt->owners,
+                                  &rt->leave, &rt->evict, &rt->kinds_set};
     for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
         arena_close(&slots[i]->arena);
     node_ask__close(rt);
@@ -290,10 +291,11 @@ static void registered(struct runtime *rt)
         return;
     }
     failover__registered(rt);
-    if (members__is_on(&rt->members)) { /* a renewal tells who else there is */
+    kinds__registered(rt);
+    if (members__is_on(&rt->members))
         lease_company(&rt->lease, rt->now.mono_ns);
-        rt->lease.next_ns = rt->now.mono_ns;
-    }
+    rt->lease.next_ns =
+        rt->now.mono_ns; /* a renewal tells who else there is, and has which kinds */
     claims__begin(rt);
     log__add(rt, RUNTIME_INFO, "registered", "name", rt->config.name, "generation",
              number(generation, rt->generation), "cluster", rt->config.cluster, "uid",
@@ -333,6 +335,7 @@ static void send_renewal(struct runtime *rt)
         .name = rt->config.name,
         .generation = rt->generation,
         .ttl_ms = (uint32_t)(ttl_ns / NS_PER_MS),
+        .kinds = kinds__to_tell(rt),
     };
     lifecycle__submit(rt, &rt->renew, STORE_RENEW);
 }
@@ -348,6 +351,7 @@ static void renew_done(struct runtime *rt)
         lease_failed(&rt->lease, rt->now.mono_ns);
     } else if (lease_renewed(&rt->lease, rt->now.mono_ns, rt->now.wall_ms,
                              (uint32_t)request->u.renew.others_n)) {
+        kinds__renewed(rt, &request->u.renew);
         members__rows(rt, request->u.renew.others, request->u.renew.others_n);
         rt->rows_fresh = true;
         if (rt->phase == RUNTIME_SUSPENDED && !rt->recheck) {
@@ -495,7 +499,7 @@ static void stop_tick(struct runtime *rt)
     if (rt->entities_n > 0)
         stop_entities(rt);
     if (rt->reg.out || rt->renew.out || rt->claim.out || rt->owners.out || rt->leave.out ||
-        rt->evict.out || node_ask__is_out(rt) || warm__is_out(rt))
+        rt->evict.out || rt->kinds_set.out || node_ask__is_out(rt) || warm__is_out(rt))
         return;
     bool give_up = rt->leave.failures >= LEAVE_ATTEMPTS_MAX;
     if (!rt->lease.held || give_up) {
@@ -528,6 +532,13 @@ static void leave_done(struct runtime *rt)
 
 /* ---- driving ---- */
 
+static bool may_serve(const struct runtime *rt)
+{
+    return rt->phase == RUNTIME_STARTING && rt->lease.held && !rt->recheck &&
+           claims__are_settled(rt) && kinds__are_settled(rt) &&
+           rt->now.mono_ns < lease_end_ns(&rt->lease);
+}
+
 void lifecycle__tick(struct runtime *rt)
 {
     uint64_t now = rt->now.mono_ns;
@@ -556,8 +567,7 @@ void lifecycle__tick(struct runtime *rt)
     }
     claims__tick(rt);
     failover__tick(rt);
-    if (rt->phase == RUNTIME_STARTING && !rt->recheck && claims__are_settled(rt) &&
-        lease_is_valid(&rt->lease, now, rt->now.wall_ms))
+    if (may_serve(rt) && lease_is_valid(&rt->lease, now, rt->now.wall_ms))
         serve(rt);
 }
 
@@ -591,6 +601,7 @@ uint64_t lifecycle__next_ns(const struct runtime *rt)
         l->held && !rt->renew.out && !rt->leave.out ? l->next_ns : UINT64_MAX,
         rt->phase == RUNTIME_SERVING ? lease_end_ns(l) : UINT64_MAX,
         promise__next_ns(rt),
+        may_serve(rt) ? rt->now.mono_ns : UINT64_MAX,
         rt->phase == RUNTIME_SUSPENDED && rt->replies != NULL
             ? rt->now.mono_ns + HELD_POLL_MS * NS_PER_MS
             : UINT64_MAX,
@@ -609,6 +620,7 @@ bool lifecycle__done(struct runtime *rt, struct store_request *request)
     } dones[] = {
         {STORE_REGISTER, register_done},  {STORE_RENEW, renew_done}, {STORE_CLAIM, claims__done},
         {STORE_OWNERS, claims__map_done}, {STORE_LEAVE, leave_done}, {STORE_EVICT, failover__done},
+        {STORE_KINDS, kinds__set_done},
     };
     if (node_ask__done(rt, request)) /* before: they use the same operations */
         return true;

@@ -358,7 +358,8 @@ static void try_join(struct runtime *rt)
     if (m->joined || !m->alone_told || !(late || has_found_all(rt)))
         return;
     m->joined = true;
-    swim_set_state(m->swim, rt->now.mono_ns, GOSSIP_ACTIVE, m->fx);
+    m->out = kinds__lacks(rt);
+    swim_set_state(m->swim, rt->now.mono_ns, m->out ? GOSSIP_DRAINING : GOSSIP_ACTIVE, m->fx);
     perform(rt, "");
 }
 
@@ -370,7 +371,7 @@ static void tell_standing(struct runtime *rt)
     bool good = lease_is_valid(&rt->lease, rt->now.mono_ns, rt->now.wall_ms);
     if (good || m->lease_good_ns == 0)
         m->lease_good_ns = rt->now.mono_ns;
-    bool out = rt->draining || rt->drain_asked ||
+    bool out = rt->draining || rt->drain_asked || kinds__lacks(rt) ||
                rt->now.mono_ns - m->lease_good_ns > NO_LEASE_MS * NS_PER_MS;
     if (!m->joined || m->left_ns != 0 || out == m->out)
         return;

@@ -229,6 +229,7 @@ static void fill_cluster(const struct runtime *rt, Troupe__Rpc__NodeStatus *stat
     status->peer_address = text(rt->config.peer_address);
     status->weight = rt->config.weight;
     status->drain_asked = rt->drain_asked;
+    status->lacks = text(rt->kinds_open.why);
 }
 
 static struct troupe_bytes answer_status(struct runtime *rt, struct arena *arena)
@@ -239,8 +240,13 @@ static struct troupe_bytes answer_status(struct runtime *rt, struct arena *arena
     fill(rt, &stats, &status);
     fill_cluster(rt, &status);
     status.kinds = arena_calloc(arena, rt->kinds_n, sizeof *status.kinds);
+    status.kinds_closed = arena_calloc(arena, rt->kinds_n, sizeof *status.kinds_closed);
     for (size_t i = 0; status.kinds != NULL && i < rt->kinds_n; i++)
         status.kinds[status.n_kinds++] = text(rt->kinds[i].def->name);
+    for (size_t i = 0; status.kinds_closed != NULL && i < rt->kinds_n; i++) {
+        if (rt->kinds[i].closed_told)
+            status.kinds_closed[status.n_kinds_closed++] = text(rt->kinds[i].def->name);
+    }
     return node_kind__pack(arena, &status.base);
 }
 
@@ -260,6 +266,9 @@ static const struct method {
     {"history", &troupe__rpc__history_request__descriptor, &troupe__rpc__history__descriptor, NULL,
      &node_kind__history},
     {"owners", NULL, &troupe__rpc__owners__descriptor, NULL, &node_kind__owners},
+    {"kinds", NULL, &troupe__rpc__kinds__descriptor, node_kind__kinds, NULL},
+    {"forget_kind", &troupe__rpc__forget_kind__descriptor, &troupe__rpc__kinds__descriptor, NULL,
+     &node_kind__forget_kind},
 };
 
 enum { METHODS_N = sizeof methods / sizeof methods[0] };

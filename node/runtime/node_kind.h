@@ -18,6 +18,9 @@ void node_kind__changed(struct runtime *rt);
 /* ---- node_kind_ops.c ---- */
 struct troupe_bytes node_kind__transfers(struct runtime *rt, struct arena *arena);
 
+/* ---- node_kind_kinds.c ---- */
+struct troupe_bytes node_kind__kinds(struct runtime *rt, struct arena *arena);
+
 /* ---- node_kind_store.c ---- */
 struct node_answer {
     enum store_op op;
@@ -29,7 +32,7 @@ struct node_answer {
     void (*done)(struct runtime *rt, struct message *m, const struct store_request *request);
 };
 extern const struct node_answer node_kind__history, node_kind__owners, node_kind__drain,
-    node_kind__undrain;
+    node_kind__undrain, node_kind__forget_kind;
 void node_kind__ask(struct runtime *rt, struct message *m, const struct node_answer *answer);
 
 #endif

@@ -151,7 +151,7 @@ static int check_kind(const struct runtime *rt, const struct troupe_kind *def, c
 
 static int init_kinds(struct runtime *rt, const struct runtime_config *config, char *errmsg)
 {
-    rt->kinds = arena_calloc(&rt->arena, config->kinds_n, sizeof *rt->kinds);
+    rt->kinds = arena_calloc(&rt->arena, config->kinds_n + 1, sizeof *rt->kinds);
     if (rt->kinds == NULL)
         return TROUPE_ENOMEM;
     for (size_t i = 0; i < config->kinds_n; i++) {
@@ -176,7 +176,11 @@ static int init_kinds(struct runtime *rt, const struct runtime_config *config, c
             k->options.mailbox_max = UINT16_MAX;
         list_init(&k->dirty);
     }
-    return 0;
+    if (kinds__init(rt))
+        return 0;
+    snprintf(errmsg, STORE_ERRMSG_BYTES, "the names of the kinds have more than %d bytes in all",
+             STORE_KINDS_BYTES_MAX - 64);
+    return TROUPE_EINVAL;
 }
 
 static int init_config(struct runtime *rt, const struct runtime_config *config, char *errmsg)
@@ -269,6 +273,7 @@ void runtime_close(struct runtime *rt)
     save__close(rt); /* while the entities that are in tables are still there to be looked at */
     load__close(rt);
     warm__close(rt);
+    kinds__close(rt);
     for (uint32_t pid = 0; rt->partitions != NULL && pid < rt->config.partitions; pid++) {
         struct table *t = &rt->partitions[pid];
         for (uint32_t i = table_slots(t); i-- > 0;) {

@@ -70,6 +70,8 @@ static const char *purpose_of(enum store_op op)
     case STORE_RECENT:
     case STORE_DRAIN:
         return NULL;
+    case STORE_KINDS:
+        return "noting which kinds there are";
     }
     return NULL;
 }

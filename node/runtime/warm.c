@@ -256,7 +256,7 @@ static bool warm_one(struct runtime *rt, const struct store_saved *saved)
     const struct store_key *key = &saved->key;
     const struct kind *k = deliver__kind(rt, key->kind);
     const char *why;
-    if (k == NULL || name_check_id(key->id, &why) != 0 ||
+    if (k == NULL || (rt->kinds_open.known && !k->open) || name_check_id(key->id, &why) != 0 ||
         saved->age_ms > k->options.idle_timeout_ms)
         return true;
     uint64_t hash = name_hash(key->kind, key->id), age_ns = saved->age_ms * NS_PER_MS;

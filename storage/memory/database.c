@@ -291,7 +291,8 @@ static bool show_node(const struct database *db, const struct cluster_node *n, s
         .age_ms = age_ms(db, n),
     };
     return copy_out(a, n->name, &out->name) && copy_out(a, n->addr, &out->addr) &&
-           copy_out(a, n->gossip, &out->gossip) && copy_out(a, n->proof, &out->proof);
+           copy_out(a, n->gossip, &out->gossip) && copy_out(a, n->proof, &out->proof) &&
+           copy_out(a, n->kinds, &out->kinds);
 }
 
 /* ---- the lease ---- */
@@ -392,8 +393,12 @@ static int run_renew(struct database *db, struct cluster *c, struct store_reques
         if (!show_node(db, n, r->arena, &renew->others[renew->others_n++]))
             return store__fail_memory(r);
     }
+    if (!copy_out(r->arena, c->kinds_open, &renew->kinds_open))
+        return store__fail_memory(r);
     own->renew_seq++;
     own->renewed_at_ms = now_ms(db);
+    if (renew->kinds != NULL && renew->kinds[0] != '\0')
+        snprintf(own->kinds, sizeof own->kinds, "%s", renew->kinds);
     own->ttl_ms = renew->ttl_ms;
     renew->renew_seq = own->renew_seq;
     return 0;
@@ -437,6 +442,17 @@ static int run_drain(struct database *db, struct cluster *c, struct store_reques
     }
     if (!drain->refused)
         own->draining = drain->drain;
+    return 0;
+}
+
+static int run_kinds(struct cluster *c, struct store_request *r)
+{
+    struct store_kinds *k = &r->u.kinds;
+    if (cluster_find_run(c, k->name, k->generation) == NULL)
+        return cluster_fail_fenced(r, k->name, k->generation);
+    k->done = strcmp(c->kinds_open, k->was) == 0;
+    if (k->done)
+        snprintf(c->kinds_open, sizeof c->kinds_open, "%s", k->is);
     return 0;
 }
 
@@ -573,6 +589,8 @@ static int run(struct database *db, struct cluster *c, uint32_t partitions, stru
         return partitions_history(c, r);
     case STORE_RECENT:
         return recent_find(c, now_ms(db), r);
+    case STORE_KINDS:
+        return run_kinds(c, r);
     case STORE_DRAIN:
         return run_drain(db, c, r);
     }

@@ -113,7 +113,10 @@ void pg_renew_params(const struct pg_store *s, const struct store_request *r, st
     pg_add_text(p, r->u.renew.name);
     pg_add_int8(p, r->u.renew.generation);
     pg_add_int8(p, r->u.renew.ttl_ms);
+    pg_add_text(p, r->u.renew.kinds == NULL ? "" : r->u.renew.kinds);
 }
+
+enum { COLUMN_KINDS = 14 }; /* of the renewal's rows: the cluster's in our own, theirs in others' */
 
 int pg_renew_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
 {
@@ -137,13 +140,18 @@ int pg_renew_result(const struct pg_store *s, struct store_request *r, const PGr
         return store__fail(r, TROUPE_EFENCED,
                            "the lease of '%s' is gone: it was evicted or superseded", renew->name);
     renew->renew_seq = pg_get_int(result, 0, 6);
+    renew->kinds_open = text_of(r, result, 0, COLUMN_KINDS);
     renew->others = arena_calloc(r->arena, (size_t)rows, sizeof *renew->others);
-    if (renew->others == NULL)
+    if (renew->others == NULL || renew->kinds_open == NULL)
         return store__fail_memory(r);
     for (int row = 1; row < rows; row++) {
-        int rc = pg_read_node(r, result, row, &COLUMNS, &renew->others[renew->others_n]);
+        struct store_node *n = &renew->others[renew->others_n];
+        int rc = pg_read_node(r, result, row, &COLUMNS, n);
         if (rc != 0)
             return rc;
+        n->kinds = text_of(r, result, row, COLUMN_KINDS);
+        if (n->kinds == NULL)
+            return store__fail_memory(r);
         renew->others_n++;
     }
     return 0;
@@ -208,5 +216,28 @@ int pg_drain_result(const struct pg_store *s, struct store_request *r, const PGr
     drain->refused = outcome == 1;
     if (outcome == 0)
         return store__fail(r, TROUPE_EFENCED, "'%s' may not drain: its lease is gone", drain->name);
+    return 0;
+}
+
+void pg_kinds_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p)
+{
+    const struct store_kinds *k = &r->u.kinds;
+    pg_add_text(p, s->cluster);
+    pg_add_text(p, k->name);
+    pg_add_int8(p, k->generation);
+    pg_add_text(p, k->was);
+    pg_add_text(p, k->is);
+}
+
+int pg_kinds_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
+{
+    (void)s;
+    struct store_kinds *k = &r->u.kinds;
+    if (PQntuples(result) != 1)
+        return store__fail(r, TROUPE_EVERSION, "store: the list of kinds answers strangely");
+    k->done = pg_get_bool(result, 0, 1);
+    if (!pg_get_bool(result, 0, 0))
+        return store__fail(r, TROUPE_EFENCED, "'%s' may not open kinds: its lease is gone",
+                           k->name);
     return 0;
 }

@@ -20,18 +20,20 @@ static const struct pg_op OPS[PG_OPS] = {
         {.name = "troupe_renew",
          .sql = "WITH me AS ("
                 " UPDATE troupe.node_lease SET renewed_at = clock_timestamp(), renew_seq = "
-                "renew_seq + 1, ttl_ms = $4"
+                "renew_seq + 1, ttl_ms = $4, kinds = coalesce(nullif($5, ''), kinds)"
                 " WHERE cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
                 " AND name = $2 AND generation = $3 AND state = 0 RETURNING renew_seq) "
                 "SELECT true, ''::text, 0::int8, 0::int8, ''::text, ''::text, me.renew_seq,"
                 " 0::int8, 0, "
-                "false, 0::int8, ''::text, 0::int8, false FROM me "
+                "false, 0::int8, ''::text, 0::int8, false, (SELECT kinds FROM troupe.cluster_meta "
+                "WHERE name = $1) FROM "
+                "me "
                 "UNION ALL "
                 "SELECT false, l.name, l.generation, l.incarnation, l.addr, l.proof, l.renew_seq, "
                 "l.ttl_ms, l.state,"
                 " NOT troupe.is_fresh(l.renewed_at, l.ttl_ms),"
                 " greatest(0, extract(epoch FROM clock_timestamp() - l.renewed_at) * 1000)::int8, "
-                "l.gossip, l.outage_ms, l.draining FROM troupe.node_lease l, me"
+                "l.gossip, l.outage_ms, l.draining, l.kinds FROM troupe.node_lease l, me"
                 " WHERE l.cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
                 " AND l.name <> $2 AND l.state = 0 ORDER BY 1 DESC, 2",
          .writes = true,
@@ -55,6 +57,18 @@ static const struct pg_op OPS[PG_OPS] = {
                      .writes = true,
                      .params = pg_drain_params,
                      .result = pg_drain_result},
+    /* The row is locked, so that nobody can evict us meanwhile. */
+    [STORE_KINDS] =
+        {.name = "troupe_kinds",
+         .sql = "WITH me AS MATERIALIZED (SELECT 1 FROM troupe.node_lease"
+                " WHERE cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
+                " AND name = $2 AND generation = $3 AND state = 0 FOR SHARE), "
+                "done AS (UPDATE troupe.cluster_meta SET kinds = $5 WHERE name = $1 AND kinds = $4"
+                " AND EXISTS (SELECT FROM me) RETURNING 1) "
+                "SELECT EXISTS (SELECT FROM me), EXISTS (SELECT FROM done)",
+         .writes = true,
+         .params = pg_kinds_params,
+         .result = pg_kinds_result},
     [STORE_CLAIM] = {.name = "troupe_claim",
                      .sql = "SELECT * FROM troupe.partition_claim($1, $2, $3, $4)",
                      .writes = true,

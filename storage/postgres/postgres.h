@@ -34,7 +34,7 @@ enum {
     PG_SLACK_MS =
         1000, /* an answer this much later than statement_timeout: the connection is dead */
     PG_CONNECTIONS_MAX = 64,
-    PG_OPS = STORE_DRAIN + 1,
+    PG_OPS = STORE_KINDS + 1,
     PG_SETTINGS = PG_OPS, /* the statement before each other one, see pg_settings */
     PG_TEXT_BYTES = 256,
     PG_SETTINGS_BYTES = 1024,
@@ -156,6 +156,8 @@ void pg_evict_params(const struct pg_store *s, const struct store_request *r, st
 int pg_evict_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
 void pg_drain_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
 int pg_drain_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
+void pg_kinds_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
+int pg_kinds_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
 void pg_claim_params(const struct pg_store *s, const struct store_request *r, struct pg_params *p);
 int pg_claim_result(const struct pg_store *s, struct store_request *r, const PGresult *result);
 void pg_transfer_params(const struct pg_store *s, const struct store_request *r,

@@ -33,7 +33,8 @@ int sqlite__read_node(struct sqlite_connection *c, struct store_request *r, sqli
     if (!copy_text(r->arena, s, NODE_NAME, &node->name) ||
         !copy_text(r->arena, s, NODE_ADDR, &node->addr) ||
         !copy_text(r->arena, s, NODE_PROOF, &node->proof) ||
-        !copy_text(r->arena, s, NODE_GOSSIP, &node->gossip))
+        !copy_text(r->arena, s, NODE_GOSSIP, &node->gossip) ||
+        !copy_text(r->arena, s, NODE_KINDS, &node->kinds))
         return store__fail_memory(r);
     bool sane = sqlite__column_u63(s, NODE_GENERATION, &node->generation) &&
                 sqlite__column_u63(s, NODE_RENEW_SEQ, &node->renew_seq) &&
@@ -252,6 +253,7 @@ static int renew_row(struct sqlite_connection *c, struct store_request *r)
     sqlite__bind_u64(s, 3, renew->generation);
     sqlite__bind_u64(s, 4, renew->ttl_ms);
     sqlite__bind_u64(s, 5, sqlite__now_ms());
+    sqlite3_bind_text(s, 6, renew->kinds, -1, SQLITE_STATIC); /* NULL: NULL */
     int step = sqlite3_step(s);
     bool sane = step != SQLITE_ROW || sqlite__column_u63(s, 0, &renew->renew_seq);
     if (sqlite3_reset(s) != SQLITE_OK)
@@ -259,6 +261,23 @@ static int renew_row(struct sqlite_connection *c, struct store_request *r)
     if (!sane)
         return sqlite__fail_row(c, r, "node_lease", renew->name);
     return step == SQLITE_ROW ? 0 : fail_fenced(r, renew->name, renew->generation);
+}
+
+static int read_open_kinds(struct sqlite_connection *c, struct store_request *r)
+{
+    struct store_renew *renew = &r->u.renew;
+    sqlite3_stmt *s = sqlite__use(c, SQL_OPEN_KINDS);
+    if (s == NULL)
+        return sqlite__fail(c, r);
+    sqlite3_bind_int64(s, 1, c->cluster);
+    renew->kinds_open = NULL;
+    bool copied = sqlite3_step(s) != SQLITE_ROW || copy_text(r->arena, s, 0, &renew->kinds_open);
+    if (sqlite3_reset(s) != SQLITE_OK)
+        return sqlite__fail(c, r);
+    if (!copied)
+        return store__fail_memory(r);
+    return renew->kinds_open != NULL ? 0
+                                     : sqlite__fail_row(c, r, "cluster_meta", c->config->cluster);
 }
 
 int sqlite__renew(struct sqlite_connection *c, struct store_request *r)
@@ -270,6 +289,8 @@ int sqlite__renew(struct sqlite_connection *c, struct store_request *r)
     if (rc != 0)
         return rc;
     rc = renew_row(c, r);
+    if (rc == 0)
+        rc = read_open_kinds(c, r);
     if (rc != 0)
         return rc;
     sqlite3_stmt *s = sqlite__use(c, SQL_OTHER_NODES);
@@ -372,5 +393,21 @@ int sqlite__drain(struct sqlite_connection *c, struct store_request *r)
     sqlite__bind_u64(s, 3, drain->generation);
     sqlite3_bind_int(s, 4, drain->drain);
     sqlite3_step(s);
+    return sqlite3_reset(s) == SQLITE_OK ? 0 : sqlite__fail(c, r);
+}
+
+int sqlite__kinds(struct sqlite_connection *c, struct store_request *r)
+{
+    struct store_kinds *k = &r->u.kinds;
+    int rc = sqlite__find_cluster(c, r);
+    if (rc == 0)
+        rc = sqlite__check_active(c, r, k->name, k->generation);
+    sqlite3_stmt *s = rc == 0 ? sqlite__use(c, SQL_SET_KINDS) : NULL;
+    if (s == NULL)
+        return rc != 0 ? rc : sqlite__fail(c, r);
+    sqlite3_bind_int64(s, 1, c->cluster);
+    sqlite__bind_string(s, 2, k->was);
+    sqlite__bind_string(s, 3, k->is);
+    k->done = sqlite3_step(s) == SQLITE_ROW;
     return sqlite3_reset(s) == SQLITE_OK ? 0 : sqlite__fail(c, r);
 }

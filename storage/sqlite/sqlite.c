@@ -129,6 +129,7 @@ static void sqlite_submit(struct store *store, struct store_request *request)
         [STORE_OWNERS] = WORKER_READER,   [STORE_EVICT] = WORKER_LEASE,
         [STORE_TRANSFER] = WORKER_WRITER, [STORE_HISTORY] = WORKER_READER,
         [STORE_RECENT] = WORKER_READER,   [STORE_DRAIN] = WORKER_LEASE,
+        [STORE_KINDS] = WORKER_LEASE,
     };
     struct sqlite_store *s = sqlite_of(store);
     INVARIANT(!s->closing);

@@ -84,6 +84,7 @@ int sqlite__register(struct sqlite_connection *c, struct store_request *r);
 int sqlite__renew(struct sqlite_connection *c, struct store_request *r);
 int sqlite__leave(struct sqlite_connection *c, struct store_request *r);
 int sqlite__evict(struct sqlite_connection *c, struct store_request *r);
+int sqlite__kinds(struct sqlite_connection *c, struct store_request *r);
 int sqlite__drain(struct sqlite_connection *c, struct store_request *r);
 int sqlite__claim(struct sqlite_connection *c, struct store_request *r);
 int sqlite__transfer(struct sqlite_connection *c, struct store_request *r);

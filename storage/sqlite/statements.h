@@ -13,6 +13,8 @@ enum sqlite_statement {
     SQL_FIND_NODE,
     SQL_PUT_NODE,
     SQL_RENEW_NODE,
+    SQL_OPEN_KINDS,
+    SQL_SET_KINDS,
     SQL_OTHER_NODES,
     SQL_ALL_NODES,
     SQL_LEAVE_NODE,
@@ -49,6 +51,7 @@ enum {
     NODE_GOSSIP,
     NODE_OUTAGE_MS,
     NODE_DRAINING,
+    NODE_KINDS,
 };
 
 #endif

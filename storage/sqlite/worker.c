@@ -65,6 +65,8 @@ static int execute(struct sqlite_connection *c, struct store_request *r)
         return sqlite__history(c, r);
     case STORE_RECENT:
         return sqlite__recent(c, r);
+    case STORE_KINDS:
+        return sqlite__kinds(c, r);
     case STORE_DRAIN:
         return sqlite__drain(c, r);
     }

@@ -21,3 +21,12 @@ troupe_test(test_cluster_strangers LABELS integration TIMEOUT 240
 troupe_test(test_cluster_pooler LABELS integration TIMEOUT 300
   SOURCES ${cluster_dir}/test_cluster_pooler.c ${cluster_dir}/pooler_fixture.c ${cluster_dir}/wire_fixture.c
   LIBS test_cluster_fixture)
+foreach(version 1 2)
+  add_library(note_${version} MODULE ${cluster_dir}/note_plugin.c ${cluster_dir}/../sim/note.c)
+  target_include_directories(note_${version} PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR})
+  target_compile_definitions(note_${version} PRIVATE NOTE_KIND=note_kind_${version})
+endforeach()
+troupe_test(test_cluster_kinds LABELS integration TIMEOUT 240
+  SOURCES ${cluster_dir}/test_cluster_kinds.c LIBS test_cluster_fixture)
+add_dependencies(test_cluster_kinds note_1 note_2)
+target_compile_definitions(test_cluster_kinds PRIVATE NOTE_1="$<TARGET_FILE:note_1>" NOTE_2="$<TARGET_FILE:note_2>")

@@ -148,12 +148,12 @@ void cluster_start(struct cluster *c, size_t i)
     size_t at = 0;
     if (n->netns != NULL)
         at = add_args(argv, at, (const char *const[]){"ip", "netns", "exec", n->netns, NULL});
-    at = add_args(argv, at,
-                  (const char *const[]){TROUPE_NODE_BIN, "--name", n->name, "--store", c->store,
-                                        "--kinds", TROUPE_COUNTER, "--listen", n->address,
-                                        "--peer-listen", peer, "--gossip-listen", gossip,
-                                        "--guardian", c->guardian ? "on" : "off", "--log-format",
-                                        "logfmt", NULL});
+    at = add_args(
+        argv, at,
+        (const char *const[]){TROUPE_NODE_BIN, "--name", n->name, "--store", c->store, "--kinds",
+                              n->kinds != NULL ? n->kinds : TROUPE_COUNTER, "--listen", n->address,
+                              "--peer-listen", peer, "--gossip-listen", gossip, "--guardian",
+                              c->guardian ? "on" : "off", "--log-format", "logfmt", NULL});
     add_args(argv, at, n->args);
     proc_close(&n->proc);
     proc_start(&n->proc, &(struct proc_options){.argv = argv, .dir = c->dir});

@@ -25,6 +25,7 @@ struct cluster_node {
     int port;         /* for clients; + 1 for peers, + 2 for gossip */
     char address[64];
     const char *host;  /* where it listens; 127.0.0.1 */
+    const char *kinds; /* the plug-in that it loads; NULL: counter */
     const char *netns; /* a network namespace by the name that ip knows, or NULL */
     const char *args[CLUSTER_ARGS_MAX + 1]; /* its own, after the cluster's; up to NULL */
     struct troupe_client *client;           /* of questions to it; knows no other node */

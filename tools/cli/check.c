@@ -102,6 +102,11 @@ static void show(const struct look *l)
         printf(": the nodes agree with each other and with the store\n");
     else
         printf(": %s differences, seen twice\n\n", output_number(f->n, number));
+    for (size_t i = 0; i < l->survey.view.nodes_n; i++) {
+        const struct cluster_node *n = &l->survey.nodes[i];
+        if (n->status != NULL && n->status->lacks[0] != '\0')
+            printf("%s takes no partitions: %s; `troupe kinds`\n", n->name, n->status->lacks);
+    }
     for (size_t i = 0; i < f->n; i++) {
         bool first = i == 0 || f->all[i - 1].type != f->all[i].type;
         bool last = i + 1 == f->n || f->all[i + 1].type != f->all[i].type;

@@ -26,6 +26,7 @@ int command_call(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_drain(int argc, char **argv);
 int command_get(int argc, char **argv);
+int command_kinds(int argc, char **argv);
 int command_load(int argc, char **argv);
 int command_members(int argc, char **argv);
 int command_rebalance(int argc, char **argv);

@@ -222,6 +222,12 @@ static void judge_answer(struct court *c, const struct cluster_node *n)
              n->name, s->partitions_owned, n->name);
     else if (strcmp(s->state, "serving") != 0)
         reason(c, "%s: it does not serve; it is %s", n->name, s->state);
+    if (s->lacks[0] != '\0')
+        reason(c, "%s: it takes no partitions: %s; `troupe kinds` shows who has what", n->name,
+               s->lacks);
+    for (size_t i = 0; i < s->n_kinds_closed; i++)
+        reason(c, "%s: kind %s is not open, for other nodes lack it: `troupe kinds`", n->name,
+               s->kinds_closed[i]);
     if (!s->store_ok)
         reason(c, "%s: it cannot use its store: %s", n->name,
                s->store_error[0] == '\0' ? "no answer" : s->store_error);
@@ -240,7 +246,8 @@ static void judge_node(struct court *c, const struct cluster_node *n)
     if (n->suspect && n->status != NULL)
         reason(c, "%s: %s suspects it: it does not answer the other nodes", n->name,
                c->view->asked->name);
-    if (strcmp(n->state, "active") != 0 && !is_drained(n))
+    bool lacks = n->status != NULL && n->status->lacks[0] != '\0'; /* that has been told */
+    if (strcmp(n->state, "active") != 0 && !is_drained(n) && !lacks)
         reason(c, "%s: it is %s", n->name, n->state);
 }
 

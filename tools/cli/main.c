@@ -15,6 +15,7 @@ static const struct {
     {"check", command_check, "compare what the nodes and the store know of the partitions"},
     {"drain", command_drain, "have a node give its partitions away, and stay"},
     {"get", command_get, "show the state of an entity"},
+    {"kinds", command_kinds, "show which kinds there are, and who lacks one"},
     {"load", command_load, "make many calls, one JSON object per line"},
     {"members", command_members, "show who is in the cluster"},
     {"rebalance", command_rebalance, "show which partitions are to move"},

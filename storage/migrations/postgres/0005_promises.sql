@@ -168,3 +168,10 @@ BEGIN
     UPDATE troupe.node_lease SET draining = p_drain WHERE cluster_id = v_cluster AND name = p_name;
     RETURN 2;
 END $$;
+
+-- Which kinds each node has, and which of them have opened: node/runtime/kinds_open.h has their form. Nodes of
+-- a program that knows nothing of them leave them as they are.
+
+ALTER TABLE troupe.node_lease ADD COLUMN kinds text NOT NULL DEFAULT '';
+
+ALTER TABLE troupe.cluster_meta ADD COLUMN kinds text NOT NULL DEFAULT '';

@@ -151,8 +151,7 @@ static void paid(void *data, uint64_t ticket, const struct rpc_reply *reply, uin
     if (!p->busy || p->ticket != ticket)
         return;
     enum troupe_status status = (enum troupe_status)reply->results[0].status;
-    bool lacks = status == TROUPE_NOT_FOUND && group_is_on(w, GROUP_KINDS);
-    if (lacks || status == TROUPE_OUT_OF_RANGE) /* the kind; or its clock is behind */
+    if (status == TROUPE_OUT_OF_RANGE) /* its clock is behind */
         status = TROUPE_UNAVAILABLE;
     switch (status) {
     case TROUPE_OK:

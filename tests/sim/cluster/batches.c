@@ -123,10 +123,6 @@ static void answered_one(struct sender *s, struct item *item, const struct rpc_r
         break;
     case TROUPE_OUT_OF_RANGE: /* the node's clock is behind */
         break;
-    case TROUPE_NOT_FOUND: /* the node lacks the kind */
-        if (group_is_on(w, GROUP_KINDS))
-            break;
-        __attribute__((fallthrough));
     default:
         world_fail(w, "ledger/%s in a batch: %s: %.*s", item->l.key->id,
                    troupe_status_name(result->status), (int)result->message.len,

@@ -562,11 +562,6 @@ static void answered(void *data, uint64_t ticket, const struct rpc_reply *reply,
     case TROUPE_RESOURCE_EXHAUSTED:
         not_done(c, result);
         break;
-    case TROUPE_NOT_FOUND: /* the node lacks the kind */
-        if (!group_is_on(w, GROUP_KINDS))
-            unexpected(c, result);
-        not_done(c, result);
-        break;
     case TROUPE_OUT_OF_RANGE:
         id_refused(c, result);
         break;

@@ -141,7 +141,9 @@ void node_start(struct node *n)
         .outage_grace_ms = n->outage_grace_ms,
         .outage_fence = n->outage_fence,
     };
-    run->lacks_a_kind = !w->quiet && group_is_on(w, GROUP_KINDS) && dice_below(&w->dice, 3) == 0;
+    /* At first all have all kinds, that they open. */
+    run->lacks_a_kind = !w->quiet && run->number > w->nodes_n && group_is_on(w, GROUP_KINDS) &&
+                        dice_below(&w->dice, 3) == 0;
     if (run->lacks_a_kind) {
         config.kinds = sim_kinds_few[dice_below(&w->dice, 2)];
         config.kinds_n = SIM_KINDS_FEW;
