@@ -132,9 +132,15 @@ void disk_copy_request(struct arena *a, struct store_request *to, const struct s
         break;
     case STORE_RENEW:
         to->u.renew.name = copy_text(a, from->u.renew.name);
+        to->u.renew.kinds = copy_text(a, from->u.renew.kinds);
         break;
     case STORE_LEAVE:
         to->u.leave.name = copy_text(a, from->u.leave.name);
+        break;
+    case STORE_KINDS:
+        to->u.kinds.name = copy_text(a, from->u.kinds.name);
+        to->u.kinds.was = copy_text(a, from->u.kinds.was);
+        to->u.kinds.is = copy_text(a, from->u.kinds.is);
         break;
     case STORE_CLAIM:
         to->u.claim.name = copy_text(a, from->u.claim.name);
@@ -158,9 +164,9 @@ void disk_copy_request(struct arena *a, struct store_request *to, const struct s
 
 static bool can_be_copied(const struct store_request *r)
 {
-    return r->op == STORE_SAVE || r->op == STORE_REGISTER || r->op == STORE_RENEW ||
-           r->op == STORE_LEAVE || r->op == STORE_CLAIM || r->op == STORE_EVICT ||
-           r->op == STORE_TRANSFER;
+    return r->op == STORE_KINDS || r->op == STORE_SAVE || r->op == STORE_REGISTER ||
+           r->op == STORE_RENEW || r->op == STORE_LEAVE || r->op == STORE_CLAIM ||
+           r->op == STORE_EVICT || r->op == STORE_TRANSFER;
 }
 
 /* ---- flights ---- */
