@@ -200,8 +200,9 @@ static uint64_t holder_wait_ms(const struct runtime *rt, const struct store_node
 
 /* Whether a holder that is silent may be taken over from. Proofs can be wrong where machines are
  * copies of each other, and two that believe them would take the name from each other for ever: a
- * proof counts only of one that has not renewed for longer than a node goes without, by the store's
- * clock or while we watched. */
+ * proof counts only of one that has not renewed for longer than a node goes without, while we
+ * watched, or by the store's clock; which may have been set, so that it does not count against a
+ * renewal that we have seen. */
 static bool is_gone(const struct runtime *rt, const struct store_register *reg)
 {
     const struct store_node *holder = &reg->holder;
@@ -212,7 +213,8 @@ static bool is_gone(const struct runtime *rt, const struct store_register *reg)
     case STORE_HOLDER_BURIED:
         return true;
     case STORE_HOLDER_GONE:
-        return holder->age_ms >= quiet_ms || seen_ms >= quiet_ms;
+        return (holder->age_ms >= rt->config.lease_ttl_ms && rt->holder_moves == 0) ||
+               seen_ms >= quiet_ms;
     case STORE_HOLDER_UNKNOWN:
         break;
     }

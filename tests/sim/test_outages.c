@@ -255,7 +255,7 @@ static void a_dead_holder_is_succeeded_by_proof(void **state)
         troop_start(&t, 0);
         assert_true(troop_until(&t, serves, 0, fates[i].ms + 1100)); /* it looks for others, too */
         troop_crash(&t, 0);
-        troop_run(&t, 2000); /* silent for so long already, by the store's clock */
+        troop_run(&t, 5000); /* silent for a TTL already, by the store's clock */
         t.nodes[0].believes = STORE_HOLDER_GONE;
         troop_start(&t, 0);
         assert_true(troop_until(&t, serves, 0, 1200));

@@ -36,12 +36,16 @@ void judge_ended(struct world *w, const char *name, uint64_t generation)
 }
 
 /* Whatever the proofs say: who renews keeps its name. */
-static void judge_theft(struct world *w, const struct run *thief, const struct run *victim)
+static void judge_theft(struct world *w, const struct run *thief, struct run *victim)
 {
     bool doubt = w->store_doubt_ns != 0 && w->now_ns - w->store_doubt_ns < DOUBT_MS * WORLD_MS;
-    if (victim == NULL || victim == thief || victim->dead || victim->ended || doubt ||
-        w->now_ns - victim->renewed_ns >= QUIET_MS * WORLD_MS)
+    if (victim == NULL || victim == thief || victim->dead || victim->ended)
         return;
+    if (doubt || w->now_ns - victim->renewed_ns >= QUIET_MS * WORLD_MS) {
+        victim->robbed =
+            w->wrong_proofs; /* it may answer until its lease ends (docs/ownership.md) */
+        return;
+    }
     world_fail(w, "%s takes the name of %s (run %" PRIu64 "), which renewed %" PRIu64 " ms ago",
                thief->node->client, victim->node->client, victim->number,
                (w->now_ns - victim->renewed_ns) / WORLD_MS);
@@ -349,7 +353,7 @@ void judge_executed(struct run *run, const struct runtime_request *request, uint
             failover_answered(w, run, &key, request->rpc->client);
             continue;
         }
-        if (failover_admits(w, run, pid, request->rpc->client))
+        if (run->robbed || failover_admits(w, run, pid, request->rpc->client))
             continue;
         /* The answers of a batch leave together, with the last of them. */
         if (n > 1 && (!run->ended || run->left) && had_since(owner, run, since_ns))

@@ -47,18 +47,6 @@ void mutant_arrived(struct world *w, struct arena *a, struct rpc_request *rpc)
         strip_timers(a, &rpc->calls[0]);
 }
 
-void mutant_answers(const struct world *w, const struct rpc_request *rpc, struct rpc_reply *reply)
-{
-    static const char text[] = "an entity with unsaved changes";
-    if (w->mutant != MUTANT_KIND_LACKING || rpc->calls_n != 1 || reply->results_n != 1)
-        return;
-    struct rpc_result *result = &reply->results[0];
-    if (troupe_bytes_equal(rpc->calls[0].method, troupe_bytes_of("take")) &&
-        result->message.len > sizeof text &&
-        memcmp(result->message.data, text, sizeof text - 1) == 0)
-        result->status = TROUPE_OK;
-}
-
 int mutant_outcome(const struct world *w, const struct runtime_peer_request *peer, int error)
 {
     const struct rpc_call *call = &peer->rpc.calls[0];

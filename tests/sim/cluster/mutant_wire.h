@@ -6,8 +6,6 @@
 
 /* A request has come to a node. a: for what it becomes. */
 void mutant_arrived(struct world *w, struct arena *a, struct rpc_request *rpc);
-/* What it says to that. */
-void mutant_answers(const struct world *w, const struct rpc_request *rpc, struct rpc_reply *reply);
 /* What the asker makes of the outcome of its request. */
 int mutant_outcome(const struct world *w, const struct runtime_peer_request *peer, int error);
 

@@ -24,7 +24,6 @@ const char *const mutant_names[MUTANTS] = {
     [MUTANT_READ_UNGATED] = "read-ungated",
     [MUTANT_STOP_UNSAVED] = "stop-unsaved",
     [MUTANT_EVICT_UNSAVED] = "evict-unsaved",
-    [MUTANT_KIND_LACKING] = "kind-lacking",
     [MUTANT_OLD_RENEWAL] = "old-renewal",
     [MUTANT_NO_JUMP] = "no-jump",
     [MUTANT_DEPOSED] = "deposed",

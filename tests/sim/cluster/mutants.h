@@ -31,8 +31,6 @@ enum mutant {
     MUTANT_READ_UNGATED,    /* nor do answers to reads */
     MUTANT_STOP_UNSAVED,    /* who stops by itself is not saved first */
     MUTANT_EVICT_UNSAVED,   /* nor is who has to go for want of memory */
-    MUTANT_KIND_LACKING,    /* an entity that cannot be taken, with unsaved changes, is given all
-                               the same */
     MUTANT_OLD_RENEWAL,     /* a renewal from before the clocks jumped counts, and so does a map in
                                which the run that reads it is dead */
     MUTANT_NO_JUMP,         /* that the clocks have jumped is not seen */

@@ -202,7 +202,6 @@ static void peer_done(struct exchange *x, int error)
     error = mutant_outcome(x->w, peer, error);
     peer->error = error;
     if (error == 0) {
-        mutant_answers(x->w, &x->rpc, &x->request.reply);
         size_t size = rpc_reply_size(&x->request.reply);
         uint8_t *bytes = arena_alloc(&x->arena, size);
         const char *why;

@@ -107,6 +107,7 @@ struct run {
     bool uncollected;    /* stepped, and the collect is still to come */
     bool unperformed;    /* collected, and the effects are still to be performed */
     uint64_t renewed_ns; /* its lease, in the store */
+    bool robbed;         /* silent, its name was taken on a wrong proof */
     uint64_t stepped_ns; /* when it was stepped first since the last collect */
     uint32_t flights;    /* store requests under way */
     uint64_t timeline;   /* of the store, as its driver was told last */
