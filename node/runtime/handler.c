@@ -196,14 +196,15 @@ static void reply_again(struct troupe_ctx *ctx, const struct dedup_reply *reply)
 {
     ctx->status = (enum troupe_status)reply->status;
     ctx->m->durable = reply->durable;
-    struct troupe_bytes copy = arena_copy(ctx->replies, reply->payload);
     if (!reply->kept) {
         ctx->status = TROUPE_ALREADY_EXISTS;
         ctx->text = "this request was executed; its reply is not kept (any more). Read the state";
     } else if (reply->status == TROUPE_OK) {
-        ctx->payload = copy;
+        troupe_reply(ctx, reply->payload);
     } else {
-        ctx->text = (const char *)copy.data;
+        ctx->text = (const char *)arena_copy(ctx->replies, reply->payload).data;
+        if (ctx->text == NULL)
+            ctx->text = "executed before; no memory is left for what it was told (rpc-memory-max)";
     }
 }
 

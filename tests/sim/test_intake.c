@@ -297,6 +297,25 @@ static void nor_does_reading_a_state(void **state)
     read_with_little_memory("$get");
 }
 
+/* What is remembered, and cannot be told for want of memory, is no empty answer. */
+static void nor_is_a_remembered_reply_cut(void **state)
+{
+    (void)state;
+    warm_up("1");
+    for (size_t i = 0; i < 2; i++) {
+        struct batch *b = prepare(i, "bag", "1", "put", 1);
+        b->rpc.client = 7;
+        b->calls[0].sequence = 1;
+        assert_int_equal(runtime_request_init(&b->request, &b->arena, &b->rpc), 0);
+        b->arena.max_bytes = b->arena.used_bytes;
+        while (i == 1 && arena_alloc(&b->arena, 16) != NULL)
+            continue;
+        world_step(&w, &(struct runtime_event){.type = RUNTIME_REQUEST, .u.request = &b->request});
+        pass_ms(50);
+        assert_int_equal(results(b)[0].status, i == 0 ? TROUPE_OK : TROUPE_RESOURCE_EXHAUSTED);
+    }
+}
+
 /* ---- $node ---- */
 
 static void few_questions_to_the_node_in_a_batch(void **state)
@@ -346,6 +365,7 @@ int main(void)
         TEST(those_that_wait_on_are_looked_at_once),
         TEST(results_take_no_more_than_there_is),
         TEST(nor_does_reading_a_state),
+        TEST(nor_is_a_remembered_reply_cut),
         TEST(few_questions_to_the_node_in_a_batch),
         TEST(an_answer_of_the_node_is_given_again_for_a_moment),
     };

@@ -72,6 +72,13 @@ static int answer_owners(struct store_request *r)
     return 0;
 }
 
+static void answer_kinds(struct host *h, struct store_request *r)
+{
+    r->u.kinds.done = strcmp(h->kinds_open, r->u.kinds.was) == 0;
+    if (r->u.kinds.done)
+        snprintf(h->kinds_open, sizeof h->kinds_open, "%s", r->u.kinds.is);
+}
+
 static void answer(struct host *h, struct store_request *r)
 {
     r->error = 0;
@@ -81,6 +88,10 @@ static void answer(struct host *h, struct store_request *r)
         break;
     case STORE_RENEW:
         r->u.renew.renew_seq = ++h->renew_seq;
+        r->u.renew.kinds_open = h->kinds_open;
+        break;
+    case STORE_KINDS:
+        answer_kinds(h, r);
         break;
     case STORE_LEAVE:
         break;

@@ -14,6 +14,7 @@ struct host {
     struct runtime_time now;
     bool real_time; /* now is read from the clock; otherwise it stands until host_wait */
     uint64_t renew_seq;
+    char kinds_open[STORE_KINDS_BYTES_MAX + 1];
     uint64_t answered; /* calls, of requests that are finished */
     enum runtime_phase phase;
 };
