@@ -114,11 +114,10 @@ void kinds__deliver(struct runtime *rt, struct message *m)
     bool ready = rt->phase == RUNTIME_SERVING || rt->phase == RUNTIME_STOPPING;
     bool lacked = m->kind == rt->kinds_n;
     uint32_t version;
-    if (!ready || !o->known || (!lacked && rt->kinds[m->kind].opening))
-        deliver__park(rt, m);
-    else if (kinds__find(o->open, name, &version))
+    bool unsettled = !ready || !o->known || (!lacked && rt->kinds[m->kind].opening);
+    if (!unsettled && kinds__find(o->open, name, &version))
         send_on(rt, m, name);
-    else if (waits_for_news(rt, m))
+    else if (unsettled || waits_for_news(rt, m))
         deliver__park(rt, m);
     else if (has_somebody(rt, name))
         refuse_closed(rt, m, name);
