@@ -12,7 +12,7 @@ static void check_small_arena(struct troupe_bytes frame)
     const char *why = NULL;
     arena_init(&arena, 64, 1024);
     int rc = rpc_reply_decode(&arena, frame, &reply, &why);
-    INVARIANT(rc == 0 || rc == TROUPE_ELIMIT || rc == TROUPE_EMALFORMED);
+    INVARIANT(rc == 0 || rc == TROUPE_ELIMIT || rc == TROUPE_ENOMEM || rc == TROUPE_EMALFORMED);
     INVARIANT(rc == 0 || why != NULL);
     arena_close(&arena);
 }

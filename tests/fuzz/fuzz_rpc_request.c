@@ -13,7 +13,7 @@ static void check_small_arena(struct troupe_bytes frame)
     const char *why = NULL;
     arena_init(&arena, 64, 1024);
     int rc = rpc_request_decode(&arena, frame, &request, &why);
-    INVARIANT(rc == 0 || rc == TROUPE_ELIMIT || rc == TROUPE_EMALFORMED);
+    INVARIANT(rc == 0 || rc == TROUPE_ELIMIT || rc == TROUPE_ENOMEM || rc == TROUPE_EMALFORMED);
     INVARIANT(rc == 0 || why != NULL);
     INVARIANT(rc != 0 || (request.timeout_ms >= 1 && request.timeout_ms <= RPC_TIMEOUT_MS_MAX));
     arena_close(&arena);
