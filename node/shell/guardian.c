@@ -15,6 +15,7 @@
 
 #include "node/shell/clock.h"
 #include "node/shell/log.h"
+#include "node/shell/log_sink.h"
 #include "storage/store.h"
 
 enum { BURY_MS = 5000 };
@@ -39,6 +40,7 @@ static int be_child(struct guardian *g, pid_t guardian)
     if (getppid() != guardian) /* it died before that took effect */
         return NODE_EXIT_FAULT;
     close(g->report[0]);
+    log_sink_forget();
     sigprocmask(SIG_SETMASK, &g->before, NULL); /* what ends the node is held on: node_run */
     return (int)node_run(g->config, g->report[1], g->generation);
 }

@@ -41,6 +41,12 @@ void log_sink_open(void)
     }
 }
 
+void log_sink_forget(void)
+{
+    sink.begin = sink.end = 0;
+    sink.lost = 0;
+}
+
 static bool is_ready(int wait_ms)
 {
     struct pollfd p = {.fd = sink.fd, .events = POLLOUT};

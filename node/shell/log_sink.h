@@ -23,6 +23,8 @@ enum { LOG_PENDING_BYTES = 256 << 10 };
 /* Takes standard error as it is now. Before it has been called, and after a fork, lines go there,
  * too. */
 void log_sink_open(void);
+/* In a child after a fork: what waits is the parent's to write. */
+void log_sink_forget(void);
 /* A whole line of at most LOG_LINE_BYTES_MAX. It is copied if it has to wait. */
 void log_sink_write(const char *line, size_t len);
 /* Lines that were lost and that nobody has been told of; 0 while older lines still wait, for then

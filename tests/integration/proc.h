@@ -3,7 +3,8 @@
  * failed test leaves nothing running.
  *
  * Standard output and error go into one pipe; the child's lines are kept and can be searched. A
- * child that has filled the pipe waits until one of the functions below reads on. */
+ * child that has filled the pipe waits until one of the functions below reads on; a node does not,
+ * and loses lines after a while. */
 #ifndef TROUPE_TESTS_PROC_H
 #define TROUPE_TESTS_PROC_H
 
