@@ -89,6 +89,15 @@ enum store_node_state {
     STORE_NODE_DEAD = 2, /* evicted; its partitions are free */
 };
 
+/* What is known of a run besides what it says itself. Set in the rows that RENEW returns and in
+ * `holder` by a store that can tell, and by the driver, which reads proofs. */
+enum store_fate {
+    STORE_FATE_UNKNOWN,
+    STORE_FATE_GONE,   /* by its proof. But the machine may be a copy of another one, on which it
+                          lives: whoever renews is alive, whatever the proof */
+    STORE_FATE_BURIED, /* that very run's end was seen, or the kernel vouches for it */
+};
+
 /* A row of node_lease, as seen at the moment of the statement. Strings live in the request's arena.
  */
 struct store_node {
@@ -112,14 +121,7 @@ struct store_node {
     const char *kinds; /* as that run told with a renewal; "": it did not, or a run before it did.
                           Only RENEW tells it, else NULL */
     uint64_t age_ms;   /* since renewed_at, by the store's clock; 0 when that is in its future */
-};
-
-/* What is known of a run that holds the name. */
-enum store_holder_fate {
-    STORE_HOLDER_UNKNOWN,
-    STORE_HOLDER_GONE, /* by holder.proof. But the machine may be a copy of another one, on which it
-                          lives: whoever renews is alive, whatever the proof */
-    STORE_HOLDER_BURIED, /* that very run's end was seen */
+    enum store_fate fate;
 };
 
 /* REGISTER: become a run of a name. One transaction:
@@ -148,8 +150,7 @@ struct store_register {
     /* out */
     uint64_t generation;
     char cluster_uid[STORE_UID_BYTES + 1];
-    struct store_node holder;           /* with TROUPE_EBUSY */
-    enum store_holder_fate holder_fate; /* set by the driver, not by the store */
+    struct store_node holder; /* with TROUPE_EBUSY */
 };
 
 /* RENEW: renewed_at = the store's now, renew_seq + 1, ttl_ms as given, where (name, generation) is
@@ -177,17 +178,23 @@ struct store_leave {
     bool dead; /* said by somebody who saw the run end, not by itself */
 };
 
-/* EVICT: state = dead for another run that has not renewed its lease for a whole TTL. In one
- * conditional UPDATE: where (target, target_generation) is active, its renew_seq is still
- * target_renew_seq, and it is expired by the store's clock; and only while our own row is active,
- * locked in the same transaction: else TROUPE_EFENCED. That its renew_seq was seen unchanged for a
- * full TTL on our own clock is the caller's part. Two that would evict each other: one wins. */
+/* Why a run may be evicted: each is the caller's word for something that the store cannot see. */
+enum store_evict_why {
+    STORE_EVICT_SILENT, /* its row was seen unchanged for a whole TTL on our own clock */
+    STORE_EVICT_GONE,   /* its process has ended: see enum store_fate */
+};
+
+/* EVICT: state = dead for another run. In one conditional UPDATE: where (target, target_generation)
+ * is active, its renew_seq is still target_renew_seq, and, of one that is merely silent, it is
+ * expired by the store's clock; and only while our own row is active, locked in the same
+ * transaction: else TROUPE_EFENCED. Two that would evict each other: one wins. */
 struct store_evict {
     /* in */
     const char *name;
     uint64_t generation;
     const char *target;
     uint64_t target_generation, target_renew_seq;
+    enum store_evict_why why;
     /* out */
     bool evicted; /* the row is dead now, by this request or an earlier try of it */
 };

@@ -8,7 +8,11 @@
  * renewal has promised not to evict it. We are one of those if it registered after us, or has
  * renewed since (twice), which shows in its row; of one that has not, we know nothing, and wait for
  * as long as it may serve without the store. That, too, stands in its row: nodes need not have the
- * same settings. */
+ * same settings.
+ *
+ * None of that is needed for a run that is known to have ended (struct store_node.fate). A proof
+ * can be wrong where machines are copies of each other: it counts only of a run that is silent for
+ * longer than a node goes without renewing, and no more once it has renewed. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -18,8 +22,17 @@
  * one before an outage may be lost. */
 enum { RENEWS = 2 };
 
+/* Without a renewal: then a proof is believed. Longer than a node goes without one. */
+enum { QUIET_MS = 1500 };
+
 /* Of a run whose program does not tell: what outage-grace is unless somebody has set it. */
 enum { OUTAGE_UNTOLD_MS = 600000 };
+
+uint64_t failover__quiet_ms(const struct runtime *rt)
+{
+    uint64_t renew_ms = rt->config.lease_renew_ms + rt->config.lease_renew_ms / 2;
+    return renew_ms > QUIET_MS ? renew_ms : QUIET_MS;
+}
 
 /* ---- watching ---- */
 
@@ -29,6 +42,13 @@ static void gone(struct runtime *rt, struct node_info *n)
     rt->members.ring_stale |= node__is_in_ring(n);
     n->row_active = false;
     n->gone_generation = n->row_generation;
+}
+
+/* A proof that says of a run that renews that it is gone is wrong for ever. */
+static void judge(struct node_info *n, const struct store_node *row, bool other, bool moved)
+{
+    n->row_misjudged = !other && (n->row_misjudged || (moved && n->row_fate == STORE_FATE_GONE));
+    n->row_fate = n->row_misjudged && row->fate == STORE_FATE_GONE ? STORE_FATE_UNKNOWN : row->fate;
 }
 
 static void see(struct runtime *rt, const struct store_node *row, bool gap)
@@ -51,6 +71,7 @@ static void see(struct runtime *rt, const struct store_node *row, bool gap)
     n->row_counted = true;
     if (moved || gap)
         n->row_since_ns = rt->now.mono_ns;
+    judge(n, row, other, moved);
     n->row_active = n->row_listed = true;
     n->row_expired = row->expired;
     n->row_generation = row->generation;
@@ -110,7 +131,15 @@ uint64_t failover__outage_ms(const struct runtime *rt, uint32_t row_outage_ms)
                                                          : OUTAGE_UNTOLD_MS;
 }
 
-static bool may_evict(const struct runtime *rt, const struct node_info *n)
+static bool is_gone(const struct runtime *rt, const struct node_info *n)
+{
+    uint64_t quiet_ns = failover__quiet_ms(rt) * NS_PER_MS;
+    return n->row_active &&
+           (n->row_fate == STORE_FATE_BURIED ||
+            (n->row_fate == STORE_FATE_GONE && rt->now.mono_ns - n->row_since_ns >= quiet_ns));
+}
+
+static bool is_silent(const struct runtime *rt, const struct node_info *n)
 {
     uint64_t silent_ns = rt->now.mono_ns - n->row_since_ns;
     uint64_t wait_ms = n->row_ttl_ms, outage_ms = failover__outage_ms(rt, n->row_outage_ms);
@@ -124,7 +153,8 @@ static uint32_t candidate(const struct runtime *rt)
 {
     const struct members *m = &rt->members;
     for (uint32_t i = 0; i < m->nodes.n; i++) {
-        if (i != m->self && may_evict(rt, m->nodes.all[i]))
+        const struct node_info *n = m->nodes.all[i];
+        if (i != m->self && (is_gone(rt, n) || is_silent(rt, n)))
             return i;
     }
     return NODE_NONE;
@@ -140,6 +170,7 @@ static void send_evict(struct runtime *rt, uint32_t node)
         .target = n->name,
         .target_generation = n->row_generation,
         .target_renew_seq = n->row_seq,
+        .why = is_gone(rt, n) ? STORE_EVICT_GONE : STORE_EVICT_SILENT,
     };
     arena_reset(&rt->evict.arena);
     lifecycle__submit(rt, &rt->evict, STORE_EVICT);
@@ -174,8 +205,11 @@ void failover__done(struct runtime *rt)
     }
     char ttl[24];
     snprintf(ttl, sizeof ttl, "%" PRIu32, n->row_ttl_ms);
-    log__add(rt, RUNTIME_WARN, "evicted a node: its lease ran out and it did not renew it", "node",
-             n->name, "address", n->address, "ttl_ms", ttl, NULL);
+    log__add(rt, RUNTIME_WARN,
+             request->u.evict.why == STORE_EVICT_GONE
+                 ? "evicted a node: its process is known to have ended"
+                 : "evicted a node: its lease ran out and it did not renew it",
+             "node", n->name, "address", n->address, "ttl_ms", ttl, NULL);
     gone(rt, n);
     claims__owner_gone(rt, rt->evict_node);
 }

@@ -478,6 +478,8 @@ void claims__map_done(struct runtime *rt);
 
 /* ---- failover.c ---- */
 /* For how long a run may serve without the store after its last renewal, by what its row says. */
+/* For how long a run must be silent before a proof that it is gone is believed. */
+uint64_t failover__quiet_ms(const struct runtime *rt);
 uint64_t failover__outage_ms(const struct runtime *rt, uint32_t row_outage_ms);
 /* As a new run, which the others may not know: what was seen of them before does not count. */
 void failover__registered(struct runtime *rt);

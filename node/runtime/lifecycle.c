@@ -17,10 +17,9 @@
 #include "node/runtime/internal.h"
 
 enum {
-    HOLDER_POLL_MS = 500,   /* a name that is taken: look again */
-    HOLDER_GAP_MS = 1500,   /* … and two of these looks in a row have failed */
-    HOLDER_MOVES_MAX = 2,   /* renewals seen that prove that its holder lives */
-    HOLDER_QUIET_MS = 1500, /* without a renewal: then a proof that it is gone is believed */
+    HOLDER_POLL_MS = 500, /* a name that is taken: look again */
+    HOLDER_GAP_MS = 1500, /* … and two of these looks in a row have failed */
+    HOLDER_MOVES_MAX = 2, /* renewals seen that prove that its holder lives */
     LEAVE_ATTEMPTS_MAX = 3,
     STOP_ANSWERS_MS = 5000, /* a node that stops waits so long for answers of others */
     HELD_POLL_MS = 50,
@@ -207,15 +206,13 @@ static bool is_gone(const struct runtime *rt, const struct store_register *reg)
 {
     const struct store_node *holder = &reg->holder;
     uint64_t seen_ms = (rt->now.mono_ns - rt->holder_seen_ns) / NS_PER_MS;
-    uint64_t renew_ms = rt->config.lease_renew_ms + rt->config.lease_renew_ms / 2;
-    uint64_t quiet_ms = renew_ms > HOLDER_QUIET_MS ? renew_ms : HOLDER_QUIET_MS;
-    switch (reg->holder_fate) {
-    case STORE_HOLDER_BURIED:
+    switch (reg->holder.fate) {
+    case STORE_FATE_BURIED:
         return true;
-    case STORE_HOLDER_GONE:
+    case STORE_FATE_GONE:
         return (holder->age_ms >= rt->config.lease_ttl_ms && rt->holder_moves == 0) ||
-               seen_ms >= quiet_ms;
-    case STORE_HOLDER_UNKNOWN:
+               seen_ms >= failover__quiet_ms(rt);
+    case STORE_FATE_UNKNOWN:
         break;
     }
     return holder->expired && seen_ms >= holder_wait_ms(rt, holder);
@@ -258,7 +255,7 @@ static void watch_holder(struct runtime *rt, const struct store_register *reg)
         rt->holder_seen_ns = now;
     rt->holder_heard_ns = now;
     rt->supersede = is_gone(rt, reg);
-    if (moved && reg->holder_fate == STORE_HOLDER_UNKNOWN)
+    if (moved && reg->holder.fate == STORE_FATE_UNKNOWN)
         tell_held(rt, holder);
     rt->reg.retry_ns = rt->supersede ? 0 : now + HOLDER_POLL_MS * NS_PER_MS;
 }

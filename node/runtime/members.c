@@ -344,8 +344,8 @@ static bool has_found_all(const struct runtime *rt)
     const struct members *m = &rt->members;
     for (uint32_t i = 0; i < m->nodes.n; i++) {
         const struct node_info *n = m->nodes.all[i];
-        if (i != m->self && n->row_active && !n->row_expired && n->gossip[0] != '\0' &&
-            !node__is_live(n))
+        if (i != m->self && n->row_active && !n->row_expired && n->row_fate != STORE_FATE_BURIED &&
+            n->gossip[0] != '\0' && !node__is_live(n))
             return false;
     }
     return true;

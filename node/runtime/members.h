@@ -40,6 +40,8 @@ struct node_info {
     uint8_t row_renews;       /* how often it was seen to renew since we watch it, up to RENEWS */
     bool row_counted;         /* … since we registered */
     bool row_later;           /* its run registered after us */
+    enum store_fate row_fate; /* what is known of its run besides */
+    bool row_misjudged;       /* … its proof was wrong: it has renewed since */
     uint64_t gone_generation; /* of its last run whose lease is over, as the store says */
 };
 

@@ -22,6 +22,7 @@ enum {
     POLL_MS = 5,
     STORE_WAIT_POLL_MS = 1000,
     TICK_MS = 1000,
+    SILENT_MS = 1200, /* a run that renews each second is younger: its proof need not be read */
     REPORT_TICKS = 60,
 };
 
@@ -251,19 +252,36 @@ static void report_generation(const struct node *n, uint64_t generation)
                  strerror(errno), NULL);
 }
 
+/* Whether a run is gone, unless the store knows. */
+static void judge_run(struct store_node *row, bool same_name)
+{
+    if (row->fate == STORE_FATE_UNKNOWN && row->proof != NULL &&
+        proof_is_gone(row->proof, same_name))
+        row->fate = STORE_FATE_GONE;
+}
+
 /* A registration that finds the name taken: whether its holder is gone. */
 static void judge_holder(const struct node *n, struct store_register *reg)
 {
     if (n->buried != 0 && reg->holder.generation == n->buried)
-        reg->holder_fate = STORE_HOLDER_BURIED;
-    else if (reg->holder.proof != NULL && proof_is_gone(reg->holder.proof))
-        reg->holder_fate = STORE_HOLDER_GONE;
+        reg->holder.fate = STORE_FATE_BURIED;
     else
-        reg->holder_fate = STORE_HOLDER_UNKNOWN;
+        judge_run(&reg->holder, true);
+}
+
+/* Those that have gone without renewing for a while. */
+static void judge_others(const struct store_renew *renew)
+{
+    for (size_t i = 0; i < renew->others_n; i++) {
+        if (renew->others[i].expired || renew->others[i].age_ms >= SILENT_MS)
+            judge_run(&renew->others[i], false);
+    }
 }
 
 static void on_store(void *data, struct store_request *request)
 {
+    if (request->op == STORE_RENEW && request->error == 0)
+        judge_others(&request->u.renew);
     if (request->op != STORE_REGISTER)
         return;
     if (request->error == 0)

@@ -122,16 +122,17 @@ static uint64_t number_of(const char *proof, const char *name)
     return strtoull(value, NULL, 10);
 }
 
-/* Another container of the same pod, which ended before this one began, or another boot of the same
- * machine. */
-static bool came_before(const struct identity *me, const struct identity *other)
+/* Another boot of the same machine; or another container of the same pod, which ended before this
+ * one began if it is the same one started again: a pod may have several, with names of their own.
+ */
+static bool came_before(const struct identity *me, const struct identity *other, bool same_name)
 {
-    bool pod = me->pod[0] != '\0' && strcmp(other->pod, me->pod) == 0;
+    bool pod = same_name && me->pod[0] != '\0' && strcmp(other->pod, me->pod) == 0;
     bool machine = me->machine[0] != '\0' && strcmp(other->machine, me->machine) == 0;
     return pod || (machine && other->ns == NS_OF_INIT && strcmp(other->boot, me->boot) != 0);
 }
 
-bool proof_is_gone(const char *text)
+bool proof_is_gone(const char *text, bool same_name)
 {
     struct identity me, other = {0};
     identify(&me);
@@ -145,7 +146,7 @@ bool proof_is_gone(const char *text)
         return false;
     bool here = strcmp(other.boot, me.boot) == 0 && other.ns == me.ns;
     if (!here)
-        return came_before(&me, &other);
+        return came_before(&me, &other, same_name);
     uint64_t start;
     char state;
     if (!process_started(other.pid, &start, &state)) /* it may be hidden: /proc with hidepid */

@@ -422,7 +422,7 @@ static int run_evict(struct database *db, struct cluster *c, struct store_reques
     if (target == NULL || target->generation != evict->target_generation)
         return 0;
     if (target->state == STORE_NODE_ACTIVE && target->renew_seq == evict->target_renew_seq &&
-        is_expired(db, target))
+        (evict->why != STORE_EVICT_SILENT || is_expired(db, target)))
         target->state = STORE_NODE_DEAD;
     evict->evicted = target->state == STORE_NODE_DEAD;
     return 0;

@@ -182,6 +182,7 @@ void pg_evict_params(const struct pg_store *s, const struct store_request *r, st
     pg_add_text(p, evict->target);
     pg_add_int8(p, evict->target_generation);
     pg_add_int8(p, evict->target_renew_seq);
+    pg_add_int4(p, evict->why);
 }
 
 int pg_evict_result(const struct pg_store *s, struct store_request *r, const PGresult *result)

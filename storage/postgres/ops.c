@@ -48,7 +48,7 @@ static const struct pg_op OPS[PG_OPS] = {
                      .params = pg_leave_params,
                      .result = pg_leave_result},
     [STORE_EVICT] = {.name = "troupe_evict",
-                     .sql = "SELECT troupe.node_evict($1, $2, $3, $4, $5, $6)",
+                     .sql = "SELECT troupe.node_evict($1, $2, $3, $4, $5, $6, $7)",
                      .writes = true,
                      .params = pg_evict_params,
                      .result = pg_evict_result},

@@ -12,6 +12,8 @@
 #include "storage/sqlite/statements.h"
 #include "storage/store.h"
 
+struct sqlite_run;
+
 /* What all connections of a store share. */
 struct sqlite_config {
     char *path;    /* absolute */
@@ -19,6 +21,7 @@ struct sqlite_config {
     uint32_t partitions;
     uint32_t timeout_ms;           /* how long one request may wait for locks */
     uv_mutex_t *lock;              /* the store's, over uid */
+    struct sqlite_run *run;        /* the lease's thread's: see runs.h */
     char uid[STORE_UID_BYTES + 1]; /* of the cluster, as a commit has confirmed it; "" = not yet */
     atomic_bool was_there; /* the file has been opened once: its absence is an error from now on */
     atomic_uint_least64_t give_up_ns;    /* closing: from then on nobody waits for locks. 0 = not */

@@ -6,6 +6,7 @@
 
 #include "storage/request.h"
 #include "storage/sqlite/migrate.h"
+#include "storage/sqlite/runs.h"
 #include "storage/sqlite/sqlite.h"
 
 uint64_t sqlite__now_ms(void)
@@ -227,10 +228,12 @@ int sqlite__register(struct sqlite_connection *c, struct store_request *r)
                       holder.renew_seq == reg->supersede_renew_seq;
     if (held && !same && !superseded) {
         reg->holder = holder;
+        sqlite__run_judge(c, &reg->holder);
         return store__fail(r, TROUPE_EBUSY, "the name '%s' is held by a run at %s", holder.name,
                            holder.addr);
     }
     reg->generation = holder.generation + !same;
+    sqlite__run_hold(c, reg->name, reg->generation);
     return put_node(c, r, reg->generation, holder.renew_seq + 1);
 }
 
@@ -298,7 +301,10 @@ int sqlite__renew(struct sqlite_connection *c, struct store_request *r)
         return sqlite__fail(c, r);
     sqlite3_bind_int64(s, 1, c->cluster);
     sqlite__bind_string(s, 2, renew->name);
-    return sqlite__read_nodes(c, r, s, &renew->others, &renew->others_n);
+    rc = sqlite__read_nodes(c, r, s, &renew->others, &renew->others_n);
+    for (size_t i = 0; rc == 0 && i < renew->others_n; i++)
+        sqlite__run_judge(c, &renew->others[i]);
+    return rc;
 }
 
 int sqlite__leave(struct sqlite_connection *c, struct store_request *r)
@@ -362,6 +368,7 @@ int sqlite__evict(struct sqlite_connection *c, struct store_request *r)
     sqlite__bind_u64(s, 3, evict->target_generation);
     sqlite__bind_u64(s, 4, evict->target_renew_seq);
     sqlite__bind_u64(s, 5, sqlite__now_ms());
+    sqlite3_bind_int(s, 6, (int)evict->why);
     sqlite3_step(s);
     if (sqlite3_reset(s) != SQLITE_OK)
         return sqlite__fail(c, r);

@@ -11,6 +11,7 @@
 
 #include "base/invariant.h"
 #include "storage/request.h"
+#include "storage/sqlite/runs.h"
 #include "storage/store_impl.h"
 
 enum {
@@ -71,6 +72,7 @@ static void store_free(struct sqlite_store *s)
         sqlite__worker_join(&s->workers[i]);
     sqlite__gate_close(&s->gate);
     uv_mutex_destroy(&s->lock);
+    sqlite__run_release(&s->config);
     free(s->config.path);
     free(s->config.cluster);
     free(s);

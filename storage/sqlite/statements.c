@@ -48,7 +48,7 @@ const char *const sqlite__statements[SQL_STATEMENTS_N] = {
                       " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0",
     [SQL_EVICT_NODE] = "UPDATE node_lease SET state = 2"
                        " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0"
-                       " AND renew_seq = ?4 AND NOT " IS_FRESH("?5"),
+                       " AND renew_seq = ?4 AND (?6 > 0 OR NOT " IS_FRESH("?5") ")",
     [SQL_DRAIN_NODE] = "UPDATE node_lease SET draining = ?4"
                        " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0",
     [SQL_OTHER_HEIRS] = "SELECT count(*) FROM node_lease WHERE cluster_id = ?1 AND name <> ?2"

@@ -18,6 +18,7 @@
 
 #include "base/invariant.h"
 #include "storage/request.h"
+#include "storage/sqlite/runs.h"
 #include "storage/sqlite/sqlite.h"
 
 enum {
@@ -195,6 +196,8 @@ static bool run_transaction(struct sqlite_worker *w, struct store_request *first
         rc = run_inside(w, &at, n);
         leave(w);
     }
+    if (rc == 0 && w->role == WORKER_LEASE)
+        sqlite__runs_tidy(c, first);
     if (rc != 0)
         fail_all(first, n, at);
     if (c->has_failed) {

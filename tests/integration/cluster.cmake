@@ -15,6 +15,8 @@ troupe_test(test_cluster_ring LABELS integration TIMEOUT 240
   SOURCES ${cluster_dir}/test_cluster_ring.c LIBS test_cluster_fixture)
 troupe_test(test_cluster_failover LABELS integration TIMEOUT 240
   SOURCES ${cluster_dir}/test_cluster_failover.c ${cluster_dir}/tcp_switch.c LIBS test_cluster_fixture)
+troupe_test(test_cluster_gone LABELS integration TIMEOUT 240
+  SOURCES ${cluster_dir}/test_cluster_gone.c LIBS test_cluster_fixture)
 # Waits for a minute most of the time.
 troupe_test(test_cluster_strangers LABELS integration TIMEOUT 240
   SOURCES ${cluster_dir}/test_cluster_strangers.c LIBS test_cluster_fixture)

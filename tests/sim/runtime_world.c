@@ -155,7 +155,7 @@ static void answer(struct world *w, size_t at)
     /* The driver may know that the run that holds the name is gone, or have to wait its lease out.
      */
     if (f.request->op == STORE_REGISTER && f.request->error == TROUPE_EBUSY)
-        f.request->u.reg.holder_fate = (enum store_holder_fate)dice_below(&w->dice, 3);
+        f.request->u.reg.holder.fate = (enum store_fate)dice_below(&w->dice, 3);
     world_note(w, (uint64_t)f.request->op * 100 + (uint64_t)-f.request->error);
     if (f.owner != w->rt)
         return;

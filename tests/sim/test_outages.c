@@ -228,7 +228,7 @@ static void a_wrong_proof_costs_no_name(void **state)
     open_troop(&t);
     start(&t, 2);
     memcpy(t.nodes[3].name, t.nodes[0].name, sizeof t.nodes[3].name);
-    t.nodes[3].believes = t.nodes[0].believes = STORE_HOLDER_GONE;
+    t.nodes[3].believes = t.nodes[0].believes = STORE_FATE_GONE;
     for (uint32_t round = 0; round < 3; round++) {
         troop_start(&t, 3);
         assert_true(troop_until(&t, is_down, 3, 20000));
@@ -242,9 +242,9 @@ static void a_wrong_proof_costs_no_name(void **state)
 static void a_dead_holder_is_succeeded_by_proof(void **state)
 {
     static const struct {
-        enum store_holder_fate fate;
+        enum store_fate fate;
         uint32_t ms;
-    } fates[] = {{STORE_HOLDER_BURIED, 100}, {STORE_HOLDER_GONE, 2100}};
+    } fates[] = {{STORE_FATE_BURIED, 100}, {STORE_FATE_GONE, 2100}};
     (void)state;
     for (size_t i = 0; i < sizeof fates / sizeof fates[0]; i++) {
         struct troop t;
@@ -256,11 +256,64 @@ static void a_dead_holder_is_succeeded_by_proof(void **state)
         assert_true(troop_until(&t, serves, 0, fates[i].ms + 1100)); /* it looks for others, too */
         troop_crash(&t, 0);
         troop_run(&t, 5000); /* silent for a TTL already, by the store's clock */
-        t.nodes[0].believes = STORE_HOLDER_GONE;
+        t.nodes[0].believes = STORE_FATE_GONE;
         troop_start(&t, 0);
         assert_true(troop_until(&t, serves, 0, 1200));
         troop_close(&t);
     }
+}
+
+/* All die, and a node of a name that nobody knew begins on the same machine: it waits neither for
+ * leases nor for what the others might serve without the store. */
+static void proof_counts_for_whoever_asks(void **state)
+{
+    static const struct {
+        enum store_fate fate;
+        uint32_t ms;
+    } fates[] = {{STORE_FATE_BURIED, 1500}, {STORE_FATE_GONE, 4500}};
+    (void)state;
+    for (size_t i = 0; i < sizeof fates / sizeof fates[0]; i++) {
+        struct troop t;
+        open_troop(&t);
+        start(&t, 3);
+        for (uint32_t n = 0; n < 3; n++)
+            troop_crash(&t, n);
+        t.nodes[5].believes = fates[i].fate;
+        troop_start(&t, 5);
+        uint64_t begun_ns = t.now.mono_ns;
+        while (owned(&t, 5) < 256 && t.now.mono_ns < begun_ns + 60000 * TROOP_MS)
+            troop_run(&t, 50);
+        print_message("all owned after %u ms\n", (unsigned)((t.now.mono_ns - begun_ns) / TROOP_MS));
+        assert_true(t.now.mono_ns - begun_ns <= fates[i].ms * TROOP_MS);
+        troop_close(&t);
+    }
+}
+
+static bool is_owned_otherwise(struct troop *t, uint32_t n)
+{
+    return owned(t, 0) != n;
+}
+
+/* n1 takes n0 for an earlier boot of its own machine, and n0 lives: it renews, and once it has done
+ * so it may pause for longer than a proof waits. */
+static void a_wrong_proof_costs_nobody_its_lease(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    t.nodes[1].believes = STORE_FATE_GONE;
+    t.nodes[1].misjudges = true;
+    start(&t, 2);
+    uint32_t own = owned(&t, 0);
+    assert_true(own > 0 && own < 256);
+    for (uint32_t round = 0; round < 3; round++) {
+        t.nodes[0].store_cut = true;
+        troop_run(&t, 3000);
+        t.nodes[0].store_cut = false;
+        assert_false(troop_until(&t, is_owned_otherwise, own, 5000));
+        assert_true(all_serve(&t, 2));
+    }
+    troop_close(&t);
 }
 
 /* ---- drains ---- */
@@ -437,6 +490,8 @@ int main(void)
         cmocka_unit_test(who_has_no_place_has_not_promised),
         cmocka_unit_test(a_wrong_proof_costs_no_name),
         cmocka_unit_test(a_dead_holder_is_succeeded_by_proof),
+        cmocka_unit_test(proof_counts_for_whoever_asks),
+        cmocka_unit_test(a_wrong_proof_costs_nobody_its_lease),
         cmocka_unit_test(all_drain_and_one_stays),
         cmocka_unit_test(no_drain_without_the_store),
         cmocka_unit_test(a_drain_outlives_an_eviction),

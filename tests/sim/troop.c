@@ -326,6 +326,27 @@ static void refuse(struct troop *t, struct troop_peer *p, enum troupe_status sta
     peer_fails(t, p->from, p, t->now.mono_ns + TROOP_LATENCY_NS, 0);
 }
 
+static bool is_up(const struct troop *t, const char *name)
+{
+    for (uint32_t i = 0; i < TROOP_NODES_MAX; i++) {
+        if (t->nodes[i].rt != NULL && strcmp(t->nodes[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* As the driver does it. */
+static void judge_runs(const struct troop *t, const struct troop_node *n, struct store_request *r)
+{
+    if (r->op == STORE_REGISTER)
+        r->u.reg.holder.fate = n->believes;
+    for (size_t i = 0; r->op == STORE_RENEW && r->error == 0 && i < r->u.renew.others_n; i++) {
+        struct store_node *other = &r->u.renew.others[i];
+        if (n->misjudges || !is_up(t, other->name))
+            other->fate = n->believes;
+    }
+}
+
 static void deliver(struct troop *t, struct troop_event *e)
 {
     bool there = t->nodes[e->node].rt != NULL && t->nodes[e->node].run == e->run;
@@ -339,8 +360,8 @@ static void deliver(struct troop *t, struct troop_event *e)
         free(e->frame);
         break;
     case TROOP_STORE:
-        if (there && e->store->op == STORE_REGISTER)
-            e->store->u.reg.holder_fate = t->nodes[e->node].believes;
+        if (there)
+            judge_runs(t, &t->nodes[e->node], e->store);
         if (there)
             step(t, e->node,
                  &(struct runtime_event){.type = RUNTIME_STORE_DONE, .u.store = e->store});

@@ -24,7 +24,8 @@ struct troop_node {
     uint32_t weight;
     uint32_t outage_grace_ms, lease_ttl_ms, members_max; /* 0: the default */
     bool outage_fence;
-    enum store_holder_fate believes;        /* of whoever holds its name */
+    enum store_fate believes;               /* of whoever holds its name, and of who is down */
+    bool misjudges;                         /* … and of all others, too */
     const struct troupe_kind *const *kinds; /* NULL: the troop's */
     size_t kinds_n;
     uint64_t wake_ns;

@@ -13,7 +13,7 @@ troupe_library(store_contract
 troupe_test(test_store_memory LABELS unit SOURCES ${storage_dir}/test_store_memory.c
   LIBS store_contract)
 foreach(name test_store_sqlite test_store_sqlite_file test_store_sqlite_processes
-    test_store_sqlite_names)
+    test_store_sqlite_names test_store_sqlite_runs)
   troupe_test(${name} LABELS unit TIMEOUT 300
     SOURCES ${storage_dir}/${name}.c ${storage_dir}/sqlite_fixture.c
     LIBS store_contract PkgConfig::SQLITE)

@@ -93,6 +93,45 @@ static void runs_that_live_are_not_evicted(void **state)
     contract_close(&s);
 }
 
+static int evicts_for(struct contract_store *s, const struct store_node *target,
+                      enum store_evict_why why, bool *evicted)
+{
+    struct contract_request q;
+    contract_init(&q, STORE_EVICT);
+    q.r.u.evict = (struct store_evict){.name = "a",
+                                       .generation = 1,
+                                       .target = "b",
+                                       .target_generation = target->generation,
+                                       .target_renew_seq = target->renew_seq,
+                                       .why = why};
+    int rc = contract_do(s, &q);
+    *evicted = q.r.u.evict.evicted;
+    contract_free(&q);
+    return rc;
+}
+
+/* Of a run whose process has ended nobody waits for its lease; but it must be that run. */
+static void runs_that_are_gone_are_evicted(void **state)
+{
+    struct contract_store s;
+    bool evicted;
+    bed_open(&s, *state);
+    contract_must_register(&s, "a", 7);
+    contract_must_register(&s, "b", 8);
+    struct store_node b, old;
+    assert_true(contract_find_node(&s, "b", &old));
+    contract_must_renew(&s, "b", 1, CONTRACT_TTL_MS);
+    assert_true(contract_find_node(&s, "b", &b));
+    assert_false(evicts(&s, b));
+    for (int round = 0; round < 3; round++) {
+        struct store_node *target = round == 0 ? &old : &b; /* it renews; it is; and once more */
+        assert_int_equal(evicts_for(&s, target, STORE_EVICT_GONE, &evicted), 0);
+        assert_int_equal(evicted, round > 0);
+    }
+    assert_int_equal(evicts_for(&s, &b, (enum store_evict_why)9, &evicted), TROUPE_EINVAL);
+    contract_close(&s);
+}
+
 static void only_active_runs_evict(void **state)
 {
     struct contract_store s;
@@ -239,6 +278,7 @@ static void mutual_evictions_leave_somebody(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(expired_runs_are_evicted),
     cmocka_unit_test(runs_that_live_are_not_evicted),
+    cmocka_unit_test(runs_that_are_gone_are_evicted),
     cmocka_unit_test(only_active_runs_evict),
     cmocka_unit_test(evictions_and_renewals_at_the_same_moment),
     cmocka_unit_test(mutual_evictions_leave_somebody),

@@ -39,7 +39,7 @@ static void a_process_that_lives_is_not_gone(void **state)
     (void)state;
     char text[TEXT_BYTES];
     proof_make(text);
-    assert_false(proof_is_gone(text));
+    assert_false(proof_is_gone(text, true));
 }
 
 static void a_process_that_ended_is_gone(void **state)
@@ -58,7 +58,8 @@ static void a_process_that_ended_is_gone(void **state)
     assert_int_equal(waitpid(child, NULL, 0), child);
     close(pipes[0]);
     close(pipes[1]);
-    assert_true(proof_is_gone(text));
+    assert_true(proof_is_gone(text, true));
+    assert_true(proof_is_gone(text, false)); /* whoever asks */
 }
 
 /* Its pid is that of a later process. */
@@ -68,7 +69,7 @@ static void a_pid_that_is_used_again_is_gone(void **state)
     char text[TEXT_BYTES];
     proof_make(text);
     with(text, " start=", "1");
-    assert_true(proof_is_gone(text));
+    assert_true(proof_is_gone(text, true));
 }
 
 static void another_namespace_proves_nothing(void **state)
@@ -78,7 +79,7 @@ static void another_namespace_proves_nothing(void **state)
     proof_make(text);
     with(text, " start=", "1");
     with(text, " ns=", "4026532999");
-    assert_false(proof_is_gone(text));
+    assert_false(proof_is_gone(text, true));
 }
 
 static void a_pod_that_was_restarted_is_gone(void **state)
@@ -90,11 +91,12 @@ static void a_pod_that_was_restarted_is_gone(void **state)
     assert_true(has(text, " pod=3d5a6c2e-pod"));
     assert_false(has(text, " machine="));
     with(text, "boot=", other_boot);
-    assert_true(proof_is_gone(text));
+    assert_true(proof_is_gone(text, true));
+    assert_false(proof_is_gone(text, false)); /* the pod's other container */
     setenv("TROUPE_POD_UID", "another-pod", 1);
-    assert_false(proof_is_gone(text));
+    assert_false(proof_is_gone(text, true));
     unsetenv("TROUPE_POD_UID");
-    assert_false(proof_is_gone(text));
+    assert_false(proof_is_gone(text, true));
 }
 
 /* Not in a container, where a machine's name for itself is the image's. */
@@ -106,12 +108,12 @@ static void a_machine_that_was_booted_again_ends_its_runs(void **state)
     if (!has(text, " machine="))
         skip();
     with(text, "boot=", other_boot);
-    assert_true(proof_is_gone(text));
+    assert_true(proof_is_gone(text, true));
     memcpy(inside, text, sizeof inside);
     with(inside, " ns=", "4026532999");
-    assert_false(proof_is_gone(inside));
+    assert_false(proof_is_gone(inside, true));
     with(text, " machine=", "0123456789abcdef");
-    assert_false(proof_is_gone(text));
+    assert_false(proof_is_gone(text, true));
 }
 
 static void what_is_no_proof_proves_nothing(void **state)
@@ -125,7 +127,7 @@ static void what_is_no_proof_proves_nothing(void **state)
                                         "boot=x ns=1 pid=1 start=1 pod= machine=",
                                         "boot=x ns=99999999999999999999 pid=9999999999999 start=1"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        assert_false(proof_is_gone(texts[i]));
+        assert_false(proof_is_gone(texts[i], true));
 }
 
 int main(void)

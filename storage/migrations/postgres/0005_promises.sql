@@ -115,10 +115,10 @@ BEGIN
                               p_ttl_ms, NULL::bigint, false, p_supersede, p_generation, p_renew_seq) n;
 END $$;
 
--- As in 0002, by is_fresh.
-CREATE OR REPLACE FUNCTION troupe.node_evict(
+-- As in 0002, by is_fresh; p_why is an enum store_evict_why.
+CREATE FUNCTION troupe.node_evict(
     p_cluster text, p_name text, p_generation bigint, p_target text, p_target_generation bigint,
-    p_renew_seq bigint) RETURNS int
+    p_renew_seq bigint, p_why int) RETURNS int
 LANGUAGE plpgsql AS $$
 DECLARE
     v_cluster int;
@@ -136,11 +136,18 @@ BEGIN
     END IF;
     UPDATE troupe.node_lease SET state = 2
     WHERE cluster_id = v_cluster AND name = p_target AND generation = p_target_generation AND state = 0
-      AND renew_seq = p_renew_seq AND NOT troupe.is_fresh(renewed_at, ttl_ms);
+      AND renew_seq = p_renew_seq AND (p_why > 0 OR NOT troupe.is_fresh(renewed_at, ttl_ms));
     PERFORM FROM troupe.node_lease
     WHERE cluster_id = v_cluster AND name = p_target AND generation = p_target_generation AND state = 2;
     RETURN CASE WHEN FOUND THEN 2 ELSE 1 END;
 END $$;
+
+CREATE OR REPLACE FUNCTION troupe.node_evict(
+    p_cluster text, p_name text, p_generation bigint, p_target text, p_target_generation bigint,
+    p_renew_seq bigint) RETURNS int
+LANGUAGE sql AS $$
+    SELECT troupe.node_evict(p_cluster, p_name, p_generation, p_target, p_target_generation, p_renew_seq, 0)
+$$;
 
 -- 0: the node itself is not active any more; 1: refused, for nobody would be left; 2: done.
 CREATE FUNCTION troupe.node_drain(p_cluster text, p_name text, p_generation bigint, p_drain boolean)

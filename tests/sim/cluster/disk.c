@@ -260,19 +260,29 @@ static bool is_gone(const struct world *w, const char *proof)
     return false;
 }
 
-/* Its guardian may have seen it end, or its proof say so. But on a machine that is a copy of
- * another one, proofs say so of runs that live; and renew: of one that is silent and lives, a wrong
- * proof is not to be told from a right one. */
-static enum store_holder_fate fate_of(struct world *w, const struct store_register *reg)
+/* Its guardian, or a lock, may tell that it has ended, or its proof say so. But on a machine that
+ * is a copy of another one, proofs say so of runs that live; and renew: of one that is silent and
+ * lives, a wrong proof is not to be told from a right one. */
+static enum store_fate fate_of(struct world *w, const char *name, const struct store_node *row)
 {
-    bool gone = is_gone(w, reg->holder.proof);
-    const struct run *holder = judge_find_run(w, reg->name, reg->holder.generation);
+    bool gone = is_gone(w, row->proof);
+    const struct run *holder = judge_find_run(w, name, row->generation);
     bool wrong =
         w->wrong_proofs && holder != NULL && w->now_ns - holder->renewed_ns < WRONG_MS * WORLD_MS;
     uint64_t how = dice_below(&w->dice, 4);
     if (gone && how == 0)
-        return STORE_HOLDER_BURIED;
-    return (gone || wrong) && how == 1 ? STORE_HOLDER_GONE : STORE_HOLDER_UNKNOWN;
+        return STORE_FATE_BURIED;
+    return (gone || wrong) && how == 1 ? STORE_FATE_GONE : STORE_FATE_UNKNOWN;
+}
+
+static void judge_runs(struct world *w, struct store_request *r)
+{
+    if (r->op == STORE_REGISTER && r->error == TROUPE_EBUSY)
+        r->u.reg.holder.fate = fate_of(w, r->u.reg.name, &r->u.reg.holder);
+    for (size_t i = 0; r->op == STORE_RENEW && r->error == 0 && i < r->u.renew.others_n; i++) {
+        struct store_node *other = &r->u.renew.others[i];
+        other->fate = fate_of(w, other->name, other);
+    }
 }
 
 static void answer(struct world *w, void *data)
@@ -315,8 +325,7 @@ static void answer(struct world *w, void *data)
         r->error = TROUPE_EUNAVAILABLE;
     if (w->mutant == MUTANT_OLD_RENEWAL && r->error == 0)
         mutant_believes(run, r);
-    if (r->op == STORE_REGISTER && r->error == TROUPE_EBUSY)
-        r->u.reg.holder_fate = fate_of(w, &r->u.reg);
+    judge_runs(w, r);
     f->answers = false;
     f->request = NULL;
     run->flights--;
