@@ -142,6 +142,22 @@ bool owner_map__merge(struct owner_map *m, uint32_t pid, struct troupe_bytes nam
     return order(m, pid, name, epoch) > 0 && put(m, pid, name, epoch);
 }
 
+/* Two records of the same hash cost no more than a look at the store. */
+static bool is_refuted(const struct owner_map_entry *e, uint64_t hash)
+{
+    for (uint32_t i = 0; i < OWNER_MAP_REFUTED; i++) {
+        if (e->refuted[i] != 0 && e->refuted[i] == (uint32_t)hash)
+            return true;
+    }
+    return false;
+}
+
+static void refute(struct owner_map_entry *e, uint64_t hash)
+{
+    if (!is_refuted(e, hash))
+        e->refuted[e->refuted_n++ % OWNER_MAP_REFUTED] = (uint32_t)hash;
+}
+
 bool owner_map__hear_of(struct owner_map *m, uint32_t pid, struct troupe_bytes name, uint64_t epoch)
 {
     struct owner_map_entry *e = &m->entries[pid];
@@ -149,7 +165,8 @@ bool owner_map__hear_of(struct owner_map *m, uint32_t pid, struct troupe_bytes n
     if (more < 0 && owner_map__is_known(e) && m->now - e->heard >= OWNER_MAP_SETTLED_TICKS)
         m->doubts++;
     bool fits = name.len <= OWNER_MAP_NAME_BYTES_MAX;
-    bool wrong = more > 0 && e->refuted != 0 && fits && record_hash(pid, name, epoch) == e->refuted;
+    bool wrong =
+        more > 0 && fits && e->refuted[0] != 0 && is_refuted(e, record_hash(pid, name, epoch));
     m->doubts += wrong;
     return more > 0 && !wrong && owner_map__merge(m, pid, name, epoch);
 }
@@ -186,7 +203,7 @@ bool owner_map_correct(struct owner_map *m, uint32_t pid, struct troupe_bytes ow
         m->doubts++; /* the next look tells */
         return false;
     }
-    e->refuted = wrong;
+    refute(e, wrong);
     owner_map__tell(m, pid);
     return true;
 }

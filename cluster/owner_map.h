@@ -50,6 +50,7 @@ enum {
     OWNER_MAP_PAYLOAD_BYTES_MIN = OWNER_MAP_CHUNKS_MAX * 10 + 256,
     OWNER_MAP_NONE = UINT32_MAX,
     OWNER_MAP_TICK_MS = 100,
+    OWNER_MAP_REFUTED = 4,        /* wrong records of a partition that are remembered */
     OWNER_MAP_SETTLED_TICKS = 30, /* what has been known for so long, others have heard, too */
 };
 
@@ -68,8 +69,12 @@ struct owner_map_entry {
     uint32_t name; /* number in names, or INTERN_NONE: nobody */
     uint32_t news_prev, news_next;
     uint32_t change_next;
-    uint32_t heard;   /* in ticks, from anybody */
-    uint64_t refuted; /* the hash of a record that the store has shown to be wrong; 0 = none */
+    uint32_t heard; /* in ticks, from anybody */
+    /* Hashes of the last records that the store has shown to be wrong; 0 = none. Several, for
+     * several may go round, and each that is put away would else come back in the place of the
+     * other. */
+    uint32_t refuted[OWNER_MAP_REFUTED];
+    uint8_t refuted_n; /* ever; modulo 256 */
     uint8_t told;
     uint8_t flags;
 };

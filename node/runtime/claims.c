@@ -86,9 +86,15 @@ void claims__begin(struct runtime *rt)
         review_all(rt, true);
 }
 
-void claims__lost(struct runtime *rt, uint32_t pid)
+void claims__let_go(struct runtime *rt, uint32_t pid)
 {
     ownership_lose(&rt->ownership, pid);
+    rt->losses_n++;
+}
+
+void claims__lost(struct runtime *rt, uint32_t pid)
+{
+    claims__let_go(rt, pid);
     review(rt, pid, true);
 }
 
@@ -150,7 +156,7 @@ static void won(struct runtime *rt, const struct store_claimed *claimed)
 {
     uint32_t pid = claimed->pid;
     /* It was ours already: moved to us by one that could not tell us so. What it sent is right. */
-    bool found = claimed->epoch == claimed->epoch_prev && handoff__has_orphan(rt, pid);
+    bool found = claimed->epoch == claimed->epoch_prev && handoff__brought(rt, pid);
     if (!found && claimed->epoch_prev > rt->ownership.entries[pid].kept) {
         entity__drop_partition(rt, pid, false); /* somebody else may have written */
         warm__want(rt, pid);
@@ -212,6 +218,8 @@ void claims__done(struct runtime *rt)
     }
     if (request->error == 0 && stale)
         claims__hear(rt);
+    if (request->error == 0 || request->error == TROUPE_EOUTCOME)
+        handoff__claim_unsure(rt);
     for (size_t i = 0; i < request->u.claim.pids_n; i++)
         ownership_retry(&rt->ownership, request->u.claim.pids[i]);
     rt->want_map |= members__is_on(&rt->members); /* it may have been executed, or be yet */
@@ -335,6 +343,8 @@ static void apply_map(struct runtime *rt, const struct store_owners *map, bool r
                 owners__told(rt, pid);
             else if (is_older(rt, pid, epoch) || is_wrong(rt, pid, epoch))
                 go_back(rt, map, pid, owner_of(map, numbers, pid));
+            else if (epoch < rt->ownership.entries[pid].epoch)
+                owners__doubt(rt); /* it cannot be told yet who is right */
         } else if (recheck && epoch < rt->ownership.entries[pid].epoch &&
                    rt->phase != RUNTIME_STOPPING) {
             claims__went_back(rt, pid);

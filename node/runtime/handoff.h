@@ -43,7 +43,7 @@ struct handoff {
     enum handoff_phase phase;
     uint32_t node;                      /* to whom */
     uint64_t to_generation, generation; /* of the runs: its, and ours */
-    uint64_t number;
+    uint64_t number; /* ascending in the order in which batches are sent; 0: not sent yet */
     struct store_move moves[HANDOFF_PIDS_MAX]; /* ascending */
     uint32_t moves_n;
     uint32_t parts_n, parts_out; /* sent, and of these not answered yet */
@@ -60,6 +60,8 @@ struct incoming {
     uint64_t from_generation, number;
     uint32_t parts_n, parts_got;
     bool orphan; /* its giver is gone, and may have moved it to us */
+    bool unsure; /* a claim of ours may have got it: that it is ours tells nothing of what has come
+                  */
     store_pid *pids;
     uint32_t pids_n;
     uint64_t begun_ns, entities;
@@ -132,8 +134,13 @@ void handoff__forget_partial(struct runtime *rt);
 bool handoff__is_coming(const struct runtime *rt);
 /* Its givers have had time to say so: the store is asked instead. */
 void handoff__ask_for_incoming(struct runtime *rt);
-/* All of it has come, from a node that is gone. */
+/* All of it has come, from a node that is gone, and the store is being asked whose it is. */
 bool handoff__has_orphan(const struct runtime *rt, uint32_t pid);
+/* … and what has come is what was handed over, if the store has it as ours now. */
+bool handoff__brought(const struct runtime *rt, uint32_t pid);
+/* A claim may have been executed, nobody knows. A partition that turns out to be ours need not have
+ * been handed over then: its giver may have kept it, gone on, and died. */
+void handoff__claim_unsure(struct runtime *rt);
 void handoff__tick_orphans(struct runtime *rt);
 
 #endif

@@ -195,6 +195,22 @@ bool handoff__has_orphan(const struct runtime *rt, uint32_t pid)
     return false;
 }
 
+bool handoff__brought(const struct runtime *rt, uint32_t pid)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
+        const struct incoming *in = &rt->incoming[i];
+        if (in->node != NODE_NONE && in->orphan && !in->unsure && is_in(in, pid))
+            return true;
+    }
+    return false;
+}
+
+void handoff__claim_unsure(struct runtime *rt)
+{
+    for (uint32_t i = 0; i < INCOMING_MAX; i++)
+        rt->incoming[i].unsure |= rt->incoming[i].orphan;
+}
+
 /* The store has answered for all of them. */
 void handoff__tick_orphans(struct runtime *rt)
 {
@@ -254,6 +270,19 @@ static bool can_come(const struct runtime *rt, const Troupe__Peer__Take *take)
     return take->n_partitions > 0 && take->n_partitions <= HANDOFF_PIDS_MAX;
 }
 
+/* A message may come long after it was sent, by a connection that had been given up: its batch is
+ * over then, and what it brings is old. True: this batch is none of those that have come, or were
+ * given up, and the later ones are yet to come. */
+static bool is_next(struct node_info *giver, const Troupe__Peer__Transfer *t)
+{
+    bool same = t->from_generation == giver->taken_generation;
+    if (t->from_generation < giver->taken_generation || (same && t->number <= giver->taken_number))
+        return false;
+    giver->taken_generation = t->from_generation;
+    giver->taken_number = t->number;
+    return true;
+}
+
 /* Part 0. */
 static struct handoff_answer begin(struct runtime *rt, const Troupe__Peer__Take *take,
                                    struct incoming **out)
@@ -261,10 +290,12 @@ static struct handoff_answer begin(struct runtime *rt, const Troupe__Peer__Take 
     if (!can_come(rt, take))
         return ANSWER(TROUPE_FAILED_PRECONDITION,
                       "one of these partitions is this node's, or no partition");
+    uint32_t node = nodes__take(rt, bytes_of(take->transfer->from));
+    if (node != NODE_NONE && !is_next(node__at(rt, node), take->transfer))
+        return ANSWER(TROUPE_FAILED_PRECONDITION, "this batch is over");
     for (size_t i = 0; i < take->n_partitions; i++)
         forget_older(rt, take->partitions[i]->pid);
     struct incoming *in = place(rt);
-    uint32_t node = nodes__take(rt, bytes_of(take->transfer->from));
     store_pid *pids = calloc(HANDOFF_PIDS_MAX, sizeof *pids);
     if (in == NULL || node == NODE_NONE || pids == NULL) {
         free(pids);
@@ -401,6 +432,17 @@ static void become_owner(struct runtime *rt, uint32_t pid, uint64_t epoch)
     rt->handoff_totals.partitions_in++;
 }
 
+/* Its commit was made by a server of the store that has been succeeded since, by the timeline that
+ * each epoch bears: whether the copy has it, the giver need not know. */
+static bool is_of_deposed(const struct runtime *rt, const Troupe__Peer__Given *given)
+{
+    for (size_t i = 0; i < given->n_partitions; i++) {
+        if (given->partitions[i]->epoch >> OWNERSHIP_EPOCH_BITS < rt->timeline)
+            return true;
+    }
+    return false;
+}
+
 struct handoff_answer handoff__given(struct runtime *rt, const Troupe__Peer__Given *given)
 {
     struct handoff_answer answer = may_take(rt, given->transfer);
@@ -408,6 +450,11 @@ struct handoff_answer handoff__given(struct runtime *rt, const Troupe__Peer__Giv
         return answer;
     struct incoming *in = find(rt, given->transfer);
     bool whole = in != NULL && is_whole(in);
+    if (whole && is_of_deposed(rt, given)) {
+        if (!in->orphan)
+            orphan(rt, in); /* the store is asked */
+        return answer;
+    }
     for (size_t i = 0; i < given->n_partitions; i++) {
         uint32_t pid = given->partitions[i]->pid;
         if (pid >= rt->config.partitions || given->partitions[i]->epoch > OWNER_MAP_EPOCH_MAX ||
@@ -432,7 +479,12 @@ struct handoff_answer handoff__given(struct runtime *rt, const Troupe__Peer__Giv
 struct handoff_answer handoff__keep(struct runtime *rt, const Troupe__Peer__Keep *keep)
 {
     struct handoff_answer answer = may_take(rt, keep->transfer);
-    struct incoming *in = answer.status == TROUPE_OK ? find(rt, keep->transfer) : NULL;
+    if (answer.status != TROUPE_OK)
+        return answer;
+    uint32_t node = nodes__take(rt, bytes_of(keep->transfer->from));
+    struct incoming *in = find(rt, keep->transfer);
+    if (node != NODE_NONE)
+        is_next(node__at(rt, node), keep->transfer); /* its parts may come yet */
     if (in != NULL)
         forget(rt, in);
     return answer;

@@ -163,7 +163,7 @@ static void begin(struct runtime *rt, struct handoff *h)
         return;
     }
     h->phase = HANDOFF_FREEZING;
-    h->number = ++rt->handoff_number;
+    h->number = 0;
     h->to_generation = node__at(rt, h->node)->generation;
     h->generation = rt->generation;
     h->parts_n = h->parts_out = h->commit_failures = 0;

@@ -124,6 +124,7 @@ void handoff__stream(struct runtime *rt, struct handoff *h)
     struct part p = {.take = TROUPE__PEER__TAKE__INIT};
     arena_init(&a, 256 << 10, 0);
     h->phase = HANDOFF_STREAMING;
+    h->number = ++rt->handoff_number;
     h->check_ns = rt->now.mono_ns;
     handoff__name(rt, h, &p.transfer);
     p.take.transfer = &p.transfer;

@@ -296,9 +296,14 @@ struct runtime {
     char failure[STORE_ERRMSG_BYTES + 256];
     struct lease lease;
     struct ownership ownership;
-    uint64_t losses_n; /* partitions of which we lost what we had: a count, and the clock by which
-                          it is told what happened before a loss, and what after it */
-    uint64_t losses_checked_n; /* finished replies that wait have been looked at since then */
+    uint64_t
+        losses_n; /* partitions that we have lost, or of which we lost what we had: a count, and
+                     the clock by which it is told what happened before a loss, and what after it
+                   */
+    uint64_t losses_checked_n; /* finished replies that wait have been looked at since then … */
+    bool replies_in_doubt;     /* … but for some that came before a loss */
+    bool answers_void; /* the node stops, and whether its partitions are its own will not be known:
+                          what handlers did is told to nobody */
     uint64_t generation;
     uint64_t server, timeline; /* the latest server of the store that has answered */
     uint64_t timeline_ns;      /* when the store was seen to have failed over; 0 = never */
@@ -449,6 +454,8 @@ void claims__ring_changed(struct runtime *rt);
 void claims__owner_gone(struct runtime *rt, uint32_t node);
 /* The answer to the claim is not believed. */
 void claims__hear(struct runtime *rt);
+/* It is not ours any more, or may not be. What we have in memory of it stays, and may be right. */
+void claims__let_go(struct runtime *rt, uint32_t pid);
 /* The store has said that it is not ours. */
 void claims__lost(struct runtime *rt, uint32_t pid);
 /* A failover of the store has lost that it is ours: asked for again, and what we have of it kept
@@ -527,6 +534,8 @@ void peer_kind__call(struct runtime *rt, struct message *m);
 /* ---- owners.c ---- */
 int owners__init(struct runtime *rt);
 void owners__close(struct runtime *rt);
+/* What we know and what we hear do not go together: the store is asked again, in a while. */
+void owners__doubt(struct runtime *rt);
 /* ownership has something new about this partition: it is told on. */
 void owners__told(struct runtime *rt, uint32_t pid);
 /* Whether all that was heard of it was heard before the store was asked, at asked_ns. */
@@ -557,9 +566,6 @@ void request__expire_held(struct runtime *rt);
 /* The lease is in doubt and will not be confirmed: finished requests that relied on it become
  * UNKNOWN. */
 void request__revoke_all(struct runtime *rt);
-/* After a re-check: finished requests that relied on a partition that is not ours, or was lost in
- * between, become UNKNOWN. */
-void request__revoke_lost(struct runtime *rt);
 struct runtime_request *request__take_replies(struct runtime *rt);
 
 /* ---- deliver.c ---- */

@@ -111,7 +111,6 @@ static void serve(struct runtime *rt)
 {
     char owned[24], generation[24];
     rt->phase = RUNTIME_SERVING;
-    request__revoke_lost(rt);
     log__add(rt, RUNTIME_INFO, "serving", "name", rt->config.name, "generation",
              number(generation, rt->generation), "partitions",
              number(owned, ownership_held(&rt->ownership)), NULL);
@@ -140,7 +139,7 @@ void lifecycle__evicted(struct runtime *rt)
     for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
         if (!ownership_is_held(&rt->ownership, pid))
             continue;
-        ownership_lose(&rt->ownership, pid);
+        claims__let_go(rt, pid);
         if (rt->phase == RUNTIME_STOPPING) {
             entity__drop_partition(rt, pid, false);
             ownership_forget(&rt->ownership, pid);
@@ -415,15 +414,13 @@ static void stop_now(struct runtime *rt)
     char dirty[24], resident[24];
     log__add(rt, RUNTIME_INFO, "stopping: no more calls; persisting", "resident",
              number(resident, rt->entities_n), "dirty", number(dirty, rt->dirty_n), NULL);
-    bool unsure = rt->phase == RUNTIME_SUSPENDED || rt->phase == RUNTIME_STARTING;
+    rt->answers_void = rt->phase == RUNTIME_SUSPENDED || rt->phase == RUNTIME_STARTING;
     handoff__abort_all(rt);
     handoff__forget_partial(rt);
     rt->phase = RUNTIME_STOPPING;
     rt->answers_until_ns = rt->incoming_until_ns = rt->now.mono_ns + STOP_ANSWERS_MS * NS_PER_MS;
     claims__stop(rt);
     drop_lost(rt);
-    if (unsure)
-        request__revoke_all(rt);
     refuse_waiting(rt);
     save__all(rt);
 }

@@ -47,6 +47,11 @@ void owners__correct(struct runtime *rt, uint32_t pid, const char *name, uint64_
         owner_map_correct(&rt->owner_map, pid, troupe_bytes_of(name), epoch, ticks(asked_ns));
 }
 
+void owners__doubt(struct runtime *rt)
+{
+    rt->owner_map.doubts++;
+}
+
 void owners__told(struct runtime *rt, uint32_t pid)
 {
     owner_map_set_time(&rt->owner_map, ticks(rt->now.mono_ns));
@@ -76,7 +81,8 @@ static bool is_unsure(struct runtime *rt, uint32_t pid, const struct owner *owne
 {
     const struct ownership_entry *e = &rt->ownership.entries[pid];
     bool unsure = e->coming && owner->epoch > e->epoch;
-    rt->owner_map.doubts += unsure;
+    if (unsure)
+        owners__doubt(rt);
     return unsure;
 }
 
@@ -86,7 +92,7 @@ static void learn(struct runtime *rt)
         struct owner owner = owner_map_get(&rt->owner_map, pid);
         /* We should know whose it is: somebody has taken it, or somebody is wrong. */
         if (ownership_is_held(&rt->ownership, pid))
-            rt->owner_map.doubts++;
+            owners__doubt(rt);
         uint32_t node = nodes__take(rt, owner.name);
         /* The store may have failed over since, and lost it: then only the store knows. */
         bool old = owner.epoch >> OWNERSHIP_EPOCH_BITS < rt->timeline;

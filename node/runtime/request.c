@@ -62,17 +62,27 @@ static void revoke(struct runtime *rt, struct message *m, const char *why)
     m->executed = false;
 }
 
+/* Whether what a handler saw and did may be gone: what we had of its partition has been dropped
+ * since, or the partition is not ours just now, and what we have of it may or may not be right.
+ * (One that we have handed over has taken along what its handlers did.) */
+static bool is_lost(const struct runtime *rt, const struct message *m, bool now)
+{
+    const struct ownership_entry *e = &rt->ownership.entries[m->pid];
+    bool limbo = e->kept != 0 && !ownership_is_held(&rt->ownership, m->pid);
+    return m->executed && (e->lost > m->losses_n || (now && limbo));
+}
+
 /* A reply tells what a handler saw and did in a partition that was ours then. It may leave while
  * that stands: if the partition has been lost since, another node may have run it, without what
- * this handler did. That it is ours again by now does not help. */
-static void revoke_lost(struct runtime *rt, struct runtime_request *r, bool held)
+ * this handler did. That it is ours again by now does not help, unless nobody else had it in
+ * between: then what we had is right, and was kept. now: it is to leave, and does not wait for
+ * that. */
+static void revoke_lost(struct runtime *rt, struct runtime_request *r, bool now)
 {
     bool executed = false;
     for (size_t i = 0; i < r->reply.results_n; i++) {
         struct message *m = &r->calls[i];
-        bool lost = m->executed && (rt->ownership.entries[m->pid].lost > m->losses_n ||
-                                    (held && !ownership_is_held(&rt->ownership, m->pid)));
-        if (lost)
+        if (is_lost(rt, m, now))
             revoke(
                 rt, m,
                 "executed, but this node had lost the entity: the effect may be gone. Retry with "
@@ -84,8 +94,10 @@ static void revoke_lost(struct runtime *rt, struct runtime_request *r, bool held
 
 static void send_off(struct runtime *rt, struct runtime_request *r)
 {
-    if (r->executed && r->losses_n != rt->losses_n)
+    if (r->executed && r->losses_n != rt->losses_n) {
         revoke_lost(rt, r, false);
+        rt->replies_in_doubt = true;
+    }
     if (r->deadline != NULL)
         wheel_cancel(&rt->wheel, &r->deadline->timer);
     r->next = NULL;
@@ -274,12 +286,6 @@ void request__expire(struct runtime *rt, struct runtime_request *r)
     send_off(rt, r);
 }
 
-void request__revoke_lost(struct runtime *rt)
-{
-    for (struct runtime_request *r = rt->replies; r != NULL; r = r->next)
-        revoke_lost(rt, r, true);
-}
-
 static void revoke_since(struct runtime *rt, uint64_t deadline_ns, const char *why)
 {
     for (struct runtime_request *r = rt->replies; r != NULL; r = r->next) {
@@ -309,12 +315,14 @@ void request__revoke_all(struct runtime *rt)
                  "with the same request id");
 }
 
-/* They were finished since the last collect, or are held, and something was lost since then. */
-static void revoke_all_lost(struct runtime *rt)
+/* They were finished since the last collect, or are held, and something was lost since they came.
+ */
+static void revoke_all_lost(struct runtime *rt, bool now)
 {
     for (struct runtime_request *r = rt->replies; r != NULL; r = r->next)
-        revoke_lost(rt, r, false);
+        revoke_lost(rt, r, now);
     rt->losses_checked_n = rt->losses_n;
+    rt->replies_in_doubt = !now;
 }
 
 /* While suspended, only what does not rely on the lease goes out. */
@@ -338,9 +346,14 @@ struct runtime_request *request__take_replies(struct runtime *rt)
     struct runtime_request *out = rt->replies;
     if (out == NULL)
         return NULL;
-    if (rt->losses_n != rt->losses_checked_n)
-        revoke_all_lost(rt);
-    if (rt->phase == RUNTIME_SUSPENDED || rt->phase == RUNTIME_STARTING)
+    /* A node that stops does not wait for a confirmation. */
+    if (rt->phase == RUNTIME_STOPPING &&
+        (rt->answers_void || !lease_is_valid(&rt->lease, rt->now.mono_ns, rt->now.wall_ms)))
+        request__revoke_all(rt);
+    bool holds = rt->phase == RUNTIME_SUSPENDED || rt->phase == RUNTIME_STARTING;
+    if (rt->replies_in_doubt || rt->losses_n != rt->losses_checked_n)
+        revoke_all_lost(rt, !holds);
+    if (holds)
         return take_some(rt);
     rt->replies = NULL;
     rt->replies_tail = &rt->replies;

@@ -427,9 +427,6 @@ void runtime_collect(struct runtime *rt, struct runtime_time now, struct runtime
     if (rt->phase == RUNTIME_SERVING &&
         !lease_is_valid(&rt->lease, rt->now.mono_ns, rt->now.wall_ms))
         lifecycle__suspend(rt, "the lease ran out before it could be renewed, or the clock jumped");
-    if (rt->phase == RUNTIME_STOPPING &&
-        !lease_is_valid(&rt->lease, rt->now.mono_ns, rt->now.wall_ms))
-        request__revoke_all(rt);
     evict__flush(rt);
     save__tick(rt);
     save__flush(rt);

@@ -52,7 +52,8 @@ static void failed_over(struct runtime *rt, const struct store_request *request)
     if (rt->phase == RUNTIME_SUSPENDED)
         rt->recheck = rt->writing_again = false; /* after the next renewal, not before */
     lease_void(&rt->lease, rt->now.mono_ns, request == &rt->renew.request);
-    rt->recheck |= rt->phase == RUNTIME_STARTING; /* what it has claimed already */
+    rt->recheck |= rt->phase == RUNTIME_STARTING;      /* what it has claimed already */
+    rt->answers_void |= rt->phase == RUNTIME_STOPPING; /* it does not look at the map again */
     rt->failed_over = rt->want_map = true;
     rt->timeline_ns = rt->recheck_ns = rt->now.mono_ns;
     rt->rows_ns = 0; /* renewals of the others may be lost: they are watched for a TTL anew */

@@ -18,6 +18,7 @@ struct troop_event {
     struct runtime_frame *frame;
     struct store_request *store;
     struct troop_peer *peer;
+    bool is_late;
 };
 
 /* A request on its way between two nodes, or from a client. */
@@ -185,6 +186,48 @@ static void lie_of_epochs(struct troop *t, uint32_t n, struct troop_peer *p)
     t->nodes[n].lies_of_epochs = false;
 }
 
+static bool is_take(const struct troop_peer *p)
+{
+    const struct rpc_call *call = &p->rpc.calls[0];
+    return p->rpc.calls_n == 1 && troupe_bytes_equal(call->kind, troupe_bytes_of("$peer")) &&
+           troupe_bytes_equal(call->method, troupe_bytes_of("take"));
+}
+
+/* A copy of it waits until the test lets it arrive. */
+static void be_late(struct troop *t, uint32_t to, const struct troop_peer *p)
+{
+    struct troop_peer *copy = peer_new(t, &p->rpc);
+    copy->request.from_peer = true;
+    push(t, (struct troop_event){.at_ns = UINT64_MAX,
+                                 .what = TROOP_REQUEST,
+                                 .node = to,
+                                 .run = t->nodes[to].run,
+                                 .peer = copy,
+                                 .is_late = true});
+}
+
+void troop_late_takes(struct troop *t)
+{
+    struct troop_event *late = NULL, **tail = &late;
+    for (struct troop_event **at = &t->events, *e; (e = *at) != NULL;) {
+        if (!e->is_late) {
+            at = &e->next;
+            continue;
+        }
+        *at = e->next;
+        e->next = NULL;
+        *tail = e;
+        tail = &e->next;
+    }
+    for (struct troop_event *e = late, *next; e != NULL; e = next) {
+        next = e->next;
+        e->at_ns = t->now.mono_ns;
+        e->is_late = false;
+        push(t, *e);
+        free(e);
+    }
+}
+
 static void send_peers(struct troop *t, uint32_t n, struct runtime_peer_request *r)
 {
     while (r != NULL) {
@@ -199,7 +242,12 @@ static void send_peers(struct troop *t, uint32_t n, struct runtime_peer_request 
                  (const char *)r->rpc.cluster_uid.data);
         if (t->nodes[n].lies_of_epochs)
             lie_of_epochs(t, n, p);
-        if (!can_reach(t, n, to))
+        bool late = t->nodes[n].loses_takes && is_take(p);
+        if (late)
+            be_late(t, to, p);
+        if (late)
+            peer_fails(t, n, p, t->now.mono_ns + TROOP_LATENCY_NS, TROUPE_EOUTCOME);
+        else if (!can_reach(t, n, to))
             peer_fails(t, n, p, t->now.mono_ns + TROOP_LATENCY_NS, TROUPE_EUNAVAILABLE);
         else
             push(t, (struct troop_event){.at_ns = t->now.mono_ns + TROOP_LATENCY_NS,
@@ -275,6 +323,10 @@ static void send_store(struct troop *t, uint32_t n, struct store_request *r)
             struct store *store = (t->nodes[n].misled >> r->op & 1) != 0 ? t->deposed : t->store;
             store_submit(store, r);
             store_memory_poll(store, SIZE_MAX);
+            if ((t->nodes[n].doubtful >> r->op & 1) != 0) {
+                r->error = TROUPE_EOUTCOME;
+                snprintf(r->errmsg, sizeof r->errmsg, "the answer is lost");
+            }
             if (t->nodes[n].unaware) { /* it takes all for the first server */
                 r->server = 1;
                 r->timeline = 0;

@@ -38,6 +38,8 @@ struct troop_node {
     bool saves_cut;      /* … for saves only */
     bool unaware;        /* of a failover: no answer tells of a server */
     uint32_t misled;     /* bits of operations: they reach the deposed server */
+    bool loses_takes;    /* what it hands over comes late: see troop_late_takes */
+    uint32_t doubtful;   /* bits of operations: done, but nobody tells it */
     bool lies_of_owner;  /* its next answer to a node: not executed, another has it, for ever */
     bool lies_of_epochs; /* the next partitions that it gives bear the highest number */
     enum troupe_status refuses; /* with it, requests of other nodes, as a whole; 0 = it does not */
@@ -97,6 +99,8 @@ struct troop_answer troop_call(struct troop *t, uint32_t n, const char *kind, co
 /* A call without a payload whose answer nobody waits for. */
 void troop_send(struct troop *t, uint32_t n, const char *kind, const char *id, const char *method,
                 uint64_t sequence, uint32_t timeout_ms);
+/* A connection was given up: its sender was told so at once. What was on it arrives now. */
+void troop_late_takes(struct troop *t);
 void troop_stats(struct troop *t, uint32_t n, struct runtime_stats *stats);
 
 /* A request of many calls that is on its way, or answered. */

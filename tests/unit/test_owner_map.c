@@ -578,6 +578,32 @@ static void test_correct(void **state)
     owner_map_close(&c);
 }
 
+/* Several wrong records go round: what the store has put away does not come back when it puts away
+ * the next one. */
+static void test_several_refuted(void **state)
+{
+    (void)state;
+    struct owner_map a = map_new(256, 8), b[OWNER_MAP_REFUTED];
+    assert_true(set(&a, 7, "n1", 100));
+    for (uint32_t i = 0; i < OWNER_MAP_REFUTED; i++) {
+        b[i] = map_new(256, 8);
+        assert_true(set(&b[i], 7, "n9", 5000 + i));
+        owner_map_set_time(&a, 10 * i);
+        tell(&b[i], &a);
+        assert_owner(&a, 7, "n9", 5000 + i);
+        owner_map_set_time(&a, 10 * i + 5);
+        assert_true(correct(&a, 7, "n1", 100, 10 * i + 5));
+    }
+    for (uint32_t i = 0; i < OWNER_MAP_REFUTED; i++) {
+        uint64_t doubts = owner_map_doubts(&a);
+        tell(&b[i], &a);
+        assert_owner(&a, 7, "n1", 100);
+        assert_true(owner_map_doubts(&a) > doubts);
+        owner_map_close(&b[i]);
+    }
+    owner_map_close(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -596,6 +622,7 @@ int main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_hostile_names),
         cmocka_unit_test(test_correct),
+        cmocka_unit_test(test_several_refuted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -570,6 +570,11 @@ static void answered(void *data, uint64_t ticket, const struct rpc_reply *reply,
             unexpected(c, result);
         finish(c);
         break;
+    case TROUPE_NOT_FOUND: /* a failover may lose a venue between the question and the answer */
+        if (c->key != NULL || w->created[c->venue])
+            unexpected(c, result);
+        finish(c);
+        break;
     default:
         unexpected(c, result);
     }
