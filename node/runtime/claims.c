@@ -92,6 +92,15 @@ void claims__let_go(struct runtime *rt, uint32_t pid)
     rt->losses_n++;
 }
 
+void claims__doubt_given(struct runtime *rt)
+{
+    rt->losses_n++;
+    for (uint32_t pid = 0; pid < rt->config.partitions; pid++) {
+        if (!ownership_is_held(&rt->ownership, pid))
+            rt->ownership.entries[pid].lost = rt->losses_n;
+    }
+}
+
 void claims__lost(struct runtime *rt, uint32_t pid)
 {
     claims__let_go(rt, pid);

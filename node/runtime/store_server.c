@@ -56,6 +56,7 @@ static void failed_over(struct runtime *rt, const struct store_request *request)
     rt->answers_void |= rt->phase == RUNTIME_STOPPING; /* it does not look at the map again */
     rt->failed_over = rt->want_map = true;
     rt->timeline_ns = rt->recheck_ns = rt->now.mono_ns;
+    claims__doubt_given(rt);
     rt->rows_ns = 0; /* renewals of the others may be lost: they are watched for a TTL anew */
     save__again(rt);
 }

@@ -391,6 +391,39 @@ static void what_a_deposed_server_has_moved_is_not_believed(void **state)
     assert_tokens(1, 1);
 }
 
+/* Giver and receiver are both with the deposed server, and hear of the other one before a reply is
+ * complete that tells what a handler did before the move: nobody knows what has become of that. */
+static void a_reply_vouches_for_nothing_given_away(void **state)
+{
+    (void)state;
+    struct pair pair;
+    start(0);
+    start(1);
+    assert_true(troop_until(&t, has_half, 1, 20000));
+    all(0, "put", 1);
+    uint32_t bag = 0;
+    while (strcmp(call(0, bag, "list", 0, 1000).owner, "n1") != 0)
+        bag++;
+    assert_true(store_memory_keep(t.store));
+    store_memory_depose(t.store, t.deposed);
+    t.nodes[0].misled = t.nodes[1].misled = ~(uint32_t)0;
+    t.load_ns = 60000 * TROOP_MS;
+    send_pair(&pair, 1, bag, 6000);
+    struct troop_answer a =
+        troop_call(&t, 1, "$node", "self", "drain", troupe_bytes(NULL, 0), 0, 1000);
+    assert_int_equal(a.status, TROUPE_OK);
+    troop_run(&t, 500);
+    assert_int_equal(owned(1), 0);
+    assert_null(troop_answered(pair.sent));
+    t.nodes[0].misled = t.nodes[1].misled = 0;
+    assert_true(troop_until(&t, serves_not, 1, 3000));
+    assert_null(troop_answered(pair.sent));
+    troop_run(&t, 7000);
+    assert_non_null(troop_answered(pair.sent));
+    assert_int_equal(troop_answered(pair.sent)->results[0].status, TROUPE_UNKNOWN);
+    troop_end(pair.sent);
+}
+
 #define STORY(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -403,6 +436,7 @@ int main(void)
         STORY(a_batch_that_comes_after_its_end_is_not_taken),
         STORY(an_unsure_claim_does_not_make_a_batch_right),
         STORY(what_a_deposed_server_has_moved_is_not_believed),
+        STORY(a_reply_vouches_for_nothing_given_away),
     };
     return cmocka_run_group_tests_name("late", tests, NULL, NULL);
 }
