@@ -456,8 +456,8 @@ void claims__owner_gone(struct runtime *rt, uint32_t node);
 void claims__hear(struct runtime *rt);
 /* It is not ours any more, or may not be. What we have in memory of it stays, and may be right. */
 void claims__let_go(struct runtime *rt, uint32_t pid);
-/* The store has failed over: of what was handed over before, nobody knows what has become of it, nor of
- * what handlers did in it. Replies that tell of that do not leave. */
+/* The store has failed over: of what was handed over before, nobody knows what has become of it,
+ * nor of what handlers did in it. Replies that tell of that do not leave. */
 void claims__doubt_given(struct runtime *rt);
 /* The store has said that it is not ours. */
 void claims__lost(struct runtime *rt, uint32_t pid);

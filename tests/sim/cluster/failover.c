@@ -383,11 +383,14 @@ static void stray_saved(struct world *w, const struct run *run, const struct sto
     arena_close(&a);
 }
 
-/* What it has in memory from there is not written again. */
+/* What it has in memory from there is not written again. What an earlier failover had lost before is
+ * lost there, too. */
 static void stray_loaded(struct world *w, const struct run *run, const struct store_load *load)
 {
     for (size_t i = 0; i < load->keys_n; i++) {
         struct watch *watch = failover_watch(w, &load->keys[i]);
+        if (watch != NULL && watch->behind && !guards(w, watch))
+            lose_commits(w, watch, load->found[i], &load->rows[i]);
         if (watch != NULL && watch->holder == run->number)
             watch->holder = 0;
         if (watch != NULL && watch->guard == run->number)
