@@ -383,8 +383,8 @@ static void stray_saved(struct world *w, const struct run *run, const struct sto
     arena_close(&a);
 }
 
-/* What it has in memory from there is not written again. What an earlier failover had lost before is
- * lost there, too. */
+/* What it has in memory from there is not written again. What an earlier failover had lost before
+ * is lost there, too. */
 static void stray_loaded(struct world *w, const struct run *run, const struct store_load *load)
 {
     for (size_t i = 0; i < load->keys_n; i++) {
@@ -396,6 +396,15 @@ static void stray_loaded(struct world *w, const struct run *run, const struct st
         if (watch != NULL && watch->guard == run->number)
             watch->guard = 0;
     }
+}
+
+/* Somebody has claimed it there, or evicted its owner: who is told so before it hears of the
+ * failover lets go of what it has in memory. */
+static void stray_fenced(struct world *w, const struct run *run, uint32_t pid)
+{
+    struct owner *o = &w->owners[pid];
+    o->claims_ns[o->claims_n++ % CLAIMS_KEPT] = w->now_ns;
+    failover_fenced(w, run, pid);
 }
 
 static void stray_moved(struct world *w, const struct store_transfer *t)
@@ -425,6 +434,8 @@ void failover_stray(struct world *w, struct run *run, const struct store_request
     case STORE_SAVE:
         for (size_t i = 0; i < r->u.save.rows_n; i++)
             stray_saved(w, run, &r->u.save.rows[i]);
+        for (size_t i = 0; i < r->u.save.fenced_n; i++)
+            stray_fenced(w, run, r->u.save.fenced[i]);
         break;
     case STORE_LOAD:
         stray_loaded(w, run, &r->u.load);
