@@ -217,7 +217,7 @@ static int check_evict(struct store_request *r)
         rc = check_run(r, evict->target, evict->target_generation);
     if (rc != 0)
         return rc;
-    if (evict->why > STORE_EVICT_GONE)
+    if (evict->why > STORE_EVICT_ORDERED)
         return store__fail(r, TROUPE_EINVAL, "there is no reason number %d", (int)evict->why);
     if (evict->target_renew_seq > INT64_MAX)
         return store__fail(r, TROUPE_EINVAL, "a renew_seq is below 2^63");

@@ -85,8 +85,9 @@ enum store_op {
 
 enum store_node_state {
     STORE_NODE_ACTIVE = 0,
-    STORE_NODE_LEFT = 1, /* went of its own accord; its partitions are free */
-    STORE_NODE_DEAD = 2, /* evicted; its partitions are free */
+    STORE_NODE_LEFT = 1, /* went of its own accord, or was given up by an operator; its partitions
+                            are free */
+    STORE_NODE_DEAD = 2, /* evicted, and may be back; its partitions are free */
 };
 
 /* What is known of a run besides what it says itself. Set in the rows that RENEW returns and in
@@ -180,14 +181,19 @@ struct store_leave {
 
 /* Why a run may be evicted: each is the caller's word for something that the store cannot see. */
 enum store_evict_why {
-    STORE_EVICT_SILENT, /* its row was seen unchanged for a whole TTL on our own clock */
-    STORE_EVICT_GONE,   /* its process has ended: see enum store_fate */
+    STORE_EVICT_SILENT,  /* its row was seen unchanged for a whole TTL on our own clock */
+    STORE_EVICT_GONE,    /* its process has ended: see enum store_fate */
+    STORE_EVICT_ORDERED, /* an operator gives it up */
 };
 
 /* EVICT: state = dead for another run. In one conditional UPDATE: where (target, target_generation)
  * is active, its renew_seq is still target_renew_seq, and, of one that is merely silent, it is
  * expired by the store's clock; and only while our own row is active, locked in the same
- * transaction: else TROUPE_EFENCED. Two that would evict each other: one wins. */
+ * transaction: else TROUPE_EFENCED. Two that would evict each other: one wins.
+ *
+ * By an operator's order a run that is dead already can be given up, too, and the state is left,
+ * not dead: nobody expects it back. target_generation 0 means then: the last run of that name, if
+ * that is not active. */
 struct store_evict {
     /* in */
     const char *name;
@@ -196,7 +202,7 @@ struct store_evict {
     uint64_t target_generation, target_renew_seq;
     enum store_evict_why why;
     /* out */
-    bool evicted; /* the row is dead now, by this request or an earlier try of it */
+    bool evicted; /* the row is dead now (ordered: left), by this request or an earlier one */
 };
 
 /* DRAIN: writes into our own row that we give our partitions away and take none, or the opposite.

@@ -131,7 +131,7 @@ uint64_t failover__outage_ms(const struct runtime *rt, uint32_t row_outage_ms)
                                                          : OUTAGE_UNTOLD_MS;
 }
 
-static bool is_gone(const struct runtime *rt, const struct node_info *n)
+bool failover__is_gone(const struct runtime *rt, const struct node_info *n)
 {
     uint64_t quiet_ns = failover__quiet_ms(rt) * NS_PER_MS;
     return n->row_active &&
@@ -154,7 +154,7 @@ static uint32_t candidate(const struct runtime *rt)
     const struct members *m = &rt->members;
     for (uint32_t i = 0; i < m->nodes.n; i++) {
         const struct node_info *n = m->nodes.all[i];
-        if (i != m->self && (is_gone(rt, n) || is_silent(rt, n)))
+        if (i != m->self && (failover__is_gone(rt, n) || is_silent(rt, n)))
             return i;
     }
     return NODE_NONE;
@@ -170,7 +170,7 @@ static void send_evict(struct runtime *rt, uint32_t node)
         .target = n->name,
         .target_generation = n->row_generation,
         .target_renew_seq = n->row_seq,
-        .why = is_gone(rt, n) ? STORE_EVICT_GONE : STORE_EVICT_SILENT,
+        .why = failover__is_gone(rt, n) ? STORE_EVICT_GONE : STORE_EVICT_SILENT,
     };
     arena_reset(&rt->evict.arena);
     lifecycle__submit(rt, &rt->evict, STORE_EVICT);
@@ -210,6 +210,14 @@ void failover__done(struct runtime *rt)
                  ? "evicted a node: its process is known to have ended"
                  : "evicted a node: its lease ran out and it did not renew it",
              "node", n->name, "address", n->address, "ttl_ms", ttl, NULL);
+    failover__given_up(rt, rt->evict_node, n->row_generation);
+}
+
+void failover__given_up(struct runtime *rt, uint32_t node, uint64_t generation)
+{
+    struct node_info *n = node__at(rt, node);
+    if (n == NULL || !n->row_active || n->row_generation != generation)
+        return;
     gone(rt, n);
-    claims__owner_gone(rt, rt->evict_node);
+    claims__owner_gone(rt, node);
 }

@@ -320,7 +320,8 @@ struct runtime {
     uint64_t incoming_until_ns; /* … and what they are handing to us; then the store is asked */
     uint64_t claim_doubt_ns; /* what has become of a claim is looked for then; UINT64_MAX: none */
     uint64_t holder_generation, holder_seq, holder_seen_ns,
-        holder_heard_ns; /* of a name that is taken */
+        holder_heard_ns;      /* of a name that is taken */
+    uint64_t holder_given_up; /* its generation, when an operator says that it is gone for good */
     uint32_t holder_moves;
     uint32_t evict_node;       /* whom the eviction under way is about */
     bool recheck;              /* the owner map must be read before serving again */
@@ -487,9 +488,13 @@ void claims__done(struct runtime *rt);
 void claims__map_done(struct runtime *rt);
 
 /* ---- failover.c ---- */
-/* For how long a run may serve without the store after its last renewal, by what its row says. */
 /* For how long a run must be silent before a proof that it is gone is believed. */
 uint64_t failover__quiet_ms(const struct runtime *rt);
+/* Its process is known to have ended. */
+bool failover__is_gone(const struct runtime *rt, const struct node_info *n);
+/* The store has it that this run is over. */
+void failover__given_up(struct runtime *rt, uint32_t node, uint64_t generation);
+/* For how long a run may serve without the store after its last renewal, by what its row says. */
 uint64_t failover__outage_ms(const struct runtime *rt, uint32_t row_outage_ms);
 /* As a new run, which the others may not know: what was seen of them before does not count. */
 void failover__registered(struct runtime *rt);

@@ -205,6 +205,8 @@ static bool is_gone(const struct runtime *rt, const struct store_register *reg)
 {
     const struct store_node *holder = &reg->holder;
     uint64_t seen_ms = (rt->now.mono_ns - rt->holder_seen_ns) / NS_PER_MS;
+    if (holder->generation == rt->holder_given_up && seen_ms >= failover__quiet_ms(rt))
+        return true;
     switch (reg->holder.fate) {
     case STORE_FATE_BURIED:
         return true;

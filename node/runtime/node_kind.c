@@ -263,6 +263,8 @@ static const struct method {
     {"transfers", NULL, &troupe__rpc__transfers__descriptor, node_kind__transfers, NULL},
     {"drain", NULL, &troupe__rpc__drain__descriptor, NULL, &node_kind__drain},
     {"undrain", NULL, &troupe__rpc__drain__descriptor, NULL, &node_kind__undrain},
+    {"evict", &troupe__rpc__evict_request__descriptor, &troupe__rpc__evict__descriptor, NULL,
+     &node_kind__evict},
     {"history", &troupe__rpc__history_request__descriptor, &troupe__rpc__history__descriptor, NULL,
      &node_kind__history},
     {"owners", NULL, &troupe__rpc__owners__descriptor, NULL, &node_kind__owners},

@@ -32,7 +32,7 @@ struct node_answer {
     void (*done)(struct runtime *rt, struct message *m, const struct store_request *request);
 };
 extern const struct node_answer node_kind__history, node_kind__owners, node_kind__drain,
-    node_kind__undrain, node_kind__forget_kind;
+    node_kind__undrain, node_kind__forget_kind, node_kind__evict;
 void node_kind__ask(struct runtime *rt, struct message *m, const struct node_answer *answer);
 
 #endif

@@ -419,12 +419,17 @@ static int run_evict(struct database *db, struct cluster *c, struct store_reques
     if (cluster_find_run(c, evict->name, evict->generation) == NULL)
         return cluster_fail_fenced(r, evict->name, evict->generation);
     struct cluster_node *target = cluster_find_node(c, evict->target);
-    if (target == NULL || target->generation != evict->target_generation)
+    bool ordered = evict->why == STORE_EVICT_ORDERED;
+    bool any = ordered && evict->target_generation == 0;
+    if (target == NULL || (!any && target->generation != evict->target_generation))
         return 0;
-    if (target->state == STORE_NODE_ACTIVE && target->renew_seq == evict->target_renew_seq &&
-        (evict->why != STORE_EVICT_SILENT || is_expired(db, target)))
-        target->state = STORE_NODE_DEAD;
-    evict->evicted = target->state == STORE_NODE_DEAD;
+    enum store_node_state end = ordered ? STORE_NODE_LEFT : STORE_NODE_DEAD;
+    bool may = !any && target->state == STORE_NODE_ACTIVE &&
+               target->renew_seq == evict->target_renew_seq &&
+               (evict->why != STORE_EVICT_SILENT || is_expired(db, target));
+    if (may || (ordered && target->state == STORE_NODE_DEAD))
+        target->state = end;
+    evict->evicted = target->state == end;
     return 0;
 }
 

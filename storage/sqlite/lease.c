@@ -372,7 +372,8 @@ int sqlite__evict(struct sqlite_connection *c, struct store_request *r)
     sqlite3_step(s);
     if (sqlite3_reset(s) != SQLITE_OK)
         return sqlite__fail(c, r);
-    return check_run(c, r, SQL_IS_DEAD, evict->target, evict->target_generation, &evict->evicted);
+    return check_run(c, r, evict->why == STORE_EVICT_ORDERED ? SQL_IS_GIVEN_UP : SQL_IS_DEAD,
+                     evict->target, evict->target_generation, &evict->evicted);
 }
 
 int sqlite__drain(struct sqlite_connection *c, struct store_request *r)

@@ -46,15 +46,21 @@ const char *const sqlite__statements[SQL_STATEMENTS_N] = {
                        " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0",
     [SQL_IS_ACTIVE] = "SELECT 1 FROM node_lease"
                       " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0",
-    [SQL_EVICT_NODE] = "UPDATE node_lease SET state = 2"
-                       " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0"
-                       " AND renew_seq = ?4 AND (?6 > 0 OR NOT " IS_FRESH("?5") ")",
+    [SQL_EVICT_NODE] =
+        "UPDATE node_lease SET state = CASE ?6 WHEN 2 THEN 1 ELSE 2 END"
+        " WHERE cluster_id = ?1 AND name = ?2"
+        " AND (generation = ?3 AND state = 0 AND renew_seq = ?4 AND"
+        " (?6 > 0 OR NOT " IS_FRESH("?5") ")"
+                                          " OR ?6 = 2 AND state = 2 AND ?3 IN (0, generation))",
     [SQL_DRAIN_NODE] = "UPDATE node_lease SET draining = ?4"
                        " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 0",
     [SQL_OTHER_HEIRS] = "SELECT count(*) FROM node_lease WHERE cluster_id = ?1 AND name <> ?2"
                         " AND state = 0 AND NOT draining AND " IS_FRESH("?3"),
     [SQL_IS_DEAD] = "SELECT 1 FROM node_lease"
                     " WHERE cluster_id = ?1 AND name = ?2 AND generation = ?3 AND state = 2",
+    [SQL_IS_GIVEN_UP] = "SELECT 1 FROM node_lease"
+                        " WHERE cluster_id = ?1 AND name = ?2 AND ?3 IN (0, generation)"
+                        " AND state = 1",
 
     /* The last column: why somebody else may take it, an enum store_cause; 0: its owner is active.
      */

@@ -23,6 +23,7 @@ enum sqlite_statement {
     SQL_DRAIN_NODE,
     SQL_OTHER_HEIRS,
     SQL_IS_DEAD,
+    SQL_IS_GIVEN_UP,
     SQL_FIND_PARTITION,
     SQL_NOTE_CHANGE,
     SQL_GIVE_PARTITION,

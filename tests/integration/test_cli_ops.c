@@ -62,6 +62,12 @@ static void expect(int code, int wanted, const char *text)
         fail_msg("exit code %d, wanted %d and \"%s\":\n%s", code, wanted, text, cli.log);
 }
 
+static bool is_dead(struct cluster *cluster, void *data)
+{
+    (void)data;
+    return strcmp(cluster_state(cluster, 0, 2), "dead") == 0;
+}
+
 struct wanted {
     size_t node;
     const char *command;
@@ -152,11 +158,32 @@ static void check_finds_what_is_wrong(void **state)
     expect(RUN(0, "check", "--timeout", "500ms"), 3, "is it running?");
 }
 
+/* n3 dies, and its lease runs out: nobody has said that this is as it should be. */
+static void who_dies_is_missed_until_it_is_evicted(void **state)
+{
+    (void)state;
+    expect(RUN(0, "evict", "n3"), 2, "say --yes");
+    expect(RUN(0, "evict", "--yes", "n3"), 1, "n3 lives: it renews its lease");
+    expect(RUN(0, "evict", "--yes", "n1"), 1, "n1 is the node that you ask, and alive");
+    expect(RUN(0, "evict", "--yes", "n9"), 1, "the store knows of no node n9");
+    cluster_kill(&c, 2);
+    assert_true(cluster_wait(&c, is_dead, NULL, CLUSTER_AGREE_MS));
+    cluster_wait_agreed(&c, CLUSTER_AGREE_MS);
+    expect(RUN(0, "status"), 1, "n3: it is missing, for ");
+    expect(RUN(1, "evict", "--yes", "--json", "n3"), 0, "{\"node\":\"n3\",\"state\":\"evicted\"}");
+    expect(RUN(0, "status"), 0, "HEALTHY");
+    expect(RUN(0, "evict", "--yes", "n3"), 0, "n3 is evicted"); /* once more does no harm */
+    cluster_start(&c, 2);
+    cluster_wait_agreed(&c, CLUSTER_AGREE_MS);
+    wait_fine(0, "status");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_node_is_drained_and_taken_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(drains_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_dies_is_missed_until_it_is_evicted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(of_all_nodes_that_drain_one_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(check_finds_what_is_wrong, set_up, tear_down),
     };

@@ -132,6 +132,47 @@ static void runs_that_are_gone_are_evicted(void **state)
     contract_close(&s);
 }
 
+/* Given up by an operator: it has left, though it could not say so; and so has one that was dead.
+ */
+static void runs_are_given_up_by_order(void **state)
+{
+    struct contract_store s;
+    struct store_node b, old, unknown = {0};
+    bool evicted;
+    bed_open(&s, *state);
+    contract_must_register(&s, "a", 7);
+    assert_int_equal(evicts_for(&s, &unknown, STORE_EVICT_ORDERED, &evicted), 0);
+    assert_false(evicted); /* there is none */
+    contract_must_register(&s, "b", 8);
+    assert_true(contract_find_node(&s, "b", &old));
+    contract_must_renew(&s, "b", 1, CONTRACT_TTL_MS);
+    assert_true(contract_find_node(&s, "b", &b));
+    assert_int_equal(evicts_for(&s, &old, STORE_EVICT_ORDERED, &evicted), 0);
+    assert_false(evicted); /* it renews */
+    assert_int_equal(evicts_for(&s, &unknown, STORE_EVICT_ORDERED, &evicted), 0);
+    assert_false(evicted); /* it is active */
+    uint64_t epoch = contract_must_claim(&s, "b", 1, 5);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(evicts_for(&s, &b, STORE_EVICT_ORDERED, &evicted), 0);
+        assert_true(evicted);
+        assert_true(contract_find_node(&s, "b", &b));
+        assert_int_equal(b.state, STORE_NODE_LEFT);
+    }
+    assert_true(contract_must_claim(&s, "a", 1, 5) > epoch);
+
+    assert_int_equal(contract_must_register(&s, "b", 9), 2);
+    assert_int_equal(evicts_for(&s, &b, STORE_EVICT_ORDERED, &evicted), 0);
+    assert_false(evicted); /* that is another run */
+    assert_true(contract_find_node(&s, "b", &b));
+    assert_int_equal(evicts_for(&s, &b, STORE_EVICT_GONE, &evicted), 0);
+    assert_true(evicted);
+    assert_int_equal(evicts_for(&s, &unknown, STORE_EVICT_ORDERED, &evicted), 0);
+    assert_true(evicted); /* of its last run */
+    assert_true(contract_find_node(&s, "b", &b));
+    assert_int_equal(b.state, STORE_NODE_LEFT);
+    contract_close(&s);
+}
+
 static void only_active_runs_evict(void **state)
 {
     struct contract_store s;
@@ -279,6 +320,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(expired_runs_are_evicted),
     cmocka_unit_test(runs_that_live_are_not_evicted),
     cmocka_unit_test(runs_that_are_gone_are_evicted),
+    cmocka_unit_test(runs_are_given_up_by_order),
     cmocka_unit_test(only_active_runs_evict),
     cmocka_unit_test(evictions_and_renewals_at_the_same_moment),
     cmocka_unit_test(mutual_evictions_leave_somebody),

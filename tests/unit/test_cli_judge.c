@@ -182,6 +182,44 @@ static void only_settled_nodes_have_a_say(void **state)
     assert_true(is_among(verdict.notes, verdict.notes_n, "node-3: its version, 0.1.0, does not"));
 }
 
+/* By the store's word: whoever died is missed until it is back, or given up. */
+static void the_missing_degrade(void **state)
+{
+    static const struct {
+        const char *state;
+        int code;
+        const char *reason;
+    } rows[] = {
+        {"dead", DEGRADED, "node-3: it is missing, for 3 min 12 s: start it again, or, if it is"},
+        {"left", HEALTHY, NULL},
+        {"active", HEALTHY, NULL},
+    };
+    Troupe__Rpc__Owners store = TROUPE__RPC__OWNERS__INIT;
+    Troupe__Rpc__OwnerNode row = TROUPE__RPC__OWNER_NODE__INIT, *row_at = &row;
+    (void)state;
+    row.name = cli_text("node-3");
+    store.nodes = &row_at;
+    store.n_nodes = 1;
+    view.store = &store;
+    cluster.member[2].state = cli_text("dead");
+    for (unsigned pid = 0; pid < CLI_PARTITIONS; pid++)
+        if (cluster.owner[pid] == 3)
+            cluster.owner[pid] = cluster.proposed[pid] = 1;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        row.state = cli_text(rows[i].state);
+        view.nodes_n = 2;
+        expect(rows[i].code, rows[i].reason);
+        assert_int_equal(verdict.notes_n, rows[i].state[0] == 'a'); /* the store has not heard */
+    }
+    row.state = cli_text("dead"); /* it is back just now */
+    view.nodes_n = 3;
+    cluster.member[2].state = cli_text("active");
+    expect(HEALTHY, NULL);
+    row.name = cli_text("node-9"); /* nobody but the store has known it */
+    expect(DEGRADED, "node-9: it is missing: start it again, or, if it is gone for good, `troupe "
+                     "evict node-9`");
+}
+
 static void the_dead_are_noted_only(void **state)
 {
     (void)state;
@@ -295,6 +333,7 @@ int main(void)
         JUDGED(nodes_of_another_place_degrade),
         JUDGED(nodes_that_do_not_agree_are_worst),
         JUDGED(only_settled_nodes_have_a_say),
+        JUDGED(the_missing_degrade),
         JUDGED(the_dead_are_noted_only),
         JUDGED(many_groups_are_cut_short),
         JUDGED(a_cluster_is_a_table),

@@ -25,6 +25,7 @@ struct common {
 int command_call(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_drain(int argc, char **argv);
+int command_evict(int argc, char **argv);
 int command_get(int argc, char **argv);
 int command_kinds(int argc, char **argv);
 int command_load(int argc, char **argv);

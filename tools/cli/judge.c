@@ -251,14 +251,64 @@ static void judge_node(struct court *c, const struct cluster_node *n)
         reason(c, "%s: it is %s", n->name, n->state);
 }
 
+/* ---- who is not there ---- */
+
+static const Troupe__Rpc__OwnerNode *row_of(const struct cluster_view *v, const char *name)
+{
+    for (size_t i = 0; v->store != NULL && i < v->store->n_nodes; i++)
+        if (strcmp(v->store->nodes[i]->name, name) == 0)
+            return v->store->nodes[i];
+    return NULL;
+}
+
+static const Troupe__Rpc__Member *member_of(const struct cluster_view *v, const char *name)
+{
+    for (size_t i = 0; v->members != NULL && i < v->members->n_members; i++)
+        if (strcmp(v->members->members[i]->name, name) == 0)
+            return v->members->members[i];
+    return NULL;
+}
+
+static bool is_live(const struct cluster_view *v, const char *name)
+{
+    for (size_t i = 0; i < v->nodes_n; i++)
+        if (strcmp(v->nodes[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Its lease is over, and nobody has said that it is gone for good: whoever stops leaves, whoever is
+ * given up is evicted. So it is to be looked after, whoever has its partitions by now. */
+static void judge_missing(struct court *c)
+{
+    const struct cluster_view *v = c->view;
+    for (size_t i = 0; v->store != NULL && i < v->store->n_nodes; i++) {
+        const char *name = v->store->nodes[i]->name, *state = v->store->nodes[i]->state;
+        char age[DURATION_TEXT_BYTES] = "";
+        const Troupe__Rpc__Member *m = member_of(v, name);
+        if (strcmp(state, "dead") != 0 || is_live(v, name))
+            continue;
+        if (m != NULL && strcmp(m->state, "dead") == 0)
+            duration_text(m->state_age_ms, age);
+        reason(c,
+               "%s: it is missing%s%s: start it again, or, if it is gone for good, `troupe evict "
+               "%s`",
+               name, age[0] == '\0' ? "" : ", for ", age, name);
+    }
+}
+
+/* Those of which the store says nothing, or has not heard yet. */
 static void note_the_gone(struct court *c)
 {
     char age[DURATION_TEXT_BYTES];
     const Troupe__Rpc__Members *m = c->view->members;
-    for (size_t i = 0; m != NULL && i < m->n_members; i++)
-        if (strcmp(m->members[i]->state, "dead") == 0)
+    for (size_t i = 0; m != NULL && i < m->n_members; i++) {
+        const Troupe__Rpc__OwnerNode *row = row_of(c->view, m->members[i]->name);
+        bool told = row != NULL && strcmp(row->state, "active") != 0;
+        if (strcmp(m->members[i]->state, "dead") == 0 && !told)
             note(c, "%s: dead for %s", m->members[i]->name,
                  duration_text(m->members[i]->state_age_ms, age));
+    }
 }
 
 static void note_the_old(struct court *c)
@@ -279,6 +329,7 @@ void judge(const struct cluster_view *view, struct arena *arena, struct verdict 
     judge_partitions(&c);
     for (size_t i = 0; i < view->nodes_n; i++)
         judge_node(&c, &view->nodes[i]);
+    judge_missing(&c);
     note_the_gone(&c);
     note_the_old(&c);
 }

@@ -21,6 +21,7 @@ struct cluster_view {
     const Troupe__Rpc__NodeStatus *asked; /* the node that was asked first */
     const Troupe__Rpc__Members *members;  /* its view; NULL: too old to tell */
     const Troupe__Rpc__Ring *ring;        /* likewise */
+    const Troupe__Rpc__Owners *store;     /* what the store says; NULL: it could not be asked */
     const struct cluster_node *nodes;
     size_t nodes_n;
 };

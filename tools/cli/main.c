@@ -14,6 +14,7 @@ static const struct {
     {"call", command_call, "call a method of an entity"},
     {"check", command_check, "compare what the nodes and the store know of the partitions"},
     {"drain", command_drain, "have a node give its partitions away, and stay"},
+    {"evict", command_evict, "say that a node is gone for good"},
     {"get", command_get, "show the state of an entity"},
     {"kinds", command_kinds, "show which kinds there are, and who lacks one"},
     {"load", command_load, "make many calls, one JSON object per line"},

@@ -148,6 +148,16 @@ bool survey_make_one(struct survey *s, struct troupe_client *client, const char 
     return make_once(s, client, address, VIEW_STATUS, timeout_ms);
 }
 
+/* By way of the first node. A store that is away is not this survey's failure. */
+static void ask_store(struct survey *s, struct troupe_client *client, uint32_t timeout_ms)
+{
+    struct view view;
+    ProtobufCMessage *message =
+        view_call(client, "owners", NULL, &troupe__rpc__owners__descriptor, timeout_ms, &view);
+    s->store = (Troupe__Rpc__Owners *)(void *)message;
+    s->view.store = s->store;
+}
+
 bool survey_make(struct survey *s, struct troupe_client *client, const char *address,
                  uint32_t timeout_ms, uint32_t agree_ms)
 {
@@ -159,6 +169,8 @@ bool survey_make(struct survey *s, struct troupe_client *client, const char *add
         survey_close(s);
         made = make_once(s, client, address, parts, timeout_ms);
     }
+    if (made && s->view.members != NULL)
+        ask_store(s, client, timeout_ms);
     return made;
 }
 
@@ -169,5 +181,7 @@ void survey_close(struct survey *s)
     free(s->others);
     free(s->nodes);
     view_close(&s->first);
+    if (s->store != NULL)
+        protobuf_c_message_free_unpacked(&s->store->base, NULL);
     *s = (struct survey){0};
 }

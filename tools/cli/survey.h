@@ -7,7 +7,8 @@
 
 struct survey {
     struct view first;
-    struct view *others; /* by node; unused for the one that was asked first */
+    Troupe__Rpc__Owners *store; /* of survey_make; or NULL */
+    struct view *others;        /* by node; unused for the one that was asked first */
     struct cluster_node *nodes;
     struct cluster_view view;
 };

@@ -4,7 +4,7 @@ _troupe()
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
     local command=${COMP_WORDS[1]} options="--node --timeout --json --help"
     if [ "$COMP_CWORD" -eq 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W "call check drain get kinds load members rebalance ring status transfers why --help --version" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "call check drain evict get kinds load members rebalance ring status transfers why --help --version" -- "$word")
         return
     fi
     case $before in
@@ -20,6 +20,7 @@ _troupe()
     rebalance) options+=" --plan" ;;
     ring) options+=" --partitions --watch" ;;
     status) options+=" --one --watch" ;;
+    evict) options+=" --yes" ;;
     kinds) options+=" --yes" ;;
     transfers) options+=" --watch" ;;
     why) options+=" --partition" ;;

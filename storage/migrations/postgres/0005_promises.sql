@@ -115,13 +115,15 @@ BEGIN
                               p_ttl_ms, NULL::bigint, false, p_supersede, p_generation, p_renew_seq) n;
 END $$;
 
--- As in 0002, by is_fresh; p_why is an enum store_evict_why.
+-- As in 0002, by is_fresh; p_why is an enum store_evict_why: 2 is an operator's order, after which the
+-- target has left (state 1), and which is for dead runs, too, with generation 0 of whichever.
 CREATE FUNCTION troupe.node_evict(
     p_cluster text, p_name text, p_generation bigint, p_target text, p_target_generation bigint,
     p_renew_seq bigint, p_why int) RETURNS int
 LANGUAGE plpgsql AS $$
 DECLARE
     v_cluster int;
+    v_end int := CASE p_why WHEN 2 THEN 1 ELSE 2 END;
 BEGIN
     SELECT id INTO v_cluster FROM troupe.cluster_meta WHERE name = p_cluster;
     -- In the order of names, as whoever locks more than one lease does: of two that would evict each
@@ -134,11 +136,14 @@ BEGIN
     IF NOT FOUND THEN
         RETURN 0;
     END IF;
-    UPDATE troupe.node_lease SET state = 2
-    WHERE cluster_id = v_cluster AND name = p_target AND generation = p_target_generation AND state = 0
-      AND renew_seq = p_renew_seq AND (p_why > 0 OR NOT troupe.is_fresh(renewed_at, ttl_ms));
+    UPDATE troupe.node_lease SET state = v_end
+    WHERE cluster_id = v_cluster AND name = p_target
+      AND (generation = p_target_generation AND state = 0 AND renew_seq = p_renew_seq
+               AND (p_why > 0 OR NOT troupe.is_fresh(renewed_at, ttl_ms))
+           OR p_why = 2 AND state = 2 AND p_target_generation IN (0, generation));
     PERFORM FROM troupe.node_lease
-    WHERE cluster_id = v_cluster AND name = p_target AND generation = p_target_generation AND state = 2;
+    WHERE cluster_id = v_cluster AND name = p_target AND state = v_end
+      AND (generation = p_target_generation OR p_why = 2 AND p_target_generation = 0);
     RETURN CASE WHEN FOUND THEN 2 ELSE 1 END;
 END $$;
 
