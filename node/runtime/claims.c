@@ -239,6 +239,11 @@ void claims__done(struct runtime *rt)
         lifecycle__evicted(rt);
 }
 
+bool claims__are_in_doubt(const struct runtime *rt)
+{
+    return rt->claim_doubt_ns != UINT64_MAX;
+}
+
 bool claims__are_settled(const struct runtime *rt)
 {
     const struct members *m = &rt->members;

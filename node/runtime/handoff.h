@@ -60,6 +60,7 @@ struct incoming {
     uint64_t from_generation, number;
     uint32_t parts_n, parts_got;
     bool orphan; /* its giver is gone, and may have moved it to us */
+    bool moved;  /* the store has it as ours, and no claim of ours can have done that */
     bool unsure; /* a claim of ours may have got it: that it is ours tells nothing of what has come
                   */
     store_pid *pids;

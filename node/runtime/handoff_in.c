@@ -151,6 +151,7 @@ static void look_for_late(struct runtime *rt)
             rt->now.mono_ns - in->begun_ns <= GIVEN_S * NS_PER_S)
             continue;
         if (has_moved(rt, in)) {
+            in->moved = !claims__are_in_doubt(rt);
             orphan(rt, in);
         } else if (rt->now.mono_ns >= in->look_ns) {
             in->look_ns = rt->now.mono_ns + GIVEN_S * NS_PER_S;
@@ -208,7 +209,7 @@ bool handoff__brought(const struct runtime *rt, uint32_t pid)
 void handoff__claim_unsure(struct runtime *rt)
 {
     for (uint32_t i = 0; i < INCOMING_MAX; i++)
-        rt->incoming[i].unsure |= rt->incoming[i].orphan;
+        rt->incoming[i].unsure |= rt->incoming[i].orphan && !rt->incoming[i].moved;
 }
 
 /* The store has answered for all of them. */

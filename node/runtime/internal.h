@@ -474,6 +474,8 @@ void claims__resume(struct runtime *rt, uint32_t pid);
 bool claims__stood(const struct runtime *rt, uint32_t pid, uint64_t epoch, uint64_t sent_ns);
 /* Another node is said to have it. True: that was news. */
 bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t node);
+/* A claim has been sent of which nobody knows whether it has been, or will be, executed. */
+bool claims__are_in_doubt(const struct runtime *rt);
 /* All that should be ours and is free has been asked for, and nothing is under way. */
 bool claims__are_settled(const struct runtime *rt);
 /* The node stops: nothing more is asked for, but what may have been given to us. */

@@ -407,6 +407,17 @@ static void stray_fenced(struct world *w, const struct run *run, uint32_t pid)
     failover_fenced(w, run, pid);
 }
 
+/* What its last owner had in memory alone, the one who claims it there does not have. */
+static void stray_claimed(struct world *w, const struct run *run, const struct store_claim *claim)
+{
+    for (size_t i = 0; i < claim->claimed_n; i++) {
+        struct owner *o = &w->owners[claim->claimed[i].pid];
+        o->stray = run->number;
+        if (claim->claimed[i].epoch != claim->claimed[i].epoch_prev)
+            o->claims_ns[o->claims_n++ % CLAIMS_KEPT] = w->now_ns;
+    }
+}
+
 static void stray_moved(struct world *w, const struct store_transfer *t)
 {
     const struct run *to = w->runs;
@@ -441,8 +452,7 @@ void failover_stray(struct world *w, struct run *run, const struct store_request
         stray_loaded(w, run, &r->u.load);
         break;
     case STORE_CLAIM:
-        for (size_t i = 0; i < r->u.claim.claimed_n; i++)
-            w->owners[r->u.claim.claimed[i].pid].stray = run->number;
+        stray_claimed(w, run, &r->u.claim);
         break;
     case STORE_TRANSFER:
         stray_moved(w, &r->u.transfer);
