@@ -372,7 +372,7 @@ static void apply_map(struct runtime *rt, const struct store_owners *map, bool r
         owners__correct(rt, pid, node < map->nodes_n ? map->nodes[node].name : "", epoch,
                         rt->owners.sent_ns);
     }
-    rt->want_map = false;
+    rt->want_map = rt->failed_over; /* it was asked for before we knew: once more */
     rt->map_known = true;
     if (rt->claims_begun && members__is_on(&rt->members))
         review_all(rt, false);

@@ -506,6 +506,40 @@ static void a_wrong_epoch_is_forgotten_after_a_batch(void **state)
     troop_close(&t);
 }
 
+static bool asks_for_map(struct troop *t, uint32_t n)
+{
+    return t->nodes[n].rt->owners.out;
+}
+
+/* A node asks for the map, hears that the store has failed over and lacks its registration, and
+ * registers anew; then the map comes. It was asked for before the node knew: what the failover has
+ * lost is looked for once more, and claims do not wait for ever. */
+static void a_map_from_before_the_news_is_not_the_last(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 1);
+    assert_true(store_memory_keep(t.store));
+    troop_start(&t, 1);
+    assert_true(troop_until(&t, serves, 1, 10000));
+    troop_run(&t, 3000);
+    t.owners_ns = 2500 * TROOP_MS;
+    t.nodes[1].rt->want_map = true;
+    store_memory_fail_over(t.store);
+    assert_true(troop_until(&t, asks_for_map, 1, 1000));
+    t.owners_ns = 0;
+    troop_run(&t, 2000);
+    assert_true(troop_until(&t, serves, 1, 5000));
+    troop_run(&t, 20);
+    assert_false(t.nodes[1].rt->failed_over); /* while it is so, nothing is claimed */
+    troop_crash(&t, 0);
+    troop_run(&t, 15000);
+    assert_true(serves(&t, 1));
+    assert_int_equal(owned(&t, 1), 256);
+    troop_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -524,6 +558,7 @@ int main(void)
         cmocka_unit_test(a_drain_outlives_an_eviction),
         cmocka_unit_test(wrong_epochs_are_forgotten),
         cmocka_unit_test(a_wrong_epoch_is_forgotten_after_a_batch),
+        cmocka_unit_test(a_map_from_before_the_news_is_not_the_last),
     };
     return cmocka_run_group_tests_name("outages", tests, NULL, NULL);
 }
