@@ -181,7 +181,10 @@ static bool has_waited(struct runtime *rt, struct message *m)
 void deliver__park(struct runtime *rt, struct message *m)
 {
     if (has_waited(rt, m)) {
-        message__refuse(rt, m, TROUPE_UNAVAILABLE, "no node that owns the entity could be reached");
+        char waits[512];
+        bool silent = waits__text(rt, m->pid, waits, sizeof waits);
+        message__refuse(rt, m, TROUPE_UNAVAILABLE, "%s",
+                        silent ? waits : "no node that owns the entity could be reached");
         return;
     }
     if (rt->waiting_n >= rt->config.calls_waiting_max) {
@@ -224,6 +227,11 @@ static void refuse_foreign(struct runtime *rt, struct message *m)
     if (node == NULL) {
         message__refuse(rt, m, TROUPE_UNAVAILABLE,
                         "another node owns partition %u: ask that one, or retry later", m->pid);
+        return;
+    }
+    char waits[512];
+    if (waits__text(rt, m->pid, waits, sizeof waits)) {
+        message__refuse(rt, m, TROUPE_UNAVAILABLE, "%s", waits);
         return;
     }
     if (m->type == MESSAGE_REQUEST)

@@ -74,6 +74,9 @@ static void see(struct runtime *rt, const struct store_node *row, bool gap)
     judge(n, row, other, moved);
     n->row_active = n->row_listed = true;
     n->row_expired = row->expired;
+    n->row_expires_ns = rt->now.mono_ns;
+    if (!row->expired && row->age_ms < row->ttl_ms)
+        n->row_expires_ns += (row->ttl_ms - row->age_ms) * NS_PER_MS;
     n->row_generation = row->generation;
     if (n->gone_generation >= row->generation) { /* the store has gone back to an older copy */
         n->gone_generation = 0;
@@ -107,6 +110,7 @@ void failover__rows(struct runtime *rt, const struct store_node *others, size_t 
         gone(rt, n);
         claims__owner_gone(rt, i);
     }
+    waits__rows_seen(rt);
 }
 
 void failover__registered(struct runtime *rt)
@@ -139,14 +143,26 @@ bool failover__is_gone(const struct runtime *rt, const struct node_info *n)
             (n->row_fate == STORE_FATE_GONE && rt->now.mono_ns - n->row_since_ns >= quiet_ns));
 }
 
+/* For how long it must be seen silent. */
+static uint64_t wait_ms(const struct runtime *rt, const struct node_info *n)
+{
+    uint64_t outage_ms = failover__outage_ms(rt, n->row_outage_ms);
+    bool knows_us = n->row_later || n->row_renews >= RENEWS;
+    return !knows_us && outage_ms > n->row_ttl_ms ? outage_ms : n->row_ttl_ms;
+}
+
 static bool is_silent(const struct runtime *rt, const struct node_info *n)
 {
     uint64_t silent_ns = rt->now.mono_ns - n->row_since_ns;
-    uint64_t wait_ms = n->row_ttl_ms, outage_ms = failover__outage_ms(rt, n->row_outage_ms);
-    if (!n->row_later && n->row_renews < RENEWS && outage_ms > wait_ms)
-        wait_ms = outage_ms;
-    return n->row_active && n->row_expired && silent_ns >= wait_ms * NS_PER_MS &&
+    return n->row_active && n->row_expired && silent_ns >= wait_ms(rt, n) * NS_PER_MS &&
            rt->now.mono_ns >= n->promised_until_ns;
+}
+
+uint64_t failover__until_ns(const struct runtime *rt, const struct node_info *n)
+{
+    uint64_t until_ns = n->row_since_ns + wait_ms(rt, n) * NS_PER_MS;
+    until_ns = n->promised_until_ns > until_ns ? n->promised_until_ns : until_ns;
+    return n->row_expires_ns > until_ns ? n->row_expires_ns : until_ns;
 }
 
 static uint32_t candidate(const struct runtime *rt)

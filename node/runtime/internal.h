@@ -320,7 +320,10 @@ struct runtime {
     uint64_t incoming_until_ns; /* … and what they are handing to us; then the store is asked */
     uint64_t claim_doubt_ns; /* what has become of a claim is looked for then; UINT64_MAX: none */
     uint64_t holder_generation, holder_seq, holder_seen_ns,
-        holder_heard_ns;      /* of a name that is taken */
+        holder_heard_ns;                      /* of a name that is taken */
+    bool served;                              /* see runtime_effects.serves */
+    uint64_t holder_until_ns, holder_told_ns; /* see waits.c */
+    char holder_address[STORE_ADDR_BYTES_MAX + 1];
     uint64_t holder_given_up; /* its generation, when an operator says that it is gone for good */
     uint32_t holder_moves;
     uint32_t evict_node;       /* whom the eviction under way is about */
@@ -503,6 +506,26 @@ void failover__registered(struct runtime *rt);
 void failover__rows(struct runtime *rt, const struct store_node *others, size_t n);
 void failover__tick(struct runtime *rt);
 void failover__done(struct runtime *rt);
+
+/* Until when that run is waited for, if it is not heard of meanwhile. */
+uint64_t failover__until_ns(const struct runtime *rt, const struct node_info *n);
+
+/* ---- waits.c ---- */
+/* It may have partitions, and neither renews its lease nor answers other nodes. */
+bool waits__is_silent(const struct runtime *rt, uint32_t node);
+/* How many it has, and for how long at most it is waited for. */
+uint32_t waits__partitions(const struct runtime *rt, uint32_t node);
+uint64_t waits__left_ms(const struct runtime *rt, uint32_t node);
+/* Partitions of all nodes that cannot be reached. */
+uint32_t waits__unreachable(const struct runtime *rt);
+/* Another run has the node's own name, and for how long at most that may last. */
+bool waits__has_holder(const struct runtime *rt);
+uint64_t waits__holder_left_ms(const struct runtime *rt);
+/* Why a call for that partition was not executed: false when nobody is waited for. */
+bool waits__text(const struct runtime *rt, uint32_t pid, char *text, size_t size);
+/* News, for the log. */
+void waits__rows_seen(struct runtime *rt);
+void waits__holder_seen(struct runtime *rt, const struct store_node *holder, uint64_t until_ns);
 
 /* ---- forward.c ---- */
 /* The node that a message for this partition should go to; NODE_NONE: none, it is ours or waits. */

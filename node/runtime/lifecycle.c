@@ -219,14 +219,6 @@ static bool is_gone(const struct runtime *rt, const struct store_register *reg)
     return holder->expired && seen_ms >= holder_wait_ms(rt, holder);
 }
 
-static void tell_held(struct runtime *rt, const struct store_node *holder)
-{
-    char wait[24];
-    log__add(rt, RUNTIME_WARN, "the name is held by another run; watching whether it still lives",
-             "name", rt->config.name, "address", holder->addr, "for_at_most_ms",
-             number(wait, holder_wait_ms(rt, holder)), NULL);
-}
-
 /* The name is taken. By a run that is provably gone: take over. By one that renews: give up.
  * Otherwise watch it until it cannot be serving by any clock (DESIGN §6.3). */
 static void watch_holder(struct runtime *rt, const struct store_register *reg)
@@ -256,8 +248,10 @@ static void watch_holder(struct runtime *rt, const struct store_register *reg)
         rt->holder_seen_ns = now;
     rt->holder_heard_ns = now;
     rt->supersede = is_gone(rt, reg);
-    if (moved && reg->holder.fate == STORE_FATE_UNKNOWN)
-        tell_held(rt, holder);
+    if (moved)
+        rt->holder_until_ns = 0;
+    if (holder->fate == STORE_FATE_UNKNOWN)
+        waits__holder_seen(rt, holder, rt->holder_seen_ns + holder_wait_ms(rt, holder) * NS_PER_MS);
     rt->reg.retry_ns = rt->supersede ? 0 : now + HOLDER_POLL_MS * NS_PER_MS;
 }
 
@@ -285,6 +279,7 @@ static void registered(struct runtime *rt)
     memcpy(rt->cluster_uid, reg->cluster_uid, sizeof rt->cluster_uid);
     rt->supersede = false;
     rt->holder_moves = 0;
+    rt->holder_until_ns = 0;
     lease_grant(&rt->lease, rt->now.mono_ns, rt->now.wall_ms);
     if (members__begin(rt) != 0) {
         fail(rt, TROUPE_ENOMEM, "out of memory for the table of members");

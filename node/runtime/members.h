@@ -36,12 +36,13 @@ struct node_info {
     uint64_t promised_until_ns; /* by us, not to evict it before */
     uint64_t promise_sent_ns, promise_lease_ns, promise_generation; /* by it: see promise.c */
     /* What the store's rows told, for eviction: see failover.c. */
-    uint64_t row_generation, row_seq, row_since_ns;
+    uint64_t row_generation, row_seq, row_since_ns, row_expires_ns;
     uint32_t row_ttl_ms, row_outage_ms;
     bool row_active, row_expired, row_listed;
     uint8_t row_renews;       /* how often it was seen to renew since we watch it, up to RENEWS */
     bool row_counted;         /* … since we registered */
     bool row_later;           /* its run registered after us */
+    uint64_t wait_told_ns;    /* that it is waited for; 0: not yet */
     enum store_fate row_fate; /* what is known of its run besides */
     bool row_misjudged;       /* … its proof was wrong: it has renewed since */
     uint64_t gone_generation; /* of its last run whose lease is over, as the store says */

@@ -232,6 +232,36 @@ static void fill_cluster(const struct runtime *rt, Troupe__Rpc__NodeStatus *stat
     status->lacks = text(rt->kinds_open.why);
 }
 
+/* Last who holds the node's own name, if somebody does. */
+static bool list_waits(const struct runtime *rt, struct arena *arena,
+                       Troupe__Rpc__NodeStatus *status)
+{
+    const struct nodes *nodes = &rt->members.nodes;
+    Troupe__Rpc__Waiting *all = arena_calloc(arena, nodes->n + 1, sizeof *all), *at = all;
+    status->waits = arena_calloc(arena, nodes->n + 1, sizeof(Troupe__Rpc__Waiting *));
+    if (all == NULL || status->waits == NULL)
+        return false;
+    for (uint32_t i = 0; i < nodes->n; i++) {
+        uint32_t partitions = waits__is_silent(rt, i) ? waits__partitions(rt, i) : 0;
+        if (partitions == 0)
+            continue;
+        troupe__rpc__waiting__init(at);
+        at->node = text(nodes->all[i]->name);
+        at->address = text(nodes->all[i]->address);
+        at->partitions = partitions;
+        at->left_ms = waits__left_ms(rt, i);
+        status->waits[status->n_waits++] = at++;
+    }
+    if (!waits__has_holder(rt))
+        return true;
+    troupe__rpc__waiting__init(at);
+    at->node = text(rt->config.name);
+    at->address = text(rt->holder_address);
+    at->left_ms = waits__holder_left_ms(rt);
+    status->waits[status->n_waits++] = at;
+    return true;
+}
+
 static struct troupe_bytes answer_status(struct runtime *rt, struct arena *arena)
 {
     struct runtime_stats stats;
@@ -239,6 +269,8 @@ static struct troupe_bytes answer_status(struct runtime *rt, struct arena *arena
     Troupe__Rpc__NodeStatus status = TROUPE__RPC__NODE_STATUS__INIT;
     fill(rt, &stats, &status);
     fill_cluster(rt, &status);
+    if (!list_waits(rt, arena, &status))
+        return troupe_bytes(NULL, 0);
     status.kinds = arena_calloc(arena, rt->kinds_n, sizeof *status.kinds);
     status.kinds_closed = arena_calloc(arena, rt->kinds_n, sizeof *status.kinds_closed);
     for (size_t i = 0; status.kinds != NULL && i < rt->kinds_n; i++)

@@ -237,6 +237,7 @@ static void expire_call(struct runtime *rt, struct message *m)
 {
     bool gated = m->gated, parked = m->waiting, away = m->forward != NULL, asking = m->asking;
     bool homeless = parked && m->mailbox == NULL && !ownership_is_held(&rt->ownership, m->pid);
+    char waits[512];
     message__unlink(rt, m);
     const char *store = rt->store_ok ? "it is slow" : rt->store_error;
     if (gated) {
@@ -252,6 +253,8 @@ static void expire_call(struct runtime *rt, struct message *m)
             rt, m, TROUPE_UNAVAILABLE,
             "the node that owns the entity has not answered in time; it may have executed "
             "the call. Retry with the same request id");
+    } else if (parked && waits__text(rt, m->pid, waits, sizeof waits)) {
+        request__fail(rt, m, TROUPE_UNAVAILABLE, "%s", waits);
     } else if (homeless && rt->phase == RUNTIME_SERVING) {
         request__fail(rt, m, TROUPE_UNAVAILABLE,
                       "not executed: the entity's partition has no owner that can be reached just "

@@ -437,6 +437,8 @@ void runtime_collect(struct runtime *rt, struct runtime_time now, struct runtime
     members__tick(rt);
     handoff__tick(rt);
     forward__flush(rt);
+    rt->served = rt->served ||
+                 (rt->phase == RUNTIME_SERVING && waits__unreachable(rt) < rt->config.partitions);
     *effects = (struct runtime_effects){
         .replies = request__take_replies(rt),
         .store = rt->store,
@@ -446,6 +448,7 @@ void runtime_collect(struct runtime *rt, struct runtime_time now, struct runtime
         .logs_n = rt->log.n,
         .wake_at_ns = next_wake_ns(rt),
         .phase = rt->phase,
+        .serves = rt->served,
         .failure_code = rt->failure_code,
         .failure = rt->failure,
     };

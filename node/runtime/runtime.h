@@ -221,6 +221,9 @@ struct runtime_effects {
     size_t logs_n;
     uint64_t wake_at_ns; /* step RUNTIME_WAKE then, at the latest; UINT64_MAX = no need */
     enum runtime_phase phase;
+    /* It has been SERVING, and there was something that it could answer: not everything waited for
+     * nodes that are silent. Stays so. */
+    bool serves;
     int failure_code;    /* with RUNTIME_FAILED: TROUPE_EBUSY, TROUPE_EVERSION, … */
     const char *failure; /* … and a text for humans, valid until runtime_close */
 };

@@ -206,7 +206,7 @@ static bool tell_loop(struct core *core, const struct runtime_effects *fx)
 {
     pthread_mutex_lock(&core->lock);
     bool news = fx->store != NULL || fx->frames != NULL || fx->phase != core->phase_told ||
-                fx->wake_at_ns < core->timer_at_ns;
+                fx->serves != core->serves_told || fx->wake_at_ns < core->timer_at_ns;
     if (fx->store != NULL) {
         *core->to_store_tail = fx->store;
         while (*core->to_store_tail != NULL)
@@ -219,6 +219,7 @@ static bool tell_loop(struct core *core, const struct runtime_effects *fx)
     }
     core->wake_at_ns = fx->wake_at_ns;
     core->phase = fx->phase;
+    core->serves = fx->serves;
     core->failure_code = fx->failure_code;
     core->failure = fx->failure;
     pthread_mutex_unlock(&core->lock);
@@ -344,6 +345,8 @@ static void serve_loop(struct core *core)
     core->timer_at_ns = wake_at_ns;
     bool told = core->phase != core->phase_told;
     core->phase_told = core->phase;
+    bool serves = core->serves && !core->serves_told;
+    core->serves_told = core->serves;
     enum runtime_phase phase = core->phase;
     int failure_code = core->failure_code;
     const char *failure = core->failure;
@@ -361,6 +364,8 @@ static void serve_loop(struct core *core)
         core->on_frames(core->data, frames);
     if (told)
         core->on_phase(core->data, phase, failure_code, failure);
+    if (serves && core->on_serves != NULL)
+        core->on_serves(core->data);
 }
 
 static void on_async(uv_async_t *async)

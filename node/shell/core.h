@@ -49,6 +49,9 @@ struct core {
     /* The store has finished a request, before the runtime sees it; on the loop's thread. May be
      * NULL. */
     void (*on_store)(void *data, struct store_request *request);
+    /* The node serves for the first time, see runtime_effects; on the loop's thread. May be NULL.
+     */
+    void (*on_serves)(void *data);
     /* The phase has changed; on the loop's thread. failure is valid until core_close. */
     void (*on_phase)(void *data, enum runtime_phase phase, int failure_code, const char *failure);
 
@@ -73,6 +76,7 @@ struct core {
     struct runtime_frame *to_gossip, **to_gossip_tail;
     uint64_t wake_at_ns, timer_at_ns;
     enum runtime_phase phase, phase_told;
+    bool serves, serves_told;
     int failure_code;
     const char *failure;
 };

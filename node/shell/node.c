@@ -193,10 +193,14 @@ static void write_ready_file(const struct node *n)
 
 static void on_serving(struct node *n)
 {
+    if (!n->stopping && !n->ended)
+        uv_timer_stop(&n->watch);
+}
+
+static void on_serves(void *data)
+{
+    struct node *n = data;
     if (n->stopping || n->ended)
-        return;
-    uv_timer_stop(&n->watch);
-    if (n->ready) /* again, after a suspension */
         return;
     n->ready = true;
     log_line(LOG_LEVEL_INFO, "ready", "address", n->bound, "advertised", n->advertised, "name",
@@ -319,6 +323,7 @@ static void arm(struct node *n)
 {
     n->core.data = n;
     n->core.on_phase = on_phase;
+    n->core.on_serves = on_serves;
     n->core.on_store = on_store;
     n->core.on_replies = on_replies;
     n->core.on_frames = on_frames;

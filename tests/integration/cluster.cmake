@@ -16,7 +16,9 @@ troupe_test(test_cluster_ring LABELS integration TIMEOUT 240
 troupe_test(test_cluster_failover LABELS integration TIMEOUT 240
   SOURCES ${cluster_dir}/test_cluster_failover.c ${cluster_dir}/tcp_switch.c LIBS test_cluster_fixture)
 troupe_test(test_cluster_gone LABELS integration TIMEOUT 240
-  SOURCES ${cluster_dir}/test_cluster_gone.c LIBS test_cluster_fixture)
+  SOURCES ${cluster_dir}/test_cluster_gone.c LIBS test_cluster_fixture PkgConfig::SQLITE)
+target_compile_definitions(test_cluster_gone PRIVATE TEST_CLI="$<TARGET_FILE:troupe_cli>")
+add_dependencies(test_cluster_gone troupe_cli)
 # Waits for a minute most of the time.
 troupe_test(test_cluster_strangers LABELS integration TIMEOUT 240
   SOURCES ${cluster_dir}/test_cluster_strangers.c LIBS test_cluster_fixture)

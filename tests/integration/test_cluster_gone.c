@@ -1,11 +1,15 @@
 /* Whole clusters that die, on both stores: a node that is back on the same machine, under its own
- * name or under another one, sees that all the others have ended, and has everything at once. */
+ * name or under another one, sees that all the others have ended, and has everything at once. Where
+ * nothing proves that, it says for whom it waits, until an operator evicts them. */
+#include <glob.h>
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cluster_load.h"
 
@@ -125,6 +129,100 @@ static void another_name_postgres(void **state)
     one_is_back(true, 1, 2);
 }
 
+/* ---- without proof ---- */
+
+enum { TOLD_MS = 30000 };
+
+static struct proc cli;
+
+static int tear_down_cli(void **state)
+{
+    proc_close(&cli);
+    return tear_down(state);
+}
+
+static int run_cli(size_t node, const char *const *words)
+{
+    char at[96];
+    const char *argv[8] = {TEST_CLI};
+    for (int n = 0; words[n] != NULL; n++)
+        argv[n + 1] = words[n];
+    snprintf(at, sizeof at, "TROUPE_NODE=%s", c.nodes[node].address);
+    proc_close(&cli);
+    proc_start(&cli, &(struct proc_options){.argv = argv, .env = (const char *const[]){at, NULL}});
+    int code = proc_wait_exit(&cli, TOLD_MS);
+    proc_has_line(&cli, "");
+    return code;
+}
+
+#define RUN(node, ...) run_cli(node, (const char *const[]){__VA_ARGS__, NULL})
+
+/* As of a node on a machine that is lost: neither its row nor a lock tells of it. */
+static void forget_proofs(bool postgres)
+{
+    glob_t found;
+    char pattern[128], database[64];
+    if (postgres) {
+        const char *name = strstr(c.store, "@/") + 2;
+        snprintf(database, sizeof database, "%.*s", (int)strcspn(name, "?"), name);
+        pg_fixture_sql(&pg, database, "UPDATE troupe.node_lease SET proof = ''");
+        return;
+    }
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(strchr(c.store, ':') + 1, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "UPDATE node_lease SET proof = ''", NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    snprintf(pattern, sizeof pattern, "%.80s/troupe.db-run-*", c.dir);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        assert_int_equal(unlink(found.gl_pathv[i]), 0);
+    globfree(&found);
+}
+
+static bool tells(struct cluster *cluster, void *data)
+{
+    return proc_has_line(&cluster->nodes[2].proc, data);
+}
+
+/* n1 was all there was, and n3 is new. */
+static void a_lost_machine(bool postgres)
+{
+    char why[512] = "", waits[] = "partitions wait for a node that is silent",
+         ready[] = "msg=ready";
+    cli = (struct proc){.out = -1};
+    if (!open_cluster(postgres, 1))
+        skip();
+    cluster_kill(&c, 0);
+    forget_proofs(postgres);
+    cluster_start(&c, 2);
+    assert_true(cluster_wait(&c, tells, waits, TOLD_MS));
+    assert_int_equal(count(2, "read", 1, 2000, why), 0);
+    if (strstr(why, "with node n1") == NULL || strstr(why, "`troupe evict n1`") == NULL)
+        fail_msg("the call says: %s", why);
+    assert_int_equal(RUN(2, "status"), 1);
+    if (!proc_has_line(&cli, "4,096 partitions wait for n1, which is silent"))
+        fail_msg("status says:\n%s", cli.log);
+    assert_false(proc_has_line(&c.nodes[2].proc, ready));
+    assert_int_equal(RUN(2, "evict", "--yes", "n1"), 0);
+    count_all(2, "read", 1, BACK_MS);
+    assert_true(cluster_wait(&c, tells, ready, TOLD_MS));
+    assert_int_equal(RUN(2, "status"), 0);
+    assert_int_equal(cluster_stop(&c, 2), 0);
+}
+
+static void a_lost_machine_sqlite(void **state)
+{
+    (void)state;
+    a_lost_machine(false);
+}
+
+static void a_lost_machine_postgres(void **state)
+{
+    (void)state;
+    a_lost_machine(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +230,8 @@ int main(void)
         cmocka_unit_test_teardown(one_of_three_postgres, tear_down),
         cmocka_unit_test_teardown(another_name_sqlite, tear_down),
         cmocka_unit_test_teardown(another_name_postgres, tear_down),
+        cmocka_unit_test_teardown(a_lost_machine_sqlite, tear_down_cli),
+        cmocka_unit_test_teardown(a_lost_machine_postgres, tear_down_cli),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -316,7 +316,7 @@ static void a_wrong_proof_costs_nobody_its_lease(void **state)
     troop_close(&t);
 }
 
-/* ---- drains ---- */
+/* ---- waiting ---- */
 
 static Troupe__Rpc__NodeStatus *status_of(struct troop *t, uint32_t n)
 {
@@ -325,6 +325,110 @@ static Troupe__Rpc__NodeStatus *status_of(struct troop *t, uint32_t n)
     assert_int_equal(a.status, TROUPE_OK);
     return troupe__rpc__node_status__unpack(NULL, a.payload.len, a.payload.data);
 }
+
+static bool refuses_evict(struct troop *t, uint32_t n, const char *name, char state[16])
+{
+    Troupe__Rpc__EvictRequest r = TROUPE__RPC__EVICT_REQUEST__INIT;
+    uint8_t packed[64];
+    r.node = (char *)(uintptr_t)name;
+    size_t len = troupe__rpc__evict_request__pack(&r, packed);
+    struct troop_answer a =
+        troop_call(t, n, "$node", "self", "evict", troupe_bytes(packed, len), 0, 1000);
+    if (a.status != TROUPE_OK)
+        return true;
+    Troupe__Rpc__Evict *e = troupe__rpc__evict__unpack(NULL, a.payload.len, a.payload.data);
+    snprintf(state, 16, "%s", e->state);
+    troupe__rpc__evict__free_unpacked(e, NULL);
+    return false;
+}
+
+/* n1 begins where nobody knows it, and n0, which has everything, is dead: for whom it waits, and
+ * what can be done, is said to whoever asks or calls; until an operator does it. */
+static void who_waits_says_for_whom(void **state)
+{
+    (void)state;
+    struct troop t;
+    char what[16] = "";
+    open_troop(&t);
+    start(&t, 1);
+    troop_crash(&t, 0);
+    troop_start(&t, 1);
+    assert_true(troop_until(&t, serves, 1, 10000));
+    assert_false(t.fx.serves);
+    troop_run(&t, 1000);
+    struct troop_answer a = troop_call(&t, 1, "bag", "x", "$get", troupe_bytes(NULL, 0), 0, 3000);
+    assert_int_equal(a.status, TROUPE_UNAVAILABLE);
+    assert_non_null(strstr(a.message, "the entity is with node n0, at "));
+    assert_non_null(strstr(a.message, " 9 min "));
+    assert_non_null(strstr(a.message, "`troupe evict n0`"));
+    Troupe__Rpc__NodeStatus *s = status_of(&t, 1);
+    assert_int_equal(s->n_waits, 1);
+    assert_string_equal(s->waits[0]->node, "n0");
+    assert_int_equal(s->waits[0]->partitions, 256);
+    assert_in_range(s->waits[0]->left_ms, 500000, 600000);
+    troupe__rpc__node_status__free_unpacked(s, NULL);
+    troop_run(&t, 3000);
+    assert_false(refuses_evict(&t, 1, "n0", what));
+    assert_string_equal(what, "evicted");
+    troop_run(&t, 500);
+    assert_int_equal(owned(&t, 1), 256);
+    s = status_of(&t, 1);
+    assert_int_equal(s->n_waits, 0);
+    troupe__rpc__node_status__free_unpacked(s, NULL);
+    assert_true(t.fx.serves);
+    troop_close(&t);
+}
+
+/* n3 bears the name of n0, whose machine is lost. */
+static void a_lost_run_of_the_own_name_is_evicted(void **state)
+{
+    (void)state;
+    struct troop t;
+    char what[16] = "";
+    open_troop(&t);
+    start(&t, 1);
+    memcpy(t.nodes[3].name, t.nodes[0].name, sizeof t.nodes[3].name);
+    assert_true(refuses_evict(&t, 0, "n0", what)); /* it lives */
+    troop_crash(&t, 0);
+    troop_start(&t, 3);
+    troop_run(&t, 2000);
+    struct troop_answer a = troop_call(&t, 3, "bag", "x", "$get", troupe_bytes(NULL, 0), 0, 1000);
+    assert_int_equal(a.status, TROUPE_UNAVAILABLE);
+    assert_non_null(strstr(a.message, "waits for an earlier run of its name"));
+    assert_false(refuses_evict(&t, 3, "n0", what));
+    assert_string_equal(what, "watched");
+    troop_run(&t, 4000);
+    assert_false(refuses_evict(&t, 3, "n0", what));
+    assert_string_equal(what, "evicted");
+    assert_true(troop_until(&t, serves, 3, 4000));
+    assert_int_equal(owned(&t, 3), 256);
+    troop_close(&t);
+}
+
+/* It neither renews nor is dead: it serves on. Somebody may have mistaken its name. */
+static void who_lives_is_not_evicted(void **state)
+{
+    (void)state;
+    struct troop t;
+    char what[16] = "";
+    open_troop(&t);
+    start(&t, 3);
+    for (uint32_t round = 0; round < 20; round++) {
+        assert_false(refuses_evict(&t, 0, "n1", what));
+        assert_string_equal(what, "watched");
+        troop_run(&t, 500);
+    }
+    t.nodes[1].store_cut = true;
+    for (uint32_t round = 0; round < 9; round++) {
+        assert_false(refuses_evict(&t, 0, "n1", what));
+        assert_string_equal(what, "watched");
+        troop_run(&t, 500);
+    }
+    assert_true(refuses_evict(&t, 0, "n9", what));
+    troop_close(&t);
+}
+
+/* ---- drains ---- */
 
 static uint32_t drained(struct troop *t, uint32_t n)
 {
@@ -553,6 +657,9 @@ int main(void)
         cmocka_unit_test(a_dead_holder_is_succeeded_by_proof),
         cmocka_unit_test(proof_counts_for_whoever_asks),
         cmocka_unit_test(a_wrong_proof_costs_nobody_its_lease),
+        cmocka_unit_test(who_waits_says_for_whom),
+        cmocka_unit_test(a_lost_run_of_the_own_name_is_evicted),
+        cmocka_unit_test(who_lives_is_not_evicted),
         cmocka_unit_test(all_drain_and_one_stays),
         cmocka_unit_test(no_drain_without_the_store),
         cmocka_unit_test(a_drain_outlives_an_eviction),

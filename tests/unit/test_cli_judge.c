@@ -182,6 +182,25 @@ static void only_settled_nodes_have_a_say(void **state)
     assert_true(is_among(verdict.notes, verdict.notes_n, "node-3: its version, 0.1.0, does not"));
 }
 
+static void who_is_waited_for_is_named(void **state)
+{
+    Troupe__Rpc__Waiting waiting = TROUPE__RPC__WAITING__INIT, *at = &waiting;
+    (void)state;
+    waiting.node = cli_text("node-9");
+    waiting.address = cli_text("10.0.0.9:7700");
+    waiting.partitions = 1365;
+    waiting.left_ms = 125000;
+    cluster.status[0].waits = &at;
+    cluster.status[0].n_waits = 1;
+    expect(DEGRADED,
+           "1,365 partitions wait for node-9, which is silent, and may serve them without "
+           "the store, for at most 2 min 5 s: start it again, or, if it is gone for good, "
+           "`troupe evict node-9`");
+    waiting.partitions = 0;
+    expect(DEGRADED,
+           "node-1: it waits for an earlier run of its name, at 10.0.0.9:7700, which may");
+}
+
 /* By the store's word: whoever died is missed until it is back, or given up. */
 static void the_missing_degrade(void **state)
 {
@@ -333,6 +352,7 @@ int main(void)
         JUDGED(nodes_of_another_place_degrade),
         JUDGED(nodes_that_do_not_agree_are_worst),
         JUDGED(only_settled_nodes_have_a_say),
+        JUDGED(who_is_waited_for_is_named),
         JUDGED(the_missing_degrade),
         JUDGED(the_dead_are_noted_only),
         JUDGED(many_groups_are_cut_short),

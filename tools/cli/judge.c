@@ -205,7 +205,37 @@ static void judge_partitions(struct court *c)
                   "latest yet");
 }
 
+/* By the word of the node that was asked. */
+static void judge_waits(struct court *c)
+{
+    char left[DURATION_TEXT_BYTES], number[OUTPUT_NUMBER_BYTES];
+    const Troupe__Rpc__NodeStatus *s = c->view->asked;
+    for (size_t i = 0; i < s->n_waits; i++) {
+        const Troupe__Rpc__Waiting *w = s->waits[i];
+        if (w->partitions > 0)
+            reason(c,
+                   "%s partitions wait for %s, which is silent, and may serve them without the "
+                   "store, for at most %s: start it again, or, if it is gone for good, `troupe "
+                   "evict %s`",
+                   output_number(w->partitions, number), w->node, duration_text(w->left_ms, left),
+                   w->node);
+    }
+}
+
 /* ---- nodes ---- */
+
+/* Its own name is another run's, as far as it can know. */
+static void judge_name(struct court *c, const Troupe__Rpc__NodeStatus *s)
+{
+    char left[DURATION_TEXT_BYTES];
+    for (size_t i = 0; i < s->n_waits; i++)
+        if (s->waits[i]->partitions == 0)
+            reason(
+                c,
+                "%s: it waits for an earlier run of its name, at %s, which may live, for at most "
+                "%s: stop that one, or, if it is gone for good, `troupe evict %s`",
+                s->name, s->waits[i]->address, duration_text(s->waits[i]->left_ms, left), s->name);
+}
 
 static void judge_answer(struct court *c, const struct cluster_node *n)
 {
@@ -222,6 +252,7 @@ static void judge_answer(struct court *c, const struct cluster_node *n)
              n->name, s->partitions_owned, n->name);
     else if (strcmp(s->state, "serving") != 0)
         reason(c, "%s: it does not serve; it is %s", n->name, s->state);
+    judge_name(c, s);
     if (s->lacks[0] != '\0')
         reason(c, "%s: it takes no partitions: %s; `troupe kinds` shows who has what", n->name,
                s->lacks);
@@ -326,6 +357,7 @@ void judge(const struct cluster_view *view, struct arena *arena, struct verdict 
     struct court c = {.view = view, .arena = arena, .verdict = verdict};
     *verdict = (struct verdict){.code = EXIT_OK};
     judge_views(&c);
+    judge_waits(&c);
     judge_partitions(&c);
     for (size_t i = 0; i < view->nodes_n; i++)
         judge_node(&c, &view->nodes[i]);
