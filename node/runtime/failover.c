@@ -22,7 +22,8 @@
  * one before an outage may be lost. */
 enum { RENEWS = 2 };
 
-/* Without a renewal: then a proof is believed. Longer than a node goes without one. */
+/* Without a renewal, while we looked all the time: then a proof is believed. Longer than a node
+ * goes without one. */
 enum { QUIET_MS = 1500 };
 
 /* Of a run whose program does not tell: what outage-grace is unless somebody has set it. */
@@ -51,7 +52,8 @@ static void judge(struct node_info *n, const struct store_node *row, bool other,
     n->row_fate = n->row_misjudged && row->fate == STORE_FATE_GONE ? STORE_FATE_UNKNOWN : row->fate;
 }
 
-static void see(struct runtime *rt, const struct store_node *row, bool gap)
+/* missed: we could not look for so long that it may have renewed, or tried to, in between. */
+static void see(struct runtime *rt, const struct store_node *row, bool gap, bool missed)
 {
     uint32_t at = nodes__take(rt, troupe_bytes_of(row->name));
     struct node_info *n = node__at(rt, at);
@@ -71,6 +73,8 @@ static void see(struct runtime *rt, const struct store_node *row, bool gap)
     n->row_counted = true;
     if (moved || gap)
         n->row_since_ns = rt->now.mono_ns;
+    if (moved || missed)
+        n->row_quiet_ns = rt->now.mono_ns;
     judge(n, row, other, moved);
     n->row_active = n->row_listed = true;
     n->row_expired = row->expired;
@@ -96,12 +100,13 @@ void failover__rows(struct runtime *rt, const struct store_node *others, size_t 
     struct members *m = &rt->members;
     /* The store was away in between: the others could not renew either. */
     bool gap = rt->now.mono_ns - rt->rows_ns > rt->config.lease_ttl_ms * NS_PER_MS / 2;
+    bool missed = rt->now.mono_ns - rt->rows_ns > failover__quiet_ms(rt) * NS_PER_MS;
     rt->rows_ns = rt->now.mono_ns;
     rt->rows_first |= gap;
     for (uint32_t i = 0; i < m->nodes.n; i++)
         m->nodes.all[i]->row_listed = false;
     for (size_t i = 0; i < others_n; i++)
-        see(rt, &others[i], gap);
+        see(rt, &others[i], gap, missed);
     rt->rows_first = false;
     for (uint32_t i = 0; i < m->nodes.n; i++) {
         struct node_info *n = m->nodes.all[i];
@@ -121,7 +126,7 @@ void failover__registered(struct runtime *rt)
         m->nodes.all[i]->row_counted = false;
         m->nodes.all[i]->row_renews = 0;
         m->nodes.all[i]->row_later = false;
-        m->nodes.all[i]->row_since_ns = rt->now.mono_ns;
+        m->nodes.all[i]->row_since_ns = m->nodes.all[i]->row_quiet_ns = rt->now.mono_ns;
     }
 }
 
@@ -135,12 +140,18 @@ uint64_t failover__outage_ms(const struct runtime *rt, uint32_t row_outage_ms)
                                                          : OUTAGE_UNTOLD_MS;
 }
 
+/* Until we looked last: what has been since then, nobody has seen. */
+static uint64_t seen_for_ns(const struct runtime *rt, uint64_t since_ns)
+{
+    return rt->rows_ns > since_ns ? rt->rows_ns - since_ns : 0;
+}
+
 bool failover__is_gone(const struct runtime *rt, const struct node_info *n)
 {
     uint64_t quiet_ns = failover__quiet_ms(rt) * NS_PER_MS;
     return n->row_active &&
            (n->row_fate == STORE_FATE_BURIED ||
-            (n->row_fate == STORE_FATE_GONE && rt->now.mono_ns - n->row_since_ns >= quiet_ns));
+            (n->row_fate == STORE_FATE_GONE && seen_for_ns(rt, n->row_quiet_ns) >= quiet_ns));
 }
 
 /* For how long it must be seen silent. */
@@ -153,7 +164,7 @@ static uint64_t wait_ms(const struct runtime *rt, const struct node_info *n)
 
 static bool is_silent(const struct runtime *rt, const struct node_info *n)
 {
-    uint64_t silent_ns = rt->now.mono_ns - n->row_since_ns;
+    uint64_t silent_ns = seen_for_ns(rt, n->row_since_ns);
     return n->row_active && n->row_expired && silent_ns >= wait_ms(rt, n) * NS_PER_MS &&
            rt->now.mono_ns >= n->promised_until_ns;
 }
@@ -216,7 +227,7 @@ void failover__done(struct runtime *rt)
     lifecycle__slot_worked(&rt->evict);
     rt->rows_fresh = true; /* there may be another one */
     if (!request->u.evict.evicted || n->row_generation != request->u.evict.target_generation) {
-        n->row_since_ns = rt->now.mono_ns; /* it has renewed after all */
+        n->row_since_ns = n->row_quiet_ns = rt->now.mono_ns; /* it has renewed after all */
         return;
     }
     char ttl[24];

@@ -316,6 +316,40 @@ static void a_wrong_proof_costs_nobody_its_lease(void **state)
     troop_close(&t);
 }
 
+static bool has_looked(struct troop *t, uint32_t n)
+{
+    const struct runtime *rt = t->nodes[n].rt;
+    return rt->rows_ns != 0;
+}
+
+/* n1 has seen n0's row once when the store goes away for everybody: that nobody renews then makes
+ * no proof right. */
+static void an_outage_makes_no_proof_right(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    t.nodes[1].believes = STORE_FATE_GONE;
+    t.nodes[1].misjudges = true;
+    start(&t, 1);
+    uint64_t generation = t.nodes[0].rt->generation;
+    t.nodes[0].cut = true; /* it does not hear of n1, and does not renew more often for that */
+    troop_start(&t, 1);
+    assert_true(troop_until(&t, has_looked, 1, 5000));
+    t.store_down = true;
+    troop_run(&t, 1900);
+    t.nodes[0].store_cut = true; /* n1 is the first to reach it again */
+    t.store_down = false;
+    troop_run(&t, 500);
+    t.nodes[0].store_cut = false;
+    troop_run(&t, 3000);
+    assert_int_equal(t.nodes[0].rt->generation, generation);
+    t.nodes[0].cut = false;
+    troop_run(&t, 3000);
+    assert_true(all_serve(&t, 2));
+    troop_close(&t);
+}
+
 /* ---- waiting ---- */
 
 static Troupe__Rpc__NodeStatus *status_of(struct troop *t, uint32_t n)
@@ -660,6 +694,7 @@ int main(void)
         cmocka_unit_test(who_waits_says_for_whom),
         cmocka_unit_test(a_lost_run_of_the_own_name_is_evicted),
         cmocka_unit_test(who_lives_is_not_evicted),
+        cmocka_unit_test(an_outage_makes_no_proof_right),
         cmocka_unit_test(all_drain_and_one_stays),
         cmocka_unit_test(no_drain_without_the_store),
         cmocka_unit_test(a_drain_outlives_an_eviction),

@@ -35,7 +35,7 @@ void judge_ended(struct world *w, const char *name, uint64_t generation)
         run->ended = true;
 }
 
-/* Whatever the proofs say: who renews keeps its name. */
+/* Whatever the proofs say: who renews keeps its name, and its lease. */
 static void judge_theft(struct world *w, const struct run *thief, struct run *victim)
 {
     bool doubt = w->store_doubt_ns != 0 && w->now_ns - w->store_doubt_ns < DOUBT_MS * WORLD_MS;
@@ -46,7 +46,9 @@ static void judge_theft(struct world *w, const struct run *thief, struct run *vi
             w->wrong_proofs; /* it may answer until its lease ends (docs/ownership.md) */
         return;
     }
-    world_fail(w, "%s takes the name of %s (run %" PRIu64 "), which renewed %" PRIu64 " ms ago",
+    world_fail(w,
+               "%s takes the name or the lease of %s (run %" PRIu64 "), which renewed %" PRIu64
+               " ms ago",
                thief->node->client, victim->node->client, victim->number,
                (w->now_ns - victim->renewed_ns) / WORLD_MS);
 }
@@ -308,6 +310,8 @@ void judge_after(struct world *w, struct run *run, const struct store_request *r
             break;
         world_trace(w, "%s evicts %s", run->node->client, r->u.evict.target);
         w->stats.evictions++;
+        if (r->u.evict.why == STORE_EVICT_GONE)
+            judge_theft(w, run, judge_find_run(w, r->u.evict.target, r->u.evict.target_generation));
         judge_ended(w, r->u.evict.target, r->u.evict.target_generation);
         break;
     case STORE_TRANSFER:
