@@ -12,6 +12,7 @@ const struct group_info group_infos[GROUPS] = {
     [GROUP_BATCHES] = {"batches", "requests with many calls, some of them twice"},
     [GROUP_KINDS] = {"kinds-differ", "nodes that lack a kind"},
     [GROUP_STOPS] = {"stops", "entities that stop after a call"},
+    [GROUP_WIPES] = {"wipes", "entities that are deleted, and handlers that crash"},
     [GROUP_DEPOSED] = {"deposed-servers", "old servers that live on after a failover of the store"},
 };
 

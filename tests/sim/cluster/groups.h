@@ -16,6 +16,7 @@ enum group {
     GROUP_STOPS,        /* entities that stop after a call */
     GROUP_KINDS,        /* nodes that lack a kind */
     GROUP_DEPOSED,      /* a store that has failed over lives on where it was */
+    GROUP_WIPES,        /* entities that are deleted, and handlers that crash */
     GROUPS,
 };
 

@@ -4,7 +4,7 @@
 
 #include "troupe/entity.h"
 
-enum { SIM_KINDS = 4, SIM_KINDS_FEW = 3 };
+enum { SIM_KINDS = 5, SIM_KINDS_FEW = 4 };
 
 extern const struct troupe_kind *const sim_kinds[SIM_KINDS];
 /* Without one: for each of the two that most calls are for. */

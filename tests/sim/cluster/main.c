@@ -138,15 +138,17 @@ static void print_story(const struct world *w, uint64_t seed)
     const struct world_stats *s = &w->stats;
     printf("seed %-5" PRIu64 " %s trace %016" PRIx64 ": %" PRIu64 " ops, %" PRIu64 " acks (%" PRIu64
            " durable), %" PRIu64 " booked, %" PRIu64 " paid, %" PRIu64 " batches, %" PRIu64
+           " calls to slates, %" PRIu64 " of them wiped and %" PRIu64 " spoilt, %" PRIu64
            " unknown, %" PRIu64 " refused; %" PRIu64 " keys, %" PRIu64 " losses, %" PRIu64
            " undecided; %" PRIu64 " starts, %" PRIu64 " crashes, %" PRIu64 " pauses, %" PRIu64
            " evictions, %" PRIu64 " claims, %" PRIu64 " transfers; %" PRIu64 " failovers, %" PRIu64
            " stray commits, %" PRIu64 " rows went back, %" PRIu64 " of them guarded, %" PRIu64
            " loaded so, %" PRIu64 " answers in overlaps; calm after %" PRIu64 " ms\n",
            seed, w->failed ? "FAILED" : "well", w->hash, s->ops, s->acks, s->durable, s->booked,
-           s->payments, s->batches, s->unknown, s->refused, s->keys, s->losses, s->undecided,
-           s->starts, s->crashes, s->pauses, s->evictions, s->claims, s->transfers, s->failovers,
-           s->strays, s->behind, s->guarded, s->commits_lost, s->overlaps, s->calm_ms);
+           s->payments, s->batches, s->scribbled, s->wiped, s->spoilt, s->unknown, s->refused,
+           s->keys, s->losses, s->undecided, s->starts, s->crashes, s->pauses, s->evictions,
+           s->claims, s->transfers, s->failovers, s->strays, s->behind, s->guarded, s->commits_lost,
+           s->overlaps, s->calm_ms);
 }
 
 /* Tells it once more, with its trace. */

@@ -70,6 +70,17 @@ void __wrap_save__output(struct runtime *rt, struct entity *e, struct message *m
     }
 }
 
+/* ---- crashes ---- */
+
+void __real_entity__crash(struct runtime *rt, struct entity *e, const char *why);
+void __wrap_entity__crash(struct runtime *rt, struct entity *e, const char *why);
+
+void __wrap_entity__crash(struct runtime *rt, struct entity *e, const char *why)
+{
+    if (is != MUTANT_CRASH_KEPT)
+        __real_entity__crash(rt, e, why);
+}
+
 /* ---- stopping ---- */
 
 /* As if it had been saved; whether it was not, and nobody waits for that. */

@@ -315,6 +315,12 @@ void mutant_arrives(struct world *w, struct run *run, struct store_request *r)
 bool mutant_executes(struct world *w, struct run *run, struct store_request *r)
 {
     switch (w->mutant) {
+    case MUTANT_WIPED_WINDOW:
+        for (size_t i = 0; r->op == STORE_SAVE && i < r->u.save.rows_n; i++) {
+            if (r->u.save.rows[i].deleted)
+                r->u.save.rows[i].dedup = troupe_bytes(NULL, 0);
+        }
+        return false;
     case MUTANT_NO_FENCE:
         if (r->op == STORE_SAVE)
             save_unfenced(w, r);

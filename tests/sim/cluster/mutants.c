@@ -30,4 +30,6 @@ const char *const mutant_names[MUTANTS] = {
     [MUTANT_NO_WINDOW] = "no-window",
     [MUTANT_FORGOTTEN] = "forgotten",
     [MUTANT_ONE_FLOOR] = "one-floor",
+    [MUTANT_WIPED_WINDOW] = "wiped-window",
+    [MUTANT_CRASH_KEPT] = "crash-kept",
 };

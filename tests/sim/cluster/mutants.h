@@ -38,6 +38,8 @@ enum mutant {
     MUTANT_NO_WINDOW,       /* request ids are not in rows and transfers, only in memory */
     MUTANT_FORGOTTEN,       /* … that have been forgotten are taken for new */
     MUTANT_ONE_FLOOR,       /* … below the highest of any client are taken for old */
+    MUTANT_WIPED_WINDOW,    /* … go with the entity that is deleted */
+    MUTANT_CRASH_KEPT,      /* what a handler that crashed has done stays in memory */
     MUTANTS,
 };
 

@@ -41,7 +41,7 @@ static void stories_keep_their_promises(void **state)
 {
     (void)state;
     uint64_t acks = 0, crashes = 0, transfers = 0, keys = 0, undecided = 0, failovers = 0,
-             strays = 0;
+             strays = 0, wiped = 0;
     bool all_well = true;
     for (uint64_t seed = 1; seed <= STORIES; seed++) {
         bool well;
@@ -59,10 +59,12 @@ static void stories_keep_their_promises(void **state)
         undecided += w.stats.undecided;
         failovers += w.stats.failovers;
         strays += w.stats.strays;
+        wiped += w.stats.wiped;
     }
     assert_true(all_well);
     /* The stories are about something. */
     assert_true(acks > 500 * STORIES && crashes > 2 * STORIES && transfers > 100 * STORIES);
+    assert_true(wiped > STORIES);
     assert_true(keys > 10 * STORIES && undecided * 20 < keys && failovers > STORIES / 4 &&
                 (strays > 0 || FEW));
 }
@@ -93,6 +95,8 @@ static const uint64_t needs[MUTANTS] = {
     [MUTANT_BATCH_UNGATED] = GROUP_BIT(GROUP_BATCHES),
     [MUTANT_STOP_UNSAVED] = GROUP_BIT(GROUP_STOPS),
     [MUTANT_EVICT_UNSAVED] = GROUP_BIT(GROUP_EVICTIONS),
+    [MUTANT_WIPED_WINDOW] = GROUP_BIT(GROUP_WIPES),
+    [MUTANT_CRASH_KEPT] = GROUP_BIT(GROUP_WIPES),
     [MUTANT_TIMERS_STAY] = GROUP_BIT(GROUP_LETTERS),
 };
 

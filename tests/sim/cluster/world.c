@@ -9,6 +9,7 @@
 #include "base/invariant.h"
 #include "tests/sim/cluster/accounts.h"
 #include "tests/sim/cluster/batches.h"
+#include "tests/sim/cluster/scribes.h"
 
 void world_note(struct world *w, uint64_t what)
 {
@@ -115,12 +116,14 @@ void world_open(struct world *w, const struct world_options *options)
     clients_open(w);
     accounts_open(w);
     batches_open(w);
+    scribes_open(w);
 }
 
 void world_close(struct world *w)
 {
     nodes_close(w);
     batches_close(w);
+    scribes_close(w);
     clients_close(w);
     accounts_close(w);
     disk_close(w);

@@ -233,7 +233,7 @@ struct world_stats {
     uint64_t ids_refused, late_copies;
     uint64_t keys, undecided, starts, crashes, pauses, evictions, claims, transfers;
     uint64_t failovers, strays, behind, guarded, commits_lost, overlaps;
-    uint64_t events, calm_ms, payments, batches;
+    uint64_t events, calm_ms, payments, batches, scribbled, wiped, spoilt;
 };
 
 struct world {
@@ -284,6 +284,7 @@ struct world {
     struct judge *judge;
     struct accounts *accounts;
     struct batches *batches;
+    struct scribes *scribes;
 
     /* clients */
     bool clients_rest;
