@@ -255,18 +255,28 @@ bool claims__are_settled(const struct runtime *rt)
 
 /* ---- the owner map ---- */
 
-/* What we have kept of a partition that was ours is stale once another has had it. */
-bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t node)
+/* What we have kept of a partition that was ours is stale once another has had it. That is for the
+ * store to say: what others tell may be wrong, and what is dropped cannot be had back. */
+static void let_go_of_kept(struct runtime *rt, uint32_t pid, bool hearsay)
+{
+    if (hearsay) {
+        rt->want_map |= rt->ownership.entries[pid].kept != 0;
+        entity__drop_stateless(rt, pid);
+        return;
+    }
+    entity__drop_partition(rt, pid, false);
+    ownership_forget(&rt->ownership, pid);
+}
+
+bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t node, bool hearsay)
 {
     if (!ownership_learn(&rt->ownership, pid, epoch, node))
         return false;
     const struct ownership_entry *e = &rt->ownership.entries[pid];
     if (e->coming && node != rt->members.self)
         handoff__heard_of_owner(rt, pid, node);
-    if (e->kept < epoch && e->state <= OWNERSHIP_WANTED && !e->coming && node != rt->members.self) {
-        entity__drop_partition(rt, pid, false);
-        ownership_forget(&rt->ownership, pid);
-    }
+    if (e->kept < epoch && e->state <= OWNERSHIP_WANTED && !e->coming && node != rt->members.self)
+        let_go_of_kept(rt, pid, hearsay);
     if (is_left_over(rt, pid) && !ownership_is_held(&rt->ownership, pid))
         ownership_want(&rt->ownership, pid);
     return true;
@@ -353,7 +363,7 @@ static void apply_map(struct runtime *rt, const struct store_owners *map, bool r
         uint64_t epoch = map->owners[pid].epoch;
         ownership_sure(&rt->ownership, pid, epoch);
         if (!ownership_is_held(&rt->ownership, pid)) {
-            if (claims__learn(rt, pid, epoch, owner_of(map, numbers, pid)))
+            if (claims__learn(rt, pid, epoch, owner_of(map, numbers, pid), false))
                 owners__told(rt, pid);
             else if (is_older(rt, pid, epoch) || is_wrong(rt, pid, epoch))
                 go_back(rt, map, pid, owner_of(map, numbers, pid));

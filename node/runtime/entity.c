@@ -497,6 +497,17 @@ void entity__drop_partition(struct runtime *rt, uint32_t pid, bool uncertain)
     drop_all(rt, pid, uncertain);
 }
 
+void entity__drop_stateless(struct runtime *rt, uint32_t pid)
+{
+    struct table *t = &rt->partitions[pid];
+    for (uint32_t i = table_slots(t); i-- > 0;) {
+        /* Each time another one may have moved there. */
+        while (i < table_slots(t) && t->slots[i] != NULL &&
+               (t->slots[i]->phase == ENTITY_LOADING || t->slots[i]->phase == ENTITY_QUARANTINED))
+            entity__drop(rt, t->slots[i], false);
+    }
+}
+
 void entity__drop_moved(struct runtime *rt, uint32_t pid)
 {
     drop_all(rt, pid, false);

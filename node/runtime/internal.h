@@ -475,8 +475,8 @@ void claims__resume(struct runtime *rt, uint32_t pid);
  * that epoch, is still what to go on from: it has not been lost and won again, and the store has
  * not failed over. */
 bool claims__stood(const struct runtime *rt, uint32_t pid, uint64_t epoch, uint64_t sent_ns);
-/* Another node is said to have it. True: that was news. */
-bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t node);
+/* Another node is said to have it; hearsay: not by the store. True: that was news. */
+bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t node, bool hearsay);
 /* A claim has been sent of which nobody knows whether it has been, or will be, executed. */
 bool claims__are_in_doubt(const struct runtime *rt);
 /* All that should be ours and is free has been asked for, and nothing is under way. */
@@ -678,6 +678,8 @@ bool entity__abandon(struct runtime *rt, struct entity *e);
 void entity__end(struct runtime *rt, struct entity *e);
 /* The entity goes without being persisted. */
 void entity__drop(struct runtime *rt, struct entity *e, bool uncertain);
+/* Entities of the partition that have no state yet go: their messages look for their way again. */
+void entity__drop_stateless(struct runtime *rt, uint32_t pid);
 /* The partition is lost, and all its entities go; replies that tell of them, and have not left yet,
  * are not let out any more. */
 void entity__drop_partition(struct runtime *rt, uint32_t pid, bool uncertain);

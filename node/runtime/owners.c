@@ -98,7 +98,7 @@ static void learn(struct runtime *rt)
         bool old = owner.epoch >> OWNERSHIP_EPOCH_BITS < rt->timeline;
         rt->want_map |= !old && is_news_to_us(rt, pid, &owner, node);
         if (old || node == NODE_NONE || node == rt->members.self || is_unsure(rt, pid, &owner) ||
-            !claims__learn(rt, pid, owner.epoch, node))
+            !claims__learn(rt, pid, owner.epoch, node, true))
             continue;
         rt->unpark_ns = rt->now.mono_ns;
     }

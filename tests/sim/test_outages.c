@@ -644,6 +644,47 @@ static void a_wrong_epoch_is_forgotten_after_a_batch(void **state)
     troop_close(&t);
 }
 
+static bool serves_not(struct troop *t, uint32_t n)
+{
+    return !serves(t, n);
+}
+
+/* A node is evicted, hears nonsense about who owns what, and has its partitions again before
+ * anybody else had them. What it has in memory is right, whatever was said meanwhile. */
+static void hearsay_costs_no_memory(void **state)
+{
+    (void)state;
+    struct troop t;
+    uint64_t token = 7;
+    open_troop(&t);
+    start(&t, 2);
+    for (uint32_t bag = 0; bag < 40; bag++) {
+        char id[16];
+        snprintf(id, sizeof id, "b%u", bag);
+        struct troop_answer a =
+            troop_call(&t, 0, "bag", id, "add", troupe_bytes(&token, sizeof token), 0, 1000);
+        assert_int_equal(a.status, TROUPE_OK);
+    }
+    t.nodes[1].store_cut = true; /* it does not see the eviction, and claims nothing */
+    t.owners_ns = 50 * TROOP_MS;
+    assert_true(store_memory_evict(t.store, "n0"));
+    assert_true(troop_until(&t, serves_not, 0, 3000));
+    poison(&t, 0, "n1", "nobody-there", 1000);
+    t.nodes[1].store_cut = false;
+    assert_true(troop_until(&t, serves, 0, 3000));
+    t.owners_ns = 0;
+    troop_run(&t, 3000);
+    for (uint32_t bag = 0; bag < 40; bag++) {
+        char id[16];
+        snprintf(id, sizeof id, "b%u", bag);
+        struct troop_answer a =
+            troop_call(&t, 0, "bag", id, "list", troupe_bytes(NULL, 0), 0, 5000);
+        assert_int_equal(a.status, TROUPE_OK);
+        assert_int_equal(a.payload.len, 8);
+    }
+    troop_close(&t);
+}
+
 static bool asks_for_map(struct troop *t, uint32_t n)
 {
     return t->nodes[n].rt->owners.out;
@@ -701,6 +742,7 @@ int main(void)
         cmocka_unit_test(wrong_epochs_are_forgotten),
         cmocka_unit_test(a_wrong_epoch_is_forgotten_after_a_batch),
         cmocka_unit_test(a_map_from_before_the_news_is_not_the_last),
+        cmocka_unit_test(hearsay_costs_no_memory),
     };
     return cmocka_run_group_tests_name("outages", tests, NULL, NULL);
 }
