@@ -97,9 +97,13 @@ static bool is_still(const struct world *w, uint32_t account)
     const struct owner *owner = &w->owners[name_partition(
         name_hash(troupe_bytes_of("account"), troupe_bytes_of(id)), PARTITION_BITS)];
     uint64_t since_ns = w->now_ns - STILL_S * WORLD_S;
-    const struct node *n = &w->nodes[owner->node];
-    return owner->since_ns < since_ns && n->paused_until_ns < since_ns && !w->network_is_bad &&
-           w->network_bad_ns < since_ns && w->break_per_mille == 0;
+    /* Where owners were told wrongly a letter may have gone by way of any node. */
+    for (uint32_t i = 0; i < w->nodes_n; i++) {
+        if (w->nodes[i].paused_until_ns >= since_ns)
+            return false;
+    }
+    return owner->since_ns < since_ns && !w->network_is_bad && w->network_bad_ns < since_ns &&
+           w->break_per_mille == 0;
 }
 
 void account_runs(enum account_method method, const struct account_request *r, uint64_t seen)
