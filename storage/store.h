@@ -123,6 +123,7 @@ struct store_node {
                           Only RENEW tells it, else NULL */
     uint64_t age_ms;   /* since renewed_at, by the store's clock; 0 when that is in its future */
     enum store_fate fate;
+    uint64_t joined, seen; /* see REGISTER and RENEW */
 };
 
 /* REGISTER: become a run of a name. One transaction:
@@ -133,6 +134,10 @@ struct store_node {
  *   - an active row whose generation and renew_seq are both those in supersede_*: taken over as
  *     above (the caller saw it unchanged for a full TTL, or has proof that the old run is gone).
  *   - any other active row: TROUPE_EBUSY, and `holder` is that row.
+ * Each name that becomes active, without having been so, gets the next number of the cluster
+ * (joined; max(…, timeline << 40) + 1). A run that takes over from one that certainly does not
+ * live any more keeps that one's number: the name has been active since, by runs of which none but
+ * the last can still say anything. RENEW tells what that is for.
  * Also returns the constants of the cluster, and creates them (with a random uid and a partition
  * row for every pid, epoch 0, no owner) when this is the first node ever. A cluster that exists
  * with another partition count: TROUPE_EVERSION. */
@@ -147,16 +152,20 @@ struct store_register {
     uint32_t outage_ms; /* the row's, see store_node … */
     bool draining;      /* … likewise */
     bool supersede;
+    bool former_gone; /* with supersede: that run does not live any more */
     uint64_t supersede_generation, supersede_renew_seq;
     /* out */
-    uint64_t generation;
+    uint64_t generation, joined;
     char cluster_uid[STORE_UID_BYTES + 1];
     struct store_node holder; /* with TROUPE_EBUSY */
 };
 
 /* RENEW: renewed_at = the store's now, renew_seq + 1, ttl_ms as given, where (name, generation) is
  * active; else TROUPE_EFENCED. Also returns every other row that is active (so that observation of
- * the others is under way before it is needed). */
+ * the others is under way before it is needed), and the highest `joined` that there was at that
+ * moment. The next renewal says that number back, as `seen`: so who reads a row whose `seen` is not
+ * below his own `joined` knows that this run was told of his name, with all that it renewed since.
+ */
 struct store_renew {
     /* in */
     const char *name;
@@ -164,8 +173,9 @@ struct store_renew {
     uint32_t ttl_ms; /* the row's from now on: a node that is alone asks for longer than one that is
                         not */
     const char *kinds; /* what others shall know of its kinds, from now on; NULL or "": as before */
+    uint64_t seen; /* `joins` of the last renewal whose answer this run has taken note of; or 0 */
     /* out */
-    uint64_t renew_seq;
+    uint64_t renew_seq, joins;
     const char *kinds_open;    /* as the last KINDS left it, in the arena; "" at first */
     struct store_node *others; /* in the arena */
     size_t others_n;

@@ -10,6 +10,13 @@
  * as long as it may serve without the store. That, too, stands in its row: nodes need not have the
  * same settings.
  *
+ * Better than to count its renewals is its own word: with each it says back up to which node it has
+ * been told of the others (store_renew.seen). If it knew our name when it renewed for the last
+ * time, it needs our promise; we give none while we reach the store, an earlier run of our name is
+ * known not to live any more (else we would not have kept its number), and what that one promised
+ * is over after a TTL. So when a whole cluster has died and any of its names is back, the others
+ * are evicted after a TTL of silence (DESIGN §6.14).
+ *
  * None of that is needed for a run that is known to have ended (struct store_node.fate). A proof
  * can be wrong where machines are copies of each other: it counts only of a run that is silent for
  * longer than a node goes without renewing, and no more once it has renewed. */
@@ -87,6 +94,7 @@ static void see(struct runtime *rt, const struct store_node *row, bool gap, bool
         rt->members.ring_stale = true;
     }
     n->row_seq = row->renew_seq;
+    n->row_seen = row->seen;
     n->row_ttl_ms = row->ttl_ms;
     n->row_outage_ms = row->outage_ms;
     if (n->member == SWIM_NOBODY) { /* membership knows better */
@@ -158,7 +166,8 @@ bool failover__is_gone(const struct runtime *rt, const struct node_info *n)
 static uint64_t wait_ms(const struct runtime *rt, const struct node_info *n)
 {
     uint64_t outage_ms = failover__outage_ms(rt, n->row_outage_ms);
-    bool knows_us = n->row_later || n->row_renews >= RENEWS;
+    bool told = rt->joined != 0 && n->row_seen >= rt->joined;
+    bool knows_us = n->row_later || n->row_renews >= RENEWS || told;
     return !knows_us && outage_ms > n->row_ttl_ms ? outage_ms : n->row_ttl_ms;
 }
 

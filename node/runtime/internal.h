@@ -321,27 +321,29 @@ struct runtime {
     uint64_t claim_doubt_ns; /* what has become of a claim is looked for then; UINT64_MAX: none */
     uint64_t holder_generation, holder_seq, holder_seen_ns,
         holder_heard_ns;                      /* of a name that is taken */
-    bool served;                              /* see runtime_effects.serves */
+    uint64_t joined, joins_seen;              /* see storage/store.h, REGISTER and RENEW */
     uint64_t holder_until_ns, holder_told_ns; /* see waits.c */
     char holder_address[STORE_ADDR_BYTES_MAX + 1];
-    uint64_t holder_given_up; /* its generation, when an operator says that it is gone for good */
-    uint32_t holder_moves;
-    uint32_t evict_node;       /* whom the eviction under way is about */
-    bool recheck;              /* the owner map must be read before serving again */
-    bool timeline_known;       /* a server of the store has answered, and told its timeline */
-    bool failed_over;          /* … and then another one; the map has not been read since */
-    bool writing_again;        /* only what is written again is waited for before serving */
-    bool want_map;             /* … and to tell callers who owns what we do not */
-    bool map_known;            /* it has been read since we registered */
-    bool claims_begun;         /* it is known what to claim */
-    bool rows_fresh;           /* the rows of the others have not been looked at yet */
-    bool rows_first;           /* … since we registered, or the store failed over */
-    bool draining;             /* gives everything away, and then stops */
-    bool drain_asked;          /* an operator wants it to have nothing, and to stay */
     uint64_t handoff_paced_ns; /* no batch begins before; see handoff_bytes_per_s */
-    bool handoff_wanted;       /* there may be something to give away */
-    bool orphans;              /* some of incoming are */
+    uint64_t holder_given_up;  /* its generation, when an operator says that it is gone for good */
+    uint32_t holder_moves;
+    uint32_t evict_node; /* whom the eviction under way is about */
+    bool recheck;        /* the owner map must be read before serving again */
+    bool timeline_known; /* a server of the store has answered, and told its timeline */
+    bool failed_over;    /* … and then another one; the map has not been read since */
+    bool writing_again;  /* only what is written again is waited for before serving */
+    bool want_map;       /* … and to tell callers who owns what we do not */
+    bool map_known;      /* it has been read since we registered */
+    bool claims_begun;   /* it is known what to claim */
+    bool rows_fresh;     /* the rows of the others have not been looked at yet */
+    bool rows_first;     /* … since we registered, or the store failed over */
+    bool draining;       /* gives everything away, and then stops */
+    bool drain_asked;    /* an operator wants it to have nothing, and to stay */
+    bool handoff_wanted; /* there may be something to give away */
+    bool orphans;        /* some of incoming are */
     bool supersede;
+    bool former_gone;       /* … a run that does not live any more */
+    bool served;            /* see runtime_effects.serves */
     bool store_ok;          /* the store does what it is asked: store_health.c */
     uint32_t store_refuses; /* bits of operations that it refuses, though it answers */
     uint64_t store_refused_ns;

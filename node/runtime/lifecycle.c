@@ -179,6 +179,7 @@ static void send_register(struct runtime *rt)
         .outage_ms = rt->config.outage_fence ? 0 : rt->config.outage_grace_ms,
         .draining = rt->drain_asked,
         .supersede = rt->supersede,
+        .former_gone = rt->former_gone,
         .supersede_generation = rt->holder_generation,
         .supersede_renew_seq = rt->holder_seq,
     };
@@ -201,7 +202,7 @@ static uint64_t holder_wait_ms(const struct runtime *rt, const struct store_node
  * proof counts only of one that has not renewed for longer than a node goes without, while we
  * watched, or by the store's clock; which may have been set, so that it does not count against a
  * renewal that we have seen. */
-static bool is_gone(const struct runtime *rt, const struct store_register *reg)
+static bool is_known_gone(const struct runtime *rt, const struct store_register *reg)
 {
     const struct store_node *holder = &reg->holder;
     uint64_t seen_ms = (rt->now.mono_ns - rt->holder_seen_ns) / NS_PER_MS;
@@ -216,6 +217,13 @@ static bool is_gone(const struct runtime *rt, const struct store_register *reg)
     case STORE_FATE_UNKNOWN:
         break;
     }
+    return false;
+}
+
+/* Nobody knows, but it may not serve any more. */
+static bool is_silent(const struct runtime *rt, const struct store_node *holder)
+{
+    uint64_t seen_ms = (rt->now.mono_ns - rt->holder_seen_ns) / NS_PER_MS;
     return holder->expired && seen_ms >= holder_wait_ms(rt, holder);
 }
 
@@ -247,7 +255,8 @@ static void watch_holder(struct runtime *rt, const struct store_register *reg)
     if (now - rt->holder_heard_ns > HOLDER_GAP_MS * NS_PER_MS)
         rt->holder_seen_ns = now;
     rt->holder_heard_ns = now;
-    rt->supersede = is_gone(rt, reg);
+    rt->former_gone = is_known_gone(rt, reg);
+    rt->supersede = rt->former_gone || is_silent(rt, holder);
     if (moved)
         rt->holder_until_ns = 0;
     if (holder->fate == STORE_FATE_UNKNOWN)
@@ -276,6 +285,8 @@ static void registered(struct runtime *rt)
         return;
     }
     rt->generation = reg->generation;
+    rt->joined = reg->joined;
+    rt->joins_seen = 0;
     memcpy(rt->cluster_uid, reg->cluster_uid, sizeof rt->cluster_uid);
     rt->supersede = false;
     rt->holder_moves = 0;
@@ -331,6 +342,7 @@ static void send_renewal(struct runtime *rt)
         .generation = rt->generation,
         .ttl_ms = (uint32_t)(ttl_ns / NS_PER_MS),
         .kinds = kinds__to_tell(rt),
+        .seen = rt->joins_seen,
     };
     lifecycle__submit(rt, &rt->renew, STORE_RENEW);
 }
@@ -348,6 +360,7 @@ static void renew_done(struct runtime *rt)
                              (uint32_t)request->u.renew.others_n)) {
         kinds__renewed(rt, &request->u.renew);
         members__rows(rt, request->u.renew.others, request->u.renew.others_n);
+        rt->joins_seen = request->u.renew.joins;
         rt->rows_fresh = true;
         if (rt->phase == RUNTIME_SUSPENDED && !rt->recheck) {
             rt->recheck = true;

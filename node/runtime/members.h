@@ -36,7 +36,7 @@ struct node_info {
     uint64_t promised_until_ns; /* by us, not to evict it before */
     uint64_t promise_sent_ns, promise_lease_ns, promise_generation; /* by it: see promise.c */
     /* What the store's rows told, for eviction: see failover.c. */
-    uint64_t row_generation, row_seq, row_since_ns, row_quiet_ns, row_expires_ns;
+    uint64_t row_generation, row_seq, row_since_ns, row_quiet_ns, row_expires_ns, row_seen;
     uint32_t row_ttl_ms, row_outage_ms;
     bool row_active, row_expired, row_listed;
     uint8_t row_renews;       /* how often it was seen to renew since we watch it, up to RENEWS */

@@ -289,6 +289,8 @@ static bool show_node(const struct database *db, const struct cluster_node *n, s
         .state = n->state,
         .expired = is_expired(db, n),
         .age_ms = age_ms(db, n),
+        .joined = n->joined,
+        .seen = n->seen,
     };
     return copy_out(a, n->name, &out->name) && copy_out(a, n->addr, &out->addr) &&
            copy_out(a, n->gossip, &out->gossip) && copy_out(a, n->proof, &out->proof) &&
@@ -325,6 +327,13 @@ static int check_cluster(struct database *db, struct cluster *c, uint32_t partit
     return 0;
 }
 
+static uint64_t next_join(struct cluster *c)
+{
+    uint64_t floor = cluster_epoch_floor(c);
+    c->joins = (c->joins > floor ? c->joins : floor) + 1;
+    return c->joins;
+}
+
 static int run_register(struct database *db, struct cluster *c, uint32_t partitions,
                         struct store_request *r)
 {
@@ -345,6 +354,10 @@ static int run_register(struct database *db, struct cluster *c, uint32_t partiti
         return store__fail(r, TROUPE_EBUSY, "the name '%s' is held by a run at %s", n->name,
                            n->addr);
     }
+    if (!same)
+        n->seen = 0;
+    if (!same && !(superseded && reg->former_gone))
+        n->joined = next_join(c);
     if (!same) { /* none comes twice, whatever a failover has lost */
         uint64_t first = UINT64_C(1) << 40, floor = cluster_epoch_floor(c);
         floor = floor > first ? floor - first : 0;
@@ -361,6 +374,7 @@ static int run_register(struct database *db, struct cluster *c, uint32_t partiti
     snprintf(n->gossip, sizeof n->gossip, "%s", reg->gossip);
     snprintf(n->proof, sizeof n->proof, "%s", reg->proof);
     reg->generation = n->generation;
+    reg->joined = n->joined;
     memcpy(reg->cluster_uid, c->uid, sizeof reg->cluster_uid);
     return 0;
 }
@@ -400,7 +414,9 @@ static int run_renew(struct database *db, struct cluster *c, struct store_reques
     if (renew->kinds != NULL && renew->kinds[0] != '\0')
         snprintf(own->kinds, sizeof own->kinds, "%s", renew->kinds);
     own->ttl_ms = renew->ttl_ms;
+    own->seen = renew->seen;
     renew->renew_seq = own->renew_seq;
+    renew->joins = c->joins;
     return 0;
 }
 

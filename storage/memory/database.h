@@ -12,7 +12,7 @@ struct cluster_node {
     char gossip[STORE_ADDR_BYTES_MAX + 1];
     char proof[STORE_PROOF_BYTES_MAX + 1];
     char kinds[STORE_KINDS_BYTES_MAX + 1];
-    uint64_t generation, incarnation, renew_seq, renewed_at_ms;
+    uint64_t generation, incarnation, renew_seq, renewed_at_ms, joined, seen;
     uint32_t ttl_ms, outage_ms;
     bool draining;
     enum store_node_state state;
@@ -43,6 +43,7 @@ struct cluster {
     uint32_t nodes_n, nodes_max;
     struct rows rows;
     char kinds_open[STORE_KINDS_BYTES_MAX + 1];
+    uint64_t joins;       /* the last `joined` that was given */
     uint64_t timeline;    /* 0 until the first failover */
     bool forgetful;       /* of the timeline; see store_memory_forget_timeline */
     struct cluster *kept; /* what a failover brings back; NULL = nothing */

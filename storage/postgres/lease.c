@@ -63,12 +63,13 @@ void pg_register_params(const struct pg_store *s, const struct store_request *r,
     pg_add_bool(p, reg->supersede);
     pg_add_int8(p, reg->supersede_generation);
     pg_add_int8(p, reg->supersede_renew_seq);
+    pg_add_bool(p, reg->former_gone);
 }
 
 int pg_register_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
 {
     struct store_register *reg = &r->u.reg;
-    if (PQntuples(result) != 1 || PQnfields(result) != 15)
+    if (PQntuples(result) != 1 || PQnfields(result) != 16)
         return store__fail(r, TROUPE_EVERSION,
                            "store: node_register answers strangely; run: troupe-node migrate");
     uint64_t outcome = pg_get_int(result, 0, 0);
@@ -84,6 +85,7 @@ int pg_register_result(const struct pg_store *s, struct store_request *r, const 
                            s->cluster, (int)pg_get_int(result, 0, 3), s->partitions);
     if (outcome == 0) {
         reg->generation = pg_get_int(result, 0, 1);
+        reg->joined = pg_get_int(result, 0, 15);
         return 0;
     }
     reg->holder = (struct store_node){
@@ -114,9 +116,14 @@ void pg_renew_params(const struct pg_store *s, const struct store_request *r, st
     pg_add_int8(p, r->u.renew.generation);
     pg_add_int8(p, r->u.renew.ttl_ms);
     pg_add_text(p, r->u.renew.kinds == NULL ? "" : r->u.renew.kinds);
+    pg_add_int8(p, r->u.renew.seen);
 }
 
-enum { COLUMN_KINDS = 14 }; /* of the renewal's rows: the cluster's in our own, theirs in others' */
+/* Of the renewal's rows: the cluster's in our own, theirs in others'. */
+enum {
+    COLUMN_KINDS = 14,
+    COLUMN_SEEN = 15,
+};
 
 int pg_renew_result(const struct pg_store *s, struct store_request *r, const PGresult *result)
 {
@@ -141,6 +148,7 @@ int pg_renew_result(const struct pg_store *s, struct store_request *r, const PGr
                            "the lease of '%s' is gone: it was evicted or superseded", renew->name);
     renew->renew_seq = pg_get_int(result, 0, 6);
     renew->kinds_open = text_of(r, result, 0, COLUMN_KINDS);
+    renew->joins = pg_get_int(result, 0, COLUMN_SEEN);
     renew->others = arena_calloc(r->arena, (size_t)rows, sizeof *renew->others);
     if (renew->others == NULL || renew->kinds_open == NULL)
         return store__fail_memory(r);
@@ -150,6 +158,7 @@ int pg_renew_result(const struct pg_store *s, struct store_request *r, const PGr
         if (rc != 0)
             return rc;
         n->kinds = text_of(r, result, row, COLUMN_KINDS);
+        n->seen = pg_get_int(result, row, COLUMN_SEEN);
         if (n->kinds == NULL)
             return store__fail_memory(r);
         renew->others_n++;

@@ -11,7 +11,7 @@ static const struct pg_op OPS[PG_OPS] = {
     [STORE_REGISTER] =
         {.name = "troupe_register",
          .sql = "SELECT * FROM troupe.node_register($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
-                "$12, $13)",
+                "$12, $13, $14)",
          .writes = true,
          .params = pg_register_params,
          .result = pg_register_result},
@@ -20,20 +20,20 @@ static const struct pg_op OPS[PG_OPS] = {
         {.name = "troupe_renew",
          .sql = "WITH me AS ("
                 " UPDATE troupe.node_lease SET renewed_at = clock_timestamp(), renew_seq = "
-                "renew_seq + 1, ttl_ms = $4, kinds = coalesce(nullif($5, ''), kinds)"
+                "renew_seq + 1, ttl_ms = $4, seen = $6, kinds = coalesce(nullif($5, ''), kinds)"
                 " WHERE cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
                 " AND name = $2 AND generation = $3 AND state = 0 RETURNING renew_seq) "
                 "SELECT true, ''::text, 0::int8, 0::int8, ''::text, ''::text, me.renew_seq,"
                 " 0::int8, 0, "
                 "false, 0::int8, ''::text, 0::int8, false, (SELECT kinds FROM troupe.cluster_meta "
-                "WHERE name = $1) FROM "
+                "WHERE name = $1), (SELECT joins FROM troupe.cluster_meta WHERE name = $1) FROM "
                 "me "
                 "UNION ALL "
                 "SELECT false, l.name, l.generation, l.incarnation, l.addr, l.proof, l.renew_seq, "
                 "l.ttl_ms, l.state,"
                 " NOT troupe.is_fresh(l.renewed_at, l.ttl_ms),"
                 " greatest(0, extract(epoch FROM clock_timestamp() - l.renewed_at) * 1000)::int8, "
-                "l.gossip, l.outage_ms, l.draining, l.kinds FROM troupe.node_lease l, me"
+                "l.gossip, l.outage_ms, l.draining, l.kinds, l.seen FROM troupe.node_lease l, me"
                 " WHERE l.cluster_id = (SELECT id FROM troupe.cluster_meta WHERE name = $1)"
                 " AND l.name <> $2 AND l.state = 0 ORDER BY 1 DESC, 2",
          .writes = true,

@@ -42,6 +42,8 @@ int sqlite__read_node(struct sqlite_connection *c, struct store_request *r, sqli
                 sqlite__column_u63(s, NODE_TTL_MS, &ttl) && ttl <= UINT32_MAX &&
                 sqlite__column_u63(s, NODE_STATE, &state) && state <= STORE_NODE_DEAD &&
                 sqlite__column_u63(s, NODE_RENEWED_AT, &renewed_at) &&
+                sqlite__column_u63(s, NODE_JOINED, &node->joined) &&
+                sqlite__column_u63(s, NODE_SEEN, &node->seen) &&
                 (sqlite3_column_type(s, NODE_OUTAGE_MS) == SQLITE_NULL ||
                  (sqlite__column_u63(s, NODE_OUTAGE_MS, &outage) && outage <= UINT32_MAX));
     if (!sane)
@@ -168,7 +170,7 @@ static int join_cluster(struct sqlite_connection *c, struct store_request *r)
 }
 
 static int put_node(struct sqlite_connection *c, struct store_request *r, uint64_t generation,
-                    uint64_t renew_seq)
+                    uint64_t renew_seq, uint64_t seen)
 {
     const struct store_register *reg = &r->u.reg;
     sqlite3_stmt *s = sqlite__use(c, SQL_PUT_NODE);
@@ -186,6 +188,8 @@ static int put_node(struct sqlite_connection *c, struct store_request *r, uint64
     sqlite__bind_string(s, 10, reg->gossip);
     sqlite__bind_u64(s, 11, reg->outage_ms);
     sqlite3_bind_int(s, 12, reg->draining);
+    sqlite__bind_u64(s, 13, reg->joined);
+    sqlite__bind_u64(s, 14, seen);
     sqlite3_step(s);
     return sqlite3_reset(s) == SQLITE_OK ? 0 : sqlite__fail(c, r);
 }
@@ -207,6 +211,20 @@ static int find_holder(struct sqlite_connection *c, struct store_request *r,
         rc = sqlite__fail(c, r);
     sqlite3_reset(s);
     return rc;
+}
+
+/* A number of the cluster's. */
+static int read_number(struct sqlite_connection *c, struct store_request *r,
+                       enum sqlite_statement which, uint64_t *number)
+{
+    sqlite3_stmt *s = sqlite__use(c, which);
+    if (s == NULL)
+        return sqlite__fail(c, r);
+    sqlite3_bind_int64(s, 1, c->cluster);
+    bool sane = sqlite3_step(s) == SQLITE_ROW && sqlite__column_u63(s, 0, number);
+    if (sqlite3_reset(s) != SQLITE_OK)
+        return sqlite__fail(c, r);
+    return sane ? 0 : sqlite__fail_row(c, r, "cluster_meta", c->config->cluster);
 }
 
 int sqlite__register(struct sqlite_connection *c, struct store_request *r)
@@ -233,8 +251,13 @@ int sqlite__register(struct sqlite_connection *c, struct store_request *r)
                            holder.addr);
     }
     reg->generation = holder.generation + !same;
+    reg->joined = holder.joined;
+    bool kept = same || (superseded && reg->former_gone);
+    rc = kept && reg->joined != 0 ? 0 : read_number(c, r, SQL_NEXT_JOIN, &reg->joined);
+    if (rc != 0)
+        return rc;
     sqlite__run_hold(c, reg->name, reg->generation);
-    return put_node(c, r, reg->generation, holder.renew_seq + 1);
+    return put_node(c, r, reg->generation, holder.renew_seq + 1, same ? holder.seen : 0);
 }
 
 /* ---- renew, leave and evict ---- */
@@ -257,6 +280,7 @@ static int renew_row(struct sqlite_connection *c, struct store_request *r)
     sqlite__bind_u64(s, 4, renew->ttl_ms);
     sqlite__bind_u64(s, 5, sqlite__now_ms());
     sqlite3_bind_text(s, 6, renew->kinds, -1, SQLITE_STATIC); /* NULL: NULL */
+    sqlite__bind_u64(s, 7, renew->seen);
     int step = sqlite3_step(s);
     bool sane = step != SQLITE_ROW || sqlite__column_u63(s, 0, &renew->renew_seq);
     if (sqlite3_reset(s) != SQLITE_OK)
@@ -294,6 +318,8 @@ int sqlite__renew(struct sqlite_connection *c, struct store_request *r)
     rc = renew_row(c, r);
     if (rc == 0)
         rc = read_open_kinds(c, r);
+    if (rc == 0)
+        rc = read_number(c, r, SQL_JOINS, &renew->joins);
     if (rc != 0)
         return rc;
     sqlite3_stmt *s = sqlite__use(c, SQL_OTHER_NODES);

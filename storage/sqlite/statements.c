@@ -7,7 +7,7 @@ _Static_assert(STORE_HISTORY_MAX == 8, "the slots of partition_history, and belo
 
 #define NODE_COLUMNS                                                                               \
     "name, generation, incarnation, addr, proof, renew_seq, ttl_ms, state, renewed_at, gossip,"    \
-    " outage_ms, draining, kinds"
+    " outage_ms, draining, kinds, joined, seen"
 
 /* See store_node.expired. */
 #define IS_FRESH(now) "(" now " - renewed_at BETWEEN -ttl_ms AND ttl_ms)"
@@ -31,11 +31,16 @@ const char *const sqlite__statements[SQL_STATEMENTS_N] = {
 
     [SQL_FIND_NODE] = "SELECT " NODE_COLUMNS " FROM node_lease WHERE cluster_id = ?1 AND name = ?2",
     [SQL_PUT_NODE] = "INSERT OR REPLACE INTO node_lease (cluster_id, " NODE_COLUMNS ")"
-                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12, '')",
-    [SQL_RENEW_NODE] = "UPDATE node_lease SET renew_seq = renew_seq + 1, ttl_ms = ?4,"
-                       " renewed_at = ?5, kinds = coalesce(nullif(?6, ''), kinds) WHERE cluster_id "
-                       "= ?1 AND name = ?2 AND generation = ?3"
-                       " AND state = 0 RETURNING renew_seq",
+                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12, '',"
+                     " ?13, ?14)",
+    [SQL_NEXT_JOIN] = "UPDATE cluster_meta SET joins = joins + 1 WHERE id = ?1 RETURNING joins",
+    [SQL_JOINS] = "SELECT joins FROM cluster_meta WHERE id = ?1",
+
+    [SQL_RENEW_NODE] =
+        "UPDATE node_lease SET renew_seq = renew_seq + 1, ttl_ms = ?4,"
+        " renewed_at = ?5, seen = ?7, kinds = coalesce(nullif(?6, ''), kinds) WHERE cluster_id "
+        "= ?1 AND name = ?2 AND generation = ?3"
+        " AND state = 0 RETURNING renew_seq",
     [SQL_OPEN_KINDS] = "SELECT kinds FROM cluster_meta WHERE id = ?1",
     [SQL_SET_KINDS] = "UPDATE cluster_meta SET kinds = ?3 WHERE id = ?1 AND kinds = ?2"
                       " RETURNING 1",

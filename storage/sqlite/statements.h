@@ -15,6 +15,8 @@ enum sqlite_statement {
     SQL_RENEW_NODE,
     SQL_OPEN_KINDS,
     SQL_SET_KINDS,
+    SQL_NEXT_JOIN,
+    SQL_JOINS,
     SQL_OTHER_NODES,
     SQL_ALL_NODES,
     SQL_LEAVE_NODE,
@@ -53,6 +55,8 @@ enum {
     NODE_OUTAGE_MS,
     NODE_DRAINING,
     NODE_KINDS,
+    NODE_JOINED,
+    NODE_SEEN,
 };
 
 #endif

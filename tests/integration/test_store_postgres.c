@@ -191,7 +191,7 @@ static void an_older_schema_is_refused(void **state)
     contract_close(&s);
     pg_fixture_sql(&server, database, /* contract_open migrates what it finds: it finds nothing */
                    "DROP FUNCTION troupe.node_register(text, int, text, bigint, text, text, text, "
-                   "bigint, bigint, boolean, boolean, bigint, bigint)");
+                   "bigint, bigint, boolean, boolean, bigint, bigint, boolean)");
     contract_open(&s, &FIXTURE, url, "c", CONTRACT_PARTITIONS);
     assert_int_equal(contract_register(&s, &q, "b", 2), TROUPE_EVERSION);
     assert_non_null(strstr(q.r.errmsg, "troupe-node migrate"));

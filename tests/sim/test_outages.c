@@ -350,6 +350,77 @@ static void an_outage_makes_no_proof_right(void **state)
     troop_close(&t);
 }
 
+/* ---- who knows of whom ---- */
+
+/* When all of node n's part and the others' is its own, after its start. */
+static uint64_t takes_all_ms(struct troop *t, uint32_t n, uint64_t most_ms)
+{
+    uint64_t begun_ns = t->now.mono_ns;
+    troop_start(t, n);
+    while (owned(t, n) < 256 && t->now.mono_ns < begun_ns + most_ms * TROOP_MS)
+        troop_run(t, 100);
+    uint64_t ms = (t->now.mono_ns - begun_ns) / TROOP_MS;
+    print_message("n%u has all after %u ms\n", (unsigned)n, (unsigned)ms);
+    return ms;
+}
+
+/* All die, on machines of their own, and one is back on its own: what the others may serve without
+ * the store, they may by its promise only. */
+static void one_of_a_dead_cluster_is_enough(void **state)
+{
+    (void)state;
+    struct troop t;
+    open_troop(&t);
+    start(&t, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        troop_crash(&t, i);
+    t.nodes[1].believes = STORE_FATE_BURIED;
+    t.nodes[1].believes_own = true;
+    uint64_t first_ms = takes_all_ms(&t, 1, 700000);
+    assert_in_range(first_ms, TTL_MS, TTL_MS + 5000);
+    /* And so for a run after the next. */
+    troop_start(&t, 0);
+    assert_true(troop_until(&t, serves, 0, 700000));
+    troop_run(&t, 3000);
+    for (uint32_t round = 0; round < 2; round++) {
+        troop_crash(&t, 1);
+        troop_start(&t, 1);
+        assert_true(troop_until(&t, serves, 1, 10000));
+        troop_run(&t, 1000);
+    }
+    troop_crash(&t, 0);
+    troop_crash(&t, 1);
+    assert_in_range(takes_all_ms(&t, 1, 700000), TTL_MS, TTL_MS + 5000);
+    troop_close(&t);
+}
+
+/* n0 has renewed for the last time before n1 became what it is: it needs no promise of it. The same
+ * if an earlier run of n1 may live, and promise. */
+static void who_cannot_know_is_waited_for(void **state)
+{
+    (void)state;
+    for (int story = 0; story < 3; story++) {
+        struct troop t;
+        open_troop(&t);
+        for (uint32_t i = 0; i < 3; i++)
+            t.nodes[i].outage_grace_ms = 60000;
+        start(&t, story == 0 ? 1 : 2);
+        t.nodes[1].believes_own = true;
+        if (story == 1) { /* it leaves, and is back after n0 has died */
+            troop_stop(&t, 1);
+            assert_true(troop_until(&t, is_down, 1, 20000));
+            troop_run(&t, 2000);
+        }
+        troop_crash(&t, 0);
+        if (story == 2) /* its end is not known */
+            troop_crash(&t, 1);
+        else
+            t.nodes[1].believes = STORE_FATE_BURIED;
+        assert_in_range(takes_all_ms(&t, 1, 700000), 55000, 130000);
+        troop_close(&t);
+    }
+}
+
 /* ---- waiting ---- */
 
 static Troupe__Rpc__NodeStatus *status_of(struct troop *t, uint32_t n)
@@ -732,6 +803,8 @@ int main(void)
         cmocka_unit_test(a_dead_holder_is_succeeded_by_proof),
         cmocka_unit_test(proof_counts_for_whoever_asks),
         cmocka_unit_test(a_wrong_proof_costs_nobody_its_lease),
+        cmocka_unit_test(one_of_a_dead_cluster_is_enough),
+        cmocka_unit_test(who_cannot_know_is_waited_for),
         cmocka_unit_test(who_waits_says_for_whom),
         cmocka_unit_test(a_lost_run_of_the_own_name_is_evicted),
         cmocka_unit_test(who_lives_is_not_evicted),

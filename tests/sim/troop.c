@@ -394,7 +394,7 @@ static void judge_runs(const struct troop *t, const struct troop_node *n, struct
         r->u.reg.holder.fate = n->believes;
     for (size_t i = 0; r->op == STORE_RENEW && r->error == 0 && i < r->u.renew.others_n; i++) {
         struct store_node *other = &r->u.renew.others[i];
-        if (n->misjudges || !is_up(t, other->name))
+        if (!n->believes_own && (n->misjudges || !is_up(t, other->name)))
             other->fate = n->believes;
     }
 }

@@ -26,6 +26,7 @@ struct troop_node {
     bool outage_fence;
     enum store_fate believes;               /* of whoever holds its name, and of who is down */
     bool misjudges;                         /* … and of all others, too */
+    bool believes_own;                      /* … of whoever holds its name, and nobody else */
     const struct troupe_kind *const *kinds; /* NULL: the troop's */
     size_t kinds_n;
     uint64_t wake_ns;

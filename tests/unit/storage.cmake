@@ -8,7 +8,7 @@ troupe_library(store_contract
     ${storage_dir}/store_contract_oracle.c ${storage_dir}/store_contract_evict.c
     ${storage_dir}/store_contract_transfer.c ${storage_dir}/store_contract_history.c
     ${storage_dir}/store_contract_recent.c ${storage_dir}/store_contract_drain.c
-    ${storage_dir}/store_contract_kinds.c
+    ${storage_dir}/store_contract_kinds.c ${storage_dir}/store_contract_joins.c
   PUBLIC troupe_storage PkgConfig::UV PkgConfig::CMOCKA)
 troupe_test(test_store_memory LABELS unit SOURCES ${storage_dir}/test_store_memory.c
   LIBS store_contract)

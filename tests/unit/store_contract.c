@@ -401,6 +401,7 @@ int store_contract_run(const struct store_fixture *fixture)
         &contract_part_errors, &contract_part_race,     &contract_part_oracle,
         &contract_part_evict,  &contract_part_transfer, &contract_part_history,
         &contract_part_recent, &contract_part_drain,    &contract_part_kinds,
+        &contract_part_joins,
     };
     int failed = 0;
     for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++) {

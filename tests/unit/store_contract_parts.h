@@ -35,7 +35,7 @@ struct contract_part {
 extern const struct contract_part contract_part_lease, contract_part_claim, contract_part_rows,
     contract_part_errors, contract_part_race, contract_part_oracle, contract_part_evict,
     contract_part_transfer, contract_part_history, contract_part_recent, contract_part_drain,
-    contract_part_kinds;
+    contract_part_kinds, contract_part_joins;
 
 /* A handle of cluster "c" on the test's database. */
 static inline void bed_open(struct contract_store *s, const struct contract_bed *bed)

@@ -16,7 +16,13 @@ END $$;
 
 ALTER TABLE troupe.node_lease
     ADD COLUMN outage_ms bigint,  -- after its last renewal; NULL: it does not tell
-    ADD COLUMN draining boolean NOT NULL DEFAULT false;
+    ADD COLUMN draining boolean NOT NULL DEFAULT false,
+    -- Who knows of whom: the number that the name got when it became active, and the highest one that the run has
+    -- been told of (storage/store.h, REGISTER and RENEW).
+    ADD COLUMN joined bigint NOT NULL DEFAULT 0,  -- 0: it does not tell
+    ADD COLUMN seen bigint NOT NULL DEFAULT 0;
+
+ALTER TABLE troupe.cluster_meta ADD COLUMN joins bigint NOT NULL DEFAULT 0;  -- the last one that was given
 
 -- Whether a lease stands by our clock. A renewal that lies in the future, by a clock that was ahead, counts
 -- as one of this moment, for one TTL at the most.
@@ -26,15 +32,15 @@ LANGUAGE sql VOLATILE AS $$
                                  AND p_renewed_at + p_ttl_ms * interval '1 ms'
 $$;
 
--- As in 0004, with outage_ms and draining.
+-- As in 0004, with outage_ms, draining, and who knows of whom.
 CREATE FUNCTION troupe.node_register(
     p_cluster text, p_partitions int, p_name text, p_incarnation bigint, p_addr text, p_gossip text,
     p_proof text, p_ttl_ms bigint, p_outage_ms bigint, p_draining boolean, p_supersede boolean,
-    p_generation bigint, p_renew_seq bigint,
+    p_generation bigint, p_renew_seq bigint, p_former_gone boolean,
     OUT outcome int, OUT o_generation bigint, OUT o_uid text, OUT o_partitions int,
     OUT h_generation bigint, OUT h_incarnation bigint, OUT h_addr text, OUT h_proof text,
     OUT h_renew_seq bigint, OUT h_ttl_ms bigint, OUT h_expired boolean, OUT h_age_ms bigint,
-    OUT h_gossip text, OUT h_outage_ms bigint, OUT h_draining boolean)
+    OUT h_gossip text, OUT h_outage_ms bigint, OUT h_draining boolean, OUT o_joined bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
     c troupe.cluster_meta%ROWTYPE;
@@ -65,6 +71,7 @@ BEGIN
             WHERE cluster_id = c.id AND name = p_name;
             outcome := 0;
             o_generation := l.generation;
+            o_joined := l.joined;
             RETURN;
         END IF;
         IF NOT (p_supersede AND l.generation = p_generation AND l.renew_seq = p_renew_seq) THEN
@@ -85,16 +92,21 @@ BEGIN
     END IF;
     outcome := 0;
     o_generation := greatest(coalesce(l.generation, 0), troupe.epoch_floor() - (1::bigint << 40)) + 1;
+    o_joined := CASE WHEN l.state = 0 AND p_former_gone THEN nullif(l.joined, 0) END;
+    IF o_joined IS NULL THEN
+        UPDATE troupe.cluster_meta SET joins = greatest(joins, troupe.epoch_floor()) + 1
+        WHERE id = c.id RETURNING joins INTO o_joined;
+    END IF;
     INSERT INTO troupe.node_lease (
         cluster_id, name, generation, incarnation, addr, gossip, proof, renew_seq, ttl_ms, outage_ms,
-        draining, state, renewed_at)
+        draining, joined, seen, state, renewed_at)
     VALUES (c.id, p_name, o_generation, p_incarnation, p_addr, p_gossip, p_proof, 0, p_ttl_ms,
-            p_outage_ms, p_draining, 0, clock_timestamp())
+            p_outage_ms, p_draining, o_joined, 0, 0, clock_timestamp())
     ON CONFLICT (cluster_id, name) DO UPDATE
     SET generation = excluded.generation, incarnation = excluded.incarnation, addr = excluded.addr,
         gossip = excluded.gossip, proof = excluded.proof, renew_seq = 0, ttl_ms = excluded.ttl_ms,
-        outage_ms = excluded.outage_ms, draining = excluded.draining, state = 0,
-        renewed_at = excluded.renewed_at;
+        outage_ms = excluded.outage_ms, draining = excluded.draining, joined = excluded.joined, seen = 0,
+        state = 0, renewed_at = excluded.renewed_at;
 END $$;
 
 -- That of 0004: a run of an older program, which does not tell, leaves nothing of its predecessor's word.
@@ -112,7 +124,7 @@ BEGIN
     INTO outcome, o_generation, o_uid, o_partitions, h_generation, h_incarnation, h_addr,
          h_proof, h_renew_seq, h_ttl_ms, h_expired, h_age_ms, h_gossip
     FROM troupe.node_register(p_cluster, p_partitions, p_name, p_incarnation, p_addr, p_gossip, p_proof,
-                              p_ttl_ms, NULL::bigint, false, p_supersede, p_generation, p_renew_seq) n;
+                              p_ttl_ms, NULL::bigint, false, p_supersede, p_generation, p_renew_seq, false) n;
 END $$;
 
 -- As in 0002, by is_fresh; p_why is an enum store_evict_why: 2 is an operator's order, after which the

@@ -282,6 +282,8 @@ static void judge_runs(struct world *w, struct store_request *r)
     for (size_t i = 0; r->op == STORE_RENEW && r->error == 0 && i < r->u.renew.others_n; i++) {
         struct store_node *other = &r->u.renew.others[i];
         other->fate = fate_of(w, other->name, other);
+        if (w->mutant == MUTANT_ALL_KNOW)
+            other->seen = UINT64_MAX;
     }
 }
 

@@ -267,6 +267,31 @@ static void leave_alone(struct world *w)
     world_at(w, w->now_ns + ALONE_MS_MIN * WORLD_MS + draw_ms(w, ALONE_MS_MAX), cut_off, n);
 }
 
+static void cut_off_others(struct world *w, void *data)
+{
+    struct node *n = data;
+    if (w->quiet || n->run != NULL || n->is_twin)
+        return;
+    for (uint32_t i = 0; i < w->nodes_n; i++)
+        w->nodes[i].cut_to_store = &w->nodes[i] != n;
+    world_trace(w, "all but n%u, which has left and is back, are cut off from the store", n->index);
+    node_start(n);
+    world_at(w,
+             w->now_ns + (2 * BEYOND_LEASE_MS + dice_below(&w->dice, BEYOND_LEASE_MS)) * WORLD_MS,
+             heal_store, w);
+}
+
+/* A node leaves, and is back when the others have lost the store: they serve on each other's
+ * promises, of which it knows nothing. */
+static void leave_and_be_back(struct world *w)
+{
+    struct node *n = draw_node(w);
+    if (n == NULL)
+        return;
+    stop(n);
+    world_at(w, w->now_ns + ALONE_MS_MIN * WORLD_MS + draw_ms(w, ALONE_MS_MAX), cut_off_others, n);
+}
+
 static void bad_store(struct world *w)
 {
     if (!w->store_faults) {
@@ -329,11 +354,11 @@ static void step_clock(struct world *w)
 /* ---- */
 
 static void (*const kinds[])(struct world *) = {
-    kill_one,       kill_many,   pause_one,      stop_one,     start_twin,  cut_one_way,
-    cut_in_two,     bad_quality, bad_store,      step_clock,   pause_one,   break_store_link,
-    kill_one,       pause_one,   cut_from_store, stop_one,     bad_store,   cut_in_two,
-    cut_from_store, kill_one,    leave_alone,    doubts_begin, break_links, doubts_begin,
-    break_links,    stand_still, poison_one,
+    kill_one,       kill_many,   pause_one,      stop_one,          start_twin,  cut_one_way,
+    cut_in_two,     bad_quality, bad_store,      step_clock,        pause_one,   break_store_link,
+    kill_one,       pause_one,   cut_from_store, stop_one,          bad_store,   cut_in_two,
+    cut_from_store, kill_one,    leave_alone,    doubts_begin,      break_links, doubts_begin,
+    break_links,    stand_still, poison_one,     leave_and_be_back,
 };
 
 enum { KINDS_N = sizeof kinds / sizeof kinds[0] };

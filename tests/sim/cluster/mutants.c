@@ -32,4 +32,5 @@ const char *const mutant_names[MUTANTS] = {
     [MUTANT_ONE_FLOOR] = "one-floor",
     [MUTANT_WIPED_WINDOW] = "wiped-window",
     [MUTANT_CRASH_KEPT] = "crash-kept",
+    [MUTANT_ALL_KNOW] = "all-know",
 };

@@ -40,6 +40,7 @@ enum mutant {
     MUTANT_ONE_FLOOR,       /* … below the highest of any client are taken for old */
     MUTANT_WIPED_WINDOW,    /* … go with the entity that is deleted */
     MUTANT_CRASH_KEPT,      /* what a handler that crashed has done stays in memory */
+    MUTANT_ALL_KNOW,        /* of all runs it is believed that they know of whoever asks */
     MUTANTS,
 };
 
