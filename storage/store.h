@@ -466,6 +466,8 @@ struct store_options {
 struct store_ops {
     const char *scheme;
     void (*submit)(struct store *store, struct store_request *request);
+    /* See store_redial. NULL: there is nothing to do. */
+    void (*redial)(struct store *store);
     /* Finishes or fails what is under way, then calls back. */
     void (*close)(struct store *store, void (*closed)(void *data), void *data);
 };
@@ -490,6 +492,19 @@ static inline void store_submit(struct store *store, struct store_request *reque
     request->error = 0;
     request->errmsg[0] = '\0';
     store->ops->submit(store, request);
+}
+
+/* Somebody knows, or says, that the database has failed over to a later server than the latest that
+ * this store knows: it looks where a new connection leads, as it did when it made its first one. If
+ * that is a later server, it goes on there (see above); if not, nothing has changed, and nothing
+ * that is under way, or comes, has been disturbed or held up. Returns at once. Asked again while it
+ * looks: nothing more. Costs a connection, so not to be called in a loop. Nothing to do for a store
+ * that is only ever one server (memory, sqlite), or whose servers are not asked (timeline_none). On
+ * the loop's thread only. */
+static inline void store_redial(struct store *store)
+{
+    if (store->ops->redial != NULL)
+        store->ops->redial(store);
 }
 
 static inline void store_close(struct store *store, void (*closed)(void *data), void *data)

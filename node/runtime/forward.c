@@ -247,6 +247,7 @@ static void learn_owner(struct runtime *rt, uint32_t pid, const struct rpc_owner
 {
     if (owner->epoch > OWNER_MAP_EPOCH_MAX)
         return;
+    store_doubt__hear_epoch(rt, owner->epoch);
     uint32_t node = nodes__take(rt, owner->node);
     if (node != NODE_NONE && claims__learn(rt, pid, owner->epoch, node, true))
         owners__told(rt, pid);

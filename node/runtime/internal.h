@@ -15,6 +15,7 @@
  *   nodes.c      the table of all nodes   forward.c    messages for entities of other nodes
  *   handoff*.c   partitions that move     peer_kind.c  what other nodes ask
  *   promise.c    outages of the store     warm.c    what was in use before a failover
+ *   store_server.c  failovers of the store   store_doubt.c  those that others tell of
  *   kinds_open.c   which kinds the cluster has, kinds_calls.c  calls to those that are not open */
 #ifndef TROUPE_RUNTIME_INTERNAL_H
 #define TROUPE_RUNTIME_INTERNAL_H
@@ -270,6 +271,16 @@ struct save_batch {
     uint64_t sent_ns, retry_ns, oldest_ns;
 };
 
+/* What others say of the store; see store_doubt.c. */
+struct store_doubt {
+    uint64_t timeline, heard_ns; /* the latest that was told; 0 = nothing was */
+    uint64_t next_ns;            /* no look before … */
+    uint32_t wait_ms;            /* … and after that one, so long */
+    bool redial;                 /* to be taken with the next effects */
+    bool told;                   /* by the log */
+    uint64_t redials_n;
+};
+
 struct log_buffer {
     struct runtime_log entries[LOGS_MAX];
     uint32_t n, dropped;
@@ -306,7 +317,8 @@ struct runtime {
                           what handlers did is told to nobody */
     uint64_t generation;
     uint64_t server, timeline; /* the latest server of the store that has answered */
-    uint64_t timeline_ns;      /* when the store was seen to have failed over; 0 = never */
+    struct store_doubt store_doubt;
+    uint64_t timeline_ns; /* when the store was seen to have failed over; 0 = never */
     char cluster_uid[STORE_UID_BYTES + 1];
     struct store_slot reg, renew, claim, owners, leave, evict, kinds_set;
     store_pid claim_pids[CLAIM_PIDS_MAX];
@@ -421,6 +433,19 @@ uint64_t runtime__backoff(struct runtime *rt, uint32_t failures);
 /* Every answer of the store goes by here first: one of a server that has been deposed becomes an
  * unknown outcome, or none; one of a server that is new tells of a failover. */
 void store_server__answered(struct runtime *rt, struct store_request *request);
+
+/* ---- store_doubt.c ---- */
+/* Another node says that the store has come to this timeline, or has given out this epoch. */
+void store_doubt__hear(struct runtime *rt, uint64_t timeline);
+void store_doubt__hear_epoch(struct runtime *rt, uint64_t epoch);
+/* Tells the others when this node has met a later server. */
+void store_doubt__tell(struct runtime *rt);
+/* A later server has answered. */
+void store_doubt__settled(struct runtime *rt);
+void store_doubt__tick(struct runtime *rt);
+uint64_t store_doubt__next_ns(const struct runtime *rt);
+/* See runtime_effects.redial. */
+bool store_doubt__take_redial(struct runtime *rt);
 
 /* ---- store_health.c ---- */
 /* Every answer of the store goes by here, when it is known what it is worth. */

@@ -126,6 +126,7 @@ int members__begin(struct runtime *rt)
         m->node_of[i] = NODE_NONE;
     m->opened_ns = rt->now.mono_ns;
     m->joined = m->alone_told = m->out = false;
+    m->timeline_told = rt->timeline;
     m->told = (struct swim_stats){0};
     m->report_ns = rt->now.mono_ns + REPORT_MS * NS_PER_MS;
     m->lease_good_ns = 0;
@@ -245,6 +246,7 @@ static void changed(struct runtime *rt, swim_id id, const struct swim_info *info
     n->suspect = info->suspect;
     if (info->meta.len > 0 && !info->self)
         node__read_meta(rt, n, info->meta);
+    store_doubt__hear(rt, n->timeline);
     if (!info->self)
         log_change(rt, n, was);
     if (!info->self && (was != n->state || restarted) && node__is_in_ring(n))
@@ -480,6 +482,7 @@ void members__tick(struct runtime *rt)
     if (rt->phase == RUNTIME_STARTING)
         try_join(rt);
     tell_standing(rt);
+    store_doubt__tell(rt);
     report(rt);
     owners__tick(rt);
     if ((m->ring_stale || m->ring_building) && ring__work(rt))

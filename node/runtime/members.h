@@ -25,6 +25,7 @@ struct node_info {
     char address[RUNTIME_ADDRESS_BYTES], gossip[RUNTIME_ADDRESS_BYTES], peer[RUNTIME_ADDRESS_BYTES];
     char zone[NODE_ZONE_BYTES_MAX + 1], version[NODE_VERSION_BYTES_MAX + 1];
     uint32_t weight;
+    uint64_t timeline; /* of the store, the latest that it has met */
     uint64_t generation;
     uint8_t state; /* enum gossip_state as membership has it; 0 = known from the store only */
     bool suspect;
@@ -66,7 +67,8 @@ struct members {
     bool joined;     /* has found the others, or that there are none, or has given up waiting */
     bool alone_told; /* the store has said whether there are others */
     uint32_t others; /* … and how many */
-    bool out;        /* we have told that we take no partitions */
+    uint64_t timeline_told; /* see store_doubt__tell */
+    bool out;               /* we have told that we take no partitions */
     uint64_t lease_good_ns;
     uint64_t report_ns;
     struct swim_stats told; /* of bad input, in the log */

@@ -93,6 +93,7 @@ bool node__read_meta(struct runtime *rt, struct node_info *n, struct troupe_byte
     take_text(n->peer, sizeof n->peer, m->peer_address);
     take_text(n->zone, sizeof n->zone, m->zone);
     take_text(n->version, sizeof n->version, m->version);
+    n->timeline = m->timeline;
     n->weight = m->weight < 1 ? 1 : m->weight > RING_WEIGHT_MAX ? RING_WEIGHT_MAX : m->weight;
     return true;
 }
@@ -107,6 +108,9 @@ size_t node__write_meta(const struct runtime *rt, uint8_t out[SWIM_META_BYTES_MA
     m.zone = node_kind__text(c->zone);
     m.version = node_kind__text(c->version);
     m.weight = c->weight;
+    m.timeline = rt->timeline;
+    if (troupe__gossip__member_meta__get_packed_size(&m) > SWIM_META_BYTES_MAX)
+        m.timeline = 0; /* the rest is needed more */
     size_t len = troupe__gossip__member_meta__get_packed_size(&m);
     return len > SWIM_META_BYTES_MAX ? 0 : troupe__gossip__member_meta__pack(&m, out);
 }

@@ -94,6 +94,7 @@ static void learn(struct runtime *rt)
         if (ownership_is_held(&rt->ownership, pid))
             owners__doubt(rt);
         uint32_t node = nodes__take(rt, owner.name);
+        store_doubt__hear_epoch(rt, owner.epoch);
         /* The store may have failed over since, and lost it: then only the store knows. */
         bool old = owner.epoch >> OWNERSHIP_EPOCH_BITS < rt->timeline;
         rt->want_map |= !old && is_news_to_us(rt, pid, &owner, node);

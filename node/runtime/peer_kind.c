@@ -100,12 +100,17 @@ static struct handoff_answer take_cast(struct runtime *rt, const ProtobufCMessag
 
 static struct handoff_answer take_part(struct runtime *rt, const ProtobufCMessage *message)
 {
-    return handoff__take(rt, (const Troupe__Peer__Take *)(const void *)message);
+    const Troupe__Peer__Take *take = (const Troupe__Peer__Take *)(const void *)message;
+    store_doubt__hear(rt, take->timeline);
+    return handoff__take(rt, take);
 }
 
 static struct handoff_answer take_given(struct runtime *rt, const ProtobufCMessage *message)
 {
-    return handoff__given(rt, (const Troupe__Peer__Given *)(const void *)message);
+    const Troupe__Peer__Given *given = (const Troupe__Peer__Given *)(const void *)message;
+    for (size_t i = 0; i < given->n_partitions; i++)
+        store_doubt__hear_epoch(rt, given->partitions[i]->epoch);
+    return handoff__given(rt, given);
 }
 
 static struct handoff_answer take_keep(struct runtime *rt, const ProtobufCMessage *message)

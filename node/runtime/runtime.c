@@ -87,7 +87,7 @@ static bool fits_meta(const struct runtime_config *c)
 {
     const char *const texts[] = {c->address, c->gossip_address, c->peer_address, c->zone,
                                  c->version};
-    size_t bytes = 6 * 3;
+    size_t bytes = 6 * 3 + 4;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         bytes += texts[i] == NULL ? 0 : strlen(texts[i]);
     return bytes <= SWIM_META_BYTES_MAX;
@@ -413,6 +413,7 @@ static uint64_t next_wake_ns(struct runtime *rt)
     next = earlier(next, lifecycle__next_ns(rt));
     next = earlier(next, handoff__next_ns(rt));
     next = earlier(next, warm__next_ns(rt));
+    next = earlier(next, store_doubt__next_ns(rt));
     if (!list_is_empty(&rt->parked))
         next = earlier(next, rt->unpark_ns);
     if (!list_is_empty(&rt->load_queue) && rt->load_retry_ns > rt->now.mono_ns)
@@ -437,6 +438,7 @@ void runtime_collect(struct runtime *rt, struct runtime_time now, struct runtime
     members__tick(rt);
     handoff__tick(rt);
     forward__flush(rt);
+    store_doubt__tick(rt);
     rt->served = rt->served ||
                  (rt->phase == RUNTIME_SERVING && waits__unreachable(rt) < rt->config.partitions);
     *effects = (struct runtime_effects){
@@ -446,6 +448,7 @@ void runtime_collect(struct runtime *rt, struct runtime_time now, struct runtime
         .peers = peer__take_requests(rt),
         .logs = rt->log.entries,
         .logs_n = rt->log.n,
+        .redial = store_doubt__take_redial(rt),
         .wake_at_ns = next_wake_ns(rt),
         .phase = rt->phase,
         .serves = rt->served,
@@ -487,5 +490,6 @@ void runtime_stats(const struct runtime *rt, struct runtime_time now, struct run
         .lease_age_ms =
             renewed != 0 && now.mono_ns > renewed ? (now.mono_ns - renewed) / NS_PER_MS : 0,
         .store_ok = rt->store_ok,
+        .store_redials = rt->store_doubt.redials_n,
     };
 }

@@ -217,6 +217,8 @@ struct runtime_effects {
     struct store_request *store;        /* submit these to the store, in order; linked by next */
     struct runtime_frame *frames;       /* send these as gossip; linked by next */
     struct runtime_peer_request *peers; /* send these to their nodes' peer ports; linked by next */
+    bool redial;                        /* others know a later server of the store: store_redial,
+                                           before these requests are submitted */
     const struct runtime_log *logs;
     size_t logs_n;
     uint64_t wake_at_ns; /* step RUNTIME_WAKE then, at the latest; UINT64_MAX = no need */
@@ -246,6 +248,7 @@ struct runtime_stats {
     uint64_t persist_lag_ms, commit_us;
     uint64_t lease_age_ms;
     bool store_ok;
+    uint64_t store_redials; /* effects.redial, so far */
 };
 
 void runtime_stats(const struct runtime *rt, struct runtime_time now, struct runtime_stats *stats);

@@ -74,6 +74,7 @@ void store_server__answered(struct runtime *rt, struct store_request *request)
     rt->server = request->server;
     rt->timeline = request->timeline;
     rt->timeline_known = true;
+    store_doubt__settled(rt);
     if (other)
         failed_over(rt, request);
 }

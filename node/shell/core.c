@@ -205,8 +205,9 @@ static void write_logs(const struct runtime_effects *fx)
 static bool tell_loop(struct core *core, const struct runtime_effects *fx)
 {
     pthread_mutex_lock(&core->lock);
-    bool news = fx->store != NULL || fx->frames != NULL || fx->phase != core->phase_told ||
-                fx->serves != core->serves_told || fx->wake_at_ns < core->timer_at_ns;
+    bool news = fx->store != NULL || fx->redial || fx->frames != NULL ||
+                fx->phase != core->phase_told || fx->serves != core->serves_told ||
+                fx->wake_at_ns < core->timer_at_ns;
     if (fx->store != NULL) {
         *core->to_store_tail = fx->store;
         while (*core->to_store_tail != NULL)
@@ -217,6 +218,7 @@ static bool tell_loop(struct core *core, const struct runtime_effects *fx)
         while (*core->to_gossip_tail != NULL)
             core->to_gossip_tail = &(*core->to_gossip_tail)->next;
     }
+    core->redial |= fx->redial;
     core->wake_at_ns = fx->wake_at_ns;
     core->phase = fx->phase;
     core->serves = fx->serves;
@@ -340,6 +342,8 @@ static void serve_loop(struct core *core)
     struct runtime_frame *frames = core->to_gossip;
     core->to_gossip = NULL;
     core->to_gossip_tail = &core->to_gossip;
+    bool redial = core->redial;
+    core->redial = false;
     uint64_t wake_at_ns = core->wake_at_ns;
     bool set = wake_at_ns != core->timer_at_ns;
     core->timer_at_ns = wake_at_ns;
@@ -353,6 +357,8 @@ static void serve_loop(struct core *core)
     pthread_mutex_unlock(&core->lock);
     if (set)
         set_timer(core, wake_at_ns);
+    if (redial)
+        store_redial(core->store);
     while (requests != NULL) {
         struct store_request *next = requests->next;
         requests->driver = core;

@@ -123,6 +123,7 @@ void pg_conn_break(struct pg_conn *c, const char *why)
     struct pg_store *s = c->store;
     char text[PG_TEXT_BYTES];
     snprintf(text, sizeof text, "%.*s", (int)strcspn(why, "\n"), why);
+    bool scout = pg_redial_is_scout(c); /* what becomes of it changes nothing for the others */
     bool news = c->state == PG_READY || (c->failures == 0 && c->state != PG_DOWN);
     unwatch(c);
     if (c->pg != NULL)
@@ -135,8 +136,9 @@ void pg_conn_break(struct pg_conn *c, const char *why)
     c->server = 0;
     c->retry_ms = pg_now_ms(s) + backoff_ms(c);
     c->failures++;
-    snprintf(s->last_error, sizeof s->last_error, "%s", text);
-    if (news && !s->closing)
+    if (!scout)
+        snprintf(s->last_error, sizeof s->last_error, "%s", text);
+    if (news && !scout && !s->closing)
         pg_log(s, STORE_LOG_WARN, "postgres: %s", text);
     struct store_request *r = c->head;
     c->head = NULL;
@@ -355,6 +357,8 @@ static void on_setting_up(struct pg_conn *c)
                 pg_conn_break(c, "another connection has found a later server meanwhile");
                 return;
             }
+            if (pg_redial_arrived(c))
+                return;
             c->state = PG_READY;
             c->failures = 0;
             watch(c, UV_READABLE);

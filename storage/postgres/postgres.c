@@ -195,6 +195,7 @@ static void on_tick(uv_timer_t *timer)
         look_for_schema(s);
     for (unsigned i = 0; i < s->conns_n && s->migrated; i++)
         pg_conn_tick(&s->conns[i], now_ms);
+    pg_redial_tick(s, now_ms);
     answer_rejected(s);
     expire(s, &s->lease, &s->lease_tail, now_ms);
     expire(s, &s->waiting, &s->waiting_tail, now_ms);
@@ -224,6 +225,8 @@ static void maybe_closed(struct pg_store *s)
         if (!pg_conn_is_closed(&s->conns[i]))
             return;
     }
+    if (!pg_conn_is_closed(&s->scout))
+        return;
     s->tick_closed = true;
     uv_close((uv_handle_t *)&s->tick, on_tick_closed);
 }
@@ -245,6 +248,7 @@ static void store_postgres_close(struct store *base, void (*closed)(void *data),
     s->closed_data = data;
     for (unsigned i = 0; i < s->conns_n; i++)
         pg_conn_break(&s->conns[i], "the store is being closed");
+    pg_conn_break(&s->scout, "the store is being closed");
     uv_timer_start(&s->tick, on_closing, 0, PG_TICK_MS);
 }
 
@@ -253,6 +257,7 @@ static void store_postgres_close(struct store *base, void (*closed)(void *data),
 static const struct store_ops POSTGRES_OPS = {
     .scheme = "postgres",
     .submit = submit,
+    .redial = pg_redial,
     .close = store_postgres_close,
 };
 
@@ -315,6 +320,7 @@ int store_postgres_open(struct store **store, const struct store_options *option
     }
     for (unsigned i = 0; i < s->conns_n; i++)
         pg_conn_init(&s->conns[i], s);
+    pg_conn_init(&s->scout, s);
     s->tick.data = s;
     uv_timer_start(&s->tick, on_tick, 0, PG_TICK_MS);
     if (!pg_server_is_asked(s))

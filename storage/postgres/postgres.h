@@ -3,6 +3,7 @@
  *   postgres.c   the store: queue, choice of a connection, deadlines
  *   conn.c       one connection: connecting, pipelining, reading, breaking
  *   server.c     which server a connection leads to
+ *   redial.c     which one a new connection would lead to
  *   ops.c        which statement belongs to which operation
  *   verdict.c    what an error of the server means
  *   lease.c partitions.c rows.c   parameters and results of the operations
@@ -29,6 +30,7 @@ enum {
     PG_LEASE_ANSWER_MS_MIN = 200,
     PG_LEASE_CONNECT_MS_MIN = 1000,
     PG_ASK_LEASE_MS = 10000, /* between two looks where the lease's connection leads to now */
+    PG_SCOUT_MS = 4000,      /* for a look where new connections lead: less than between two */
     PG_RESOLVE_MS = 1000,    /* for looking the host's name up, before its last address is tried */
     PG_TICK_MS = 50,
     PG_SLACK_MS =
@@ -98,6 +100,8 @@ struct pg_store {
     void *log_data;
     struct pg_conn *conns; /* the first one is the lease's */
     unsigned conns_n;
+    struct pg_conn scout;                          /* see redial.c; it carries no requests */
+    uint64_t scout_until_ms;                       /* 0: there is none */
     struct store_request *waiting, **waiting_tail; /* for a connection of the pool */
     struct store_request *lease, **lease_tail;     /* for the lease's */
     struct arena params;                           /* of the statement that is being sent */
@@ -203,6 +207,14 @@ const char *pg_server_told(struct pg_conn *c, const PGresult *result);
 const char *pg_server_hidden(const char *sqlstate);
 /* The connection's server has executed the request. */
 void pg_server_stamp(const struct pg_conn *c, struct store_request *r);
+
+/* ---- redial.c ---- */
+/* store_redial. */
+void pg_redial(struct store *base);
+void pg_redial_tick(struct pg_store *s, uint64_t now_ms);
+bool pg_redial_is_scout(const struct pg_conn *c);
+/* The connection could be used. True: it was the scout, and is closed. */
+bool pg_redial_arrived(struct pg_conn *c);
 
 /* ---- migrate.c ---- */
 /* Makes the schema where there is none of ours, leaves any other alone. */

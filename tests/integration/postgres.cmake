@@ -6,3 +6,6 @@ troupe_test(test_store_postgres_doubt LABELS integration TIMEOUT 300
   LIBS test_pg store_contract)
 troupe_test(test_store_server LABELS integration TIMEOUT 300
   SOURCES ${integration_dir}/test_store_server.c LIBS test_pg store_contract)
+troupe_test(test_store_redial LABELS integration TIMEOUT 300
+  SOURCES ${integration_dir}/test_store_redial.c ${integration_dir}/tcp_switch.c
+  LIBS test_pg store_contract)

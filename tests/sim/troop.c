@@ -352,6 +352,13 @@ static void print_logs(const struct troop *t, const struct troop_node *n)
     }
 }
 
+static void redial(struct troop_node *node)
+{
+    node->redials++;
+    if (node->redials_lead)
+        node->misled = 0;
+}
+
 static void collect(struct troop *t, uint32_t n)
 {
     struct troop_node *node = &t->nodes[n];
@@ -360,6 +367,8 @@ static void collect(struct troop *t, uint32_t n)
     node->wake_ns =
         t->fx.wake_at_ns == UINT64_MAX ? UINT64_MAX : t->fx.wake_at_ns + node->behind_ns;
     node->phase = t->fx.phase;
+    if (t->fx.redial)
+        redial(node);
     send_store(t, n, t->fx.store);
     send_frames(t, n, t->fx.frames);
     send_peers(t, n, t->fx.peers);

@@ -39,6 +39,8 @@ struct troop_node {
     bool saves_cut;      /* … for saves only */
     bool unaware;        /* of a failover: no answer tells of a server */
     uint32_t misled;     /* bits of operations: they reach the deposed server */
+    uint32_t redials;    /* how often it has asked for new connections … */
+    bool redials_lead;   /* … and whether these lead to the one that has succeeded it */
     bool loses_takes;    /* what it hands over comes late: see troop_late_takes */
     uint32_t doubtful;   /* bits of operations: done, but nobody tells it */
     bool lies_of_owner;  /* its next answer to a node: not executed, another has it, for ever */
