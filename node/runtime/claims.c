@@ -19,7 +19,7 @@ enum {
  * tell us, and what it has sent would be taken for old. */
 static bool is_proposed(const struct runtime *rt, uint32_t pid)
 {
-    if (rt->ownership.entries[pid].coming)
+    if (rt->ownership.entries[pid].coming || kinds__lacks(rt))
         return false;
     return !members__is_on(&rt->members) || ring__is_mine(rt, pid);
 }
@@ -65,6 +65,12 @@ void claims__ring_changed(struct runtime *rt)
     review_all(rt, false);
     handoff__review(rt);
     rt->unpark_ns = rt->now.mono_ns;
+}
+
+void claims__kinds_changed(struct runtime *rt)
+{
+    if (rt->claims_begun)
+        review_all(rt, false);
 }
 
 void claims__owner_gone(struct runtime *rt, uint32_t node)
@@ -436,12 +442,14 @@ static bool asks_all(const struct runtime *rt)
 }
 
 /* With company, only when it is known who has what: else we would ask for everything. After a
- * failover of the store, only when it is known what it has lost. */
+ * failover of the store, only when it is known what it has lost. And only when it is known which
+ * kinds are open: a node that lacks one takes nothing. */
 static bool may_claim(const struct runtime *rt)
 {
     const struct members *m = &rt->members;
     bool known = !members__is_on(m) || m->others == 0 || rt->map_known;
-    return rt->claims_begun && known && !rt->failed_over && rt->ownership.in[OWNERSHIP_WANTED] > 0;
+    return rt->claims_begun && known && rt->kinds_open.known && !rt->failed_over &&
+           rt->ownership.in[OWNERSHIP_WANTED] > 0;
 }
 
 void claims__tick_map(struct runtime *rt, bool wanted)

@@ -242,13 +242,19 @@ static void again(struct runtime *rt, struct message *m)
     rt->unpark_ns = at < rt->unpark_ns ? at : rt->unpark_ns;
 }
 
-/* Its node has said who owns it; the answer's epoch tells whether that is news. */
+/* Its node has said who owns it; the answer's epoch tells whether that is news. That it is ours is
+ * for the store to say. */
 static void learn_owner(struct runtime *rt, uint32_t pid, const struct rpc_owner *owner)
 {
     if (owner->epoch > OWNER_MAP_EPOCH_MAX)
         return;
     store_doubt__hear_epoch(rt, owner->epoch);
     uint32_t node = nodes__take(rt, owner->node);
+    if (node == rt->members.self) {
+        if (!ownership_is_held(&rt->ownership, pid))
+            owners__doubt(rt);
+        return;
+    }
     if (node != NODE_NONE && claims__learn(rt, pid, owner->epoch, node, true))
         owners__told(rt, pid);
 }

@@ -481,6 +481,8 @@ void lifecycle__slot_worked(struct store_slot *slot);
 /* Registered: what was ours is to be claimed anew. */
 void claims__begin(struct runtime *rt);
 void claims__ring_changed(struct runtime *rt);
+/* Whether this node lacks a kind that is open has changed. */
+void claims__kinds_changed(struct runtime *rt);
 /* A node may own nothing any more: what it had and we should have is asked for. */
 void claims__owner_gone(struct runtime *rt, uint32_t node);
 /* The answer to the claim is not believed. */

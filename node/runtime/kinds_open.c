@@ -316,6 +316,8 @@ static void find_lacks(struct runtime *rt)
                  "why", o->why, NULL);
     else if (lacked && !o->lacks)
         log__add(rt, RUNTIME_INFO, "this node has all kinds now: it takes partitions", NULL);
+    if (o->lacks != lacked)
+        claims__kinds_changed(rt);
 }
 
 /* What is held up by a node that lacks it is told once, and again when that changes. */

@@ -15,6 +15,7 @@ enum {
     HANDOVER_MS_MAX = 12000,
     QUIET_MS = 1500, /* without a renewal: then a proof may be believed */
     DOUBT_MS = 3000,
+    LACKS_MS = 100, /* what is on its way to a node when it says that it takes none */
 };
 
 /* ---- runs ---- */
@@ -115,6 +116,13 @@ static void change_owner(struct world *w, uint32_t pid, struct run *run, uint64_
     if (epoch <= owner->epoch_max)
         world_fail(w, "partition %u gets epoch %" PRIu64 ", and had %" PRIu64 " before", pid, epoch,
                    owner->epoch_max);
+    /* What an earlier run of it has left is for it to give away. */
+    if (run->lacks_ns != 0 && owner->node != run->node->index &&
+        w->now_ns - run->lacks_ns > LACKS_MS * WORLD_MS)
+        world_fail(w,
+                   "%s takes partition %u, and has said %" PRIu64
+                   " ms ago that it takes none, for want of a kind",
+                   run->node->client, pid, (w->now_ns - run->lacks_ns) / WORLD_MS);
     if (w->trace_all)
         world_trace(w, "partition %u: from n%u (run %" PRIu64 ") to n%u (run %" PRIu64 ") %s", pid,
                     owner->node, owner->run_number, run->node->index, run->number,

@@ -11,6 +11,12 @@ void mutant_product_open(enum mutant mutant)
     is = mutant;
 }
 
+void mutant_product_step(struct runtime *rt)
+{
+    if (is == MUTANT_KIND_LACKING)
+        rt->kinds_open.lacks = false;
+}
+
 /* ---- losing a partition ---- */
 
 void __real_entity__drop_partition(struct runtime *rt, uint32_t pid, bool uncertain);

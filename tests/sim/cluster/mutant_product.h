@@ -10,4 +10,8 @@
 /* From now on all runtimes of this process lack that check. */
 void mutant_product_open(enum mutant mutant);
 
+struct runtime;
+/* After each step of a runtime, before it is collected. */
+void mutant_product_step(struct runtime *rt);
+
 #endif

@@ -33,4 +33,5 @@ const char *const mutant_names[MUTANTS] = {
     [MUTANT_WIPED_WINDOW] = "wiped-window",
     [MUTANT_CRASH_KEPT] = "crash-kept",
     [MUTANT_ALL_KNOW] = "all-know",
+    [MUTANT_KIND_LACKING] = "kind-lacking",
 };

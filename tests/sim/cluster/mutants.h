@@ -41,6 +41,7 @@ enum mutant {
     MUTANT_WIPED_WINDOW,    /* … go with the entity that is deleted */
     MUTANT_CRASH_KEPT,      /* what a handler that crashed has done stays in memory */
     MUTANT_ALL_KNOW,        /* of all runs it is believed that they know of whoever asks */
+    MUTANT_KIND_LACKING,    /* who lacks a kind that is open takes partitions all the same */
     MUTANTS,
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/invariant.h"
 #include "tests/sim/cluster/kinds.h"
+#include "tests/sim/cluster/mutant_product.h"
 #include "tests/sim/cluster/world.h"
 
 enum {
@@ -12,6 +13,10 @@ enum {
     ENTITIES_MAX = 5,
     MONO_BASE_S_MIN = 10000, /* more than all standstills of a story together */
 };
+
+/* What a node logs about itself. */
+static const char TAKES_NONE[] = "this node takes no partitions";
+static const char TAKES_AGAIN[] = "this node has all kinds now";
 
 struct runtime_time node_time(const struct node *n)
 {
@@ -217,8 +222,14 @@ static void schedule_wake(struct run *run)
 static void trace_logs(struct run *run)
 {
     struct world *w = run->node->w;
-    for (size_t i = 0; w->trace && i < run->fx.logs_n; i++) {
+    for (size_t i = 0; i < run->fx.logs_n; i++) {
         const struct runtime_log *l = &run->fx.logs[i];
+        if (strncmp(l->message, TAKES_NONE, sizeof TAKES_NONE - 1) == 0 && run->lacks_ns == 0)
+            run->lacks_ns = w->now_ns;
+        else if (strncmp(l->message, TAKES_AGAIN, sizeof TAKES_AGAIN - 1) == 0)
+            run->lacks_ns = 0;
+        if (!w->trace)
+            continue;
         char text[TRACE_LINE_BYTES];
         int n = snprintf(text, sizeof text, "%.80s", l->message);
         for (size_t k = 0; k < RUNTIME_LOG_FIELDS_MAX && l->fields[k].key != NULL; k++)
@@ -336,6 +347,7 @@ void run_step(struct run *run, const struct runtime_event *event)
     run->uncollected = true;
     world_note(w, w->now_ns ^ (uint64_t)event->type << 56 ^ n->index);
     runtime_step(run->rt, node_time(n), event);
+    mutant_product_step(run->rt);
     bool answers = event->type == RUNTIME_REQUEST && !event->u.request->from_peer;
     if (answers && is_interrupted(run, STAGE_AFTER_STEP, collect))
         return;

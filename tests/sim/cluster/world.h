@@ -98,11 +98,12 @@ struct run {
     struct node *node;
     uint64_t number, generation; /* generation: 0 until it has registered */
     struct runtime_effects fx;
-    uint64_t wake_ns; /* it has been put on the agenda for then */
-    bool dead;        /* killed, or stopped */
-    bool ended;       /* by the store's word: left, evicted, superseded */
-    bool left;        /* of its own accord */
-    bool stopping;    /* told to */
+    uint64_t wake_ns;  /* it has been put on the agenda for then */
+    bool dead;         /* killed, or stopped */
+    bool ended;        /* by the store's word: left, evicted, superseded */
+    bool left;         /* of its own accord */
+    bool stopping;     /* told to */
+    uint64_t lacks_ns; /* it has said then that it takes no partitions, for want of a kind; or 0 */
     bool lacks_a_kind;
     bool uncollected;    /* stepped, and the collect is still to come */
     bool unperformed;    /* collected, and the effects are still to be performed */
