@@ -379,7 +379,8 @@ static bool resolve(struct runtime *rt, struct message *m)
         refuse_method(rt, m, k, call->method);
         return false;
     }
-    if (name_check_id(call->id, &why) != 0) {
+    if ((k == NULL && name_check_kind(call->kind, &why) != 0) ||
+        name_check_id(call->id, &why) != 0) {
         request__fail(rt, m, TROUPE_INVALID_ARGUMENT, "%s", why);
         return false;
     }

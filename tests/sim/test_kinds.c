@@ -334,6 +334,54 @@ static void equal_nodes_start_at_once(void **unused)
     troop_close(&t);
 }
 
+static void call_names(struct troop *t, const char *own, size_t own_len, size_t kind_n, size_t id_n,
+                       size_t method_n, uint8_t with)
+{
+    static uint8_t name[400];
+    memset(name, with, sizeof name);
+    struct rpc_call call = {
+        .kind = kind_n == 0 ? troupe_bytes(own, own_len) : troupe_bytes(name, kind_n - 1),
+        .id = troupe_bytes(name, id_n),
+        .method = troupe_bytes(name, method_n),
+    };
+    struct troop_peer *p = troop_begin(t, 0, &call, 1, 50);
+    for (uint32_t ms = 0; ms < 500 && troop_answered(p) == NULL; ms += 10)
+        troop_run(t, 10);
+    assert_non_null(troop_answered(p));
+    assert_int_not_equal(troop_answered(p)->results[0].status, TROUPE_OK);
+    troop_end(p);
+}
+
+/* Whoever writes the protocol by hand writes names of any length, of any bytes, and of kinds that
+ * there are and are not. Each is answered, on both ports, before and after kinds are known. */
+static void names_of_any_length_are_answered(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {0, 1, 62, 63, 64, 65, 127, 128, 254, 255, 256, 257, 300};
+    static const uint8_t bytes[] = {'x', '$', 0, 0xFF};
+    enum { LENGTHS = sizeof lengths / sizeof lengths[0] };
+    struct troop t;
+    open_troop(&t);
+    start(&t, 0, v1, 2);
+    troop_run(&t, 2000);
+    start(&t, 1, v1, 2);
+    troop_run(&t, 2000);
+    for (uint32_t as_node = 0; as_node < 2; as_node++) {
+        t.as_node = as_node != 0;
+        for (size_t b = 0; b < sizeof bytes; b++) {
+            for (size_t k = 0; k < LENGTHS; k++) {
+                for (size_t i = 0; i < LENGTHS; i++)
+                    call_names(&t, "note", 4, lengths[k] + 1, lengths[i], 1, bytes[b]);
+                call_names(&t, "note", 4, 0, 1, lengths[k], bytes[b]);
+                call_names(&t, "note", 4, lengths[k] + 1, 1, lengths[k], bytes[b]);
+                call_names(&t, "$node", 5, 0, lengths[k], lengths[k], bytes[b]);
+                call_names(&t, "$peer", 5, 0, lengths[k], lengths[k], bytes[b]);
+            }
+        }
+    }
+    troop_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +391,7 @@ int main(void)
         cmocka_unit_test(a_forgotten_kind_hides_nothing),
         cmocka_unit_test(a_new_kind_opens_when_all_have_it),
         cmocka_unit_test(equal_nodes_start_at_once),
+        cmocka_unit_test(names_of_any_length_are_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
