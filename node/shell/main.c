@@ -6,6 +6,7 @@
 #include "node/shell/guardian.h"
 #include "node/shell/log.h"
 #include "node/shell/node.h"
+#include "os/descriptors.h"
 
 extern char **environ;
 
@@ -29,6 +30,7 @@ int main(int argc, char **argv)
     static struct config config;
     enum config_command command;
     char errmsg[CONFIG_ERRMSG_BYTES];
+    descriptors_fill();
     node_hold_signals(); /* first: a stop right after the start is a clean one */
     if (config_read(&config, &command, argc, argv, environ, errmsg) != 0) {
         fprintf(stderr, "troupe-node: %s\n", errmsg);

@@ -22,3 +22,9 @@ endforeach()
 # The fixtures themselves: they start on any machine, or say why not.
 troupe_test(test_fixtures LABELS integration
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_fixtures.c LIBS test_pg)
+
+# Programs without standard input, output or error.
+troupe_test(test_closed LABELS integration
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_closed.c LIBS test_node_proc)
+target_compile_definitions(test_closed PRIVATE TEST_CLI="$<TARGET_FILE:troupe_cli>")
+add_dependencies(test_closed troupe_cli)

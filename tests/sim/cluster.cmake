@@ -11,7 +11,7 @@ foreach(wrapped dedup_look dedup_write entity__crash entity__drop_partition enti
 endforeach()
 
 add_executable(troupe-sim ${cluster_dir}/main.c)
-target_link_libraries(troupe-sim PRIVATE cluster_sim)
+target_link_libraries(troupe-sim PRIVATE troupe_os cluster_sim)
 
 troupe_test(test_cluster_history LABELS sim
   SOURCES ${cluster_dir}/test_cluster_history.c

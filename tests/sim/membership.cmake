@@ -8,7 +8,7 @@ add_library(membership_sim STATIC
 target_link_libraries(membership_sim PUBLIC troupe_cluster m)
 
 add_executable(troupe-membership-sim ${membership_dir}/main.c ${membership_dir}/no_mutants.c)
-target_link_libraries(troupe-membership-sim PRIVATE membership_sim)
+target_link_libraries(troupe-membership-sim PRIVATE troupe_os membership_sim)
 
 # Copies of membership in which single rules can be switched off. They are objects, so that the
 # linker takes them instead of the library's.
@@ -28,7 +28,7 @@ target_link_libraries(membership_mutants PUBLIC troupe_cluster m)
 
 # The same commands and rules, with them.
 add_executable(troupe-membership-mutants ${membership_dir}/main.c)
-target_link_libraries(troupe-membership-mutants PRIVATE membership_mutants membership_sim)
+target_link_libraries(troupe-membership-mutants PRIVATE troupe_os membership_mutants membership_sim)
 set(membership_rules ${membership_dir}/test_membership_rules.c ${membership_dir}/lone.c
   ${membership_dir}/rules_evidence.c ${membership_dir}/rules_identity.c
   ${membership_dir}/rules_spreading.c ${membership_dir}/rules_suspicion.c)

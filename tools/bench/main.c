@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "os/descriptors.h"
 #include "tools/bench/bench.h"
 #include "tools/bench/machine.h"
 
@@ -98,6 +99,7 @@ int main(int argc, char **argv)
 {
     static struct bench bench;
     static struct options options;
+    descriptors_fill();
     if (argc == 3 && strcmp(argv[1], "--echo-server") == 0)
         return echo_main(argv[2]);
     if (argc == 3 && strcmp(argv[1], "--memory-of") == 0)

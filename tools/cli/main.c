@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "os/descriptors.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/near.h"
 
@@ -104,6 +105,7 @@ static int finish(int code)
 
 int main(int argc, char **argv)
 {
+    descriptors_fill();
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "os/descriptors.h"
 #include "tests/sim/cluster/world.h"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, MINUTES_MAX = 100000, OPTION_GROUP = 256, ALWAYS_N = 10 };
@@ -219,6 +220,7 @@ static void list_options(struct option *options)
 
 int main(int argc, char **argv)
 {
+    descriptors_fill();
     struct option options[ALWAYS_N + GROUPS + 1];
     list_options(options);
     struct request request = {

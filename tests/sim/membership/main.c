@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "os/descriptors.h"
 #include "tests/sim/membership/mutants.h"
 #include "tests/sim/membership/runner.h"
 
@@ -140,6 +141,7 @@ static void run(const struct request *request)
 
 int main(int argc, char **argv)
 {
+    descriptors_fill();
     static const struct option options[] = {{"experiment", required_argument, NULL, 'e'},
                                             {"nodes", required_argument, NULL, 'n'},
                                             {"seeds", required_argument, NULL, 's'},
