@@ -6,7 +6,7 @@ target_include_directories(slate PRIVATE ${CMAKE_SOURCE_DIR}/include)
 set_target_properties(slate PROPERTIES PREFIX "" C_VISIBILITY_PRESET default
   LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 add_executable(troupe_tomorrow ${CMAKE_SOURCE_DIR}/tools/cli/main.c ${ids_dir}/tomorrow.c)
-target_link_libraries(troupe_tomorrow PRIVATE troupe_cli_parts)
+target_link_libraries(troupe_tomorrow PRIVATE troupe_os troupe_cli_parts)
 target_compile_definitions(troupe_tomorrow PRIVATE TROUPE_VERSION="${PROJECT_VERSION}")
 target_link_options(troupe_tomorrow PRIVATE -Wl,--wrap=clock_gettime)
 set_target_properties(troupe_tomorrow PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
