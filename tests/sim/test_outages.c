@@ -790,6 +790,35 @@ static void a_map_from_before_the_news_is_not_the_last(void **state)
     troop_close(&t);
 }
 
+/* What was hearsay is the store's word later, and no news then: what was kept in memory of the
+ * partitions goes all the same. It stayed, and after a failover was to be written again for ever.
+ */
+static void hearsay_that_is_true_costs_what_was_kept(void **state)
+{
+    (void)state;
+    struct troop t;
+    struct runtime_stats stats;
+    uint64_t token = 7;
+    open_troop(&t);
+    start(&t, 2);
+    for (uint32_t bag = 0; bag < 40; bag++) {
+        char id[16];
+        snprintf(id, sizeof id, "b%u", bag);
+        troop_call(&t, 0, "bag", id, "add", troupe_bytes(&token, sizeof token), 0, 1000);
+    }
+    assert_true(store_memory_evict(t.store, "n0"));
+    assert_true(troop_until(&t, serves_not, 0, 3000));
+    t.nodes[0].store_cut = true; /* n1 claims them all, and tells it */
+    troop_run(&t, 5000);
+    assert_int_equal(owned(&t, 1), 256);
+    t.nodes[0].store_cut = false;
+    assert_true(troop_until(&t, serves, 0, 10000));
+    troop_stats(&t, 0, &stats);
+    assert_int_equal(stats.partitions_owned, 0);
+    assert_int_equal(stats.entities_resident, 0);
+    troop_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -816,6 +845,7 @@ int main(void)
         cmocka_unit_test(a_wrong_epoch_is_forgotten_after_a_batch),
         cmocka_unit_test(a_map_from_before_the_news_is_not_the_last),
         cmocka_unit_test(hearsay_costs_no_memory),
+        cmocka_unit_test(hearsay_that_is_true_costs_what_was_kept),
     };
     return cmocka_run_group_tests_name("outages", tests, NULL, NULL);
 }
