@@ -312,6 +312,7 @@ static void answer(struct world *w, void *data)
     if (r->timeline > run->timeline) {
         failover_heard(w, run);
         run->timeline = r->timeline;
+        run->heard_ns = w->now_ns;
     }
     if (w->mutant == MUTANT_DEPOSED && r->timeline < run->timeline) {
         r->timeline = run->timeline;
@@ -402,6 +403,20 @@ void disk_submit(struct run *run, struct store_request *requests)
     for (struct store_request *r = requests, *next; r != NULL; r = next) {
         next = r->next;
         take_off(run, r);
+    }
+}
+
+/* Its connections to a deposed server are closed: what was under way has an unknown outcome. */
+void disk_break_strays(struct run *run)
+{
+    struct world *w = run->node->w;
+    for (struct flight *f = w->flights; f != NULL; f = f->next) {
+        if (f->run != run || f->request == NULL || !f->strays || !f->answers)
+            continue;
+        f->fault = can_be_copied(f->request) ? TROUPE_EOUTCOME : TROUPE_EUNAVAILABLE;
+        f->executes &= f->copy != NULL;
+        f->refs++;
+        world_at(w, w->now_ns + WORLD_MS, answer, f);
     }
 }
 

@@ -7,6 +7,7 @@
 
 /* Runs a request in the store, at once. */
 void disk_run(struct world *w, struct store_request *request);
+void disk_break_strays(struct run *run);
 /* The same in another one, such as one that was deposed. */
 void disk_run_on(struct store *store, struct store_request *request);
 /* It tells the time by the store's clock. */

@@ -14,6 +14,7 @@ const struct group_info group_infos[GROUPS] = {
     [GROUP_STOPS] = {"stops", "entities that stop after a call"},
     [GROUP_WIPES] = {"wipes", "entities that are deleted, and handlers that crash"},
     [GROUP_DEPOSED] = {"deposed-servers", "old servers that live on after a failover of the store"},
+    [GROUP_UNTOLD] = {"untold-nodes", "nodes none of whose connections to such a server breaks"},
 };
 
 /* Three in four, so that many stories have several together, and many lack each. */

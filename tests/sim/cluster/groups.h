@@ -15,7 +15,8 @@ enum group {
     GROUP_BATCHES,      /* requests with many calls, some of them twice */
     GROUP_STOPS,        /* entities that stop after a call */
     GROUP_KINDS,        /* nodes that lack a kind */
-    GROUP_DEPOSED,      /* a store that has failed over lives on where it was */
+    GROUP_DEPOSED,      /* a store that has failed over lives on where it was … */
+    GROUP_UNTOLD,       /* … and to some nodes nothing tells it but other nodes */
     GROUP_WIPES,        /* entities that are deleted, and handlers that crash */
     GROUPS,
 };

@@ -34,4 +34,5 @@ const char *const mutant_names[MUTANTS] = {
     [MUTANT_CRASH_KEPT] = "crash-kept",
     [MUTANT_ALL_KNOW] = "all-know",
     [MUTANT_KIND_LACKING] = "kind-lacking",
+    [MUTANT_NO_REDIAL] = "no-redial",
 };

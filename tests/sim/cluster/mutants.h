@@ -42,6 +42,7 @@ enum mutant {
     MUTANT_CRASH_KEPT,      /* what a handler that crashed has done stays in memory */
     MUTANT_ALL_KNOW,        /* of all runs it is believed that they know of whoever asks */
     MUTANT_KIND_LACKING,    /* who lacks a kind that is open takes partitions all the same */
+    MUTANT_NO_REDIAL,       /* what others tell of a later server is not looked into */
     MUTANTS,
 };
 

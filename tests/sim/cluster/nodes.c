@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/invariant.h"
+#include "tests/sim/cluster/deposed.h"
 #include "tests/sim/cluster/kinds.h"
 #include "tests/sim/cluster/mutant_product.h"
 #include "tests/sim/cluster/world.h"
@@ -282,6 +283,8 @@ static void perform(struct run *run)
     for (const struct runtime_request *r = run->fx.replies; r != NULL; r = r->next)
         answers |= r->from_peer;
     run->unperformed = false;
+    if (run->fx.redial && w->mutant != MUTANT_NO_REDIAL)
+        deposed_redial(run);
     disk_submit(run, run->fx.store);
     ports_reply(run, run->fx.replies);
     ports_send_frames(run, run->fx.frames);

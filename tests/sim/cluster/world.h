@@ -113,7 +113,10 @@ struct run {
     uint32_t flights;    /* store requests under way */
     uint64_t timeline;   /* of the store, as its driver was told last */
     uint8_t misled;      /* bits of its connections: they lead to a deposed server … */
-    uint64_t there;      /* … which knows it as this generation */
+    bool all_misled;     /* … and so does its lease's, and none of them breaks by itself … */
+    uint64_t scout_until_ns; /* … it looks where a new one leads until then */
+    uint64_t heard_ns;       /* of the timeline */
+    uint64_t there;          /* … which knows it as this generation */
     struct {
         uint64_t generation;
         bool ended;
@@ -266,7 +269,7 @@ struct world {
     /* the store */
     struct store *store;
     struct store *deposed; /* deposed.c: the server before, while it lives; or NULL */
-    uint64_t deposed_until_ns;
+    uint64_t deposed_since_ns, deposed_until_ns;
     uint64_t strays_until_ns; /* who has not heard of the failover by then does not answer */
     int64_t store_offset_ms;
     uint64_t store_doubt_ns; /* its clock was set then, or it failed over: ages of rows are wrong */
