@@ -75,7 +75,8 @@ enum dedup_verdict dedup_look(const struct dedup *d, const struct dedup_id *id,
         if (e != NULL)
             return done(e, &found->reply);
     }
-    verdict = id->sequence < floor ? DEDUP_OLD : judge(d, id, time, found);
+    found->own = id->sequence < floor;
+    verdict = found->own ? DEDUP_OLD : judge(d, id, time, found);
     if (verdict != DEDUP_NEW)
         found->from = max64(d == NULL ? 0 : d->horizon, sequence_of_ms(time->now_ms));
     return verdict;
@@ -203,7 +204,6 @@ int dedup_add(struct dedup **d, const struct dedup_id *id, const struct dedup_ti
     dedup__sweep(w, id->client, floor);
     dedup__forget(w, id, time, dedup__weight(len));
     fill(w, dedup__append(w, len), id, floor, time->now_ms, reply, kept);
-    w->adds++;
     return 0;
 }
 

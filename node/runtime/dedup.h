@@ -14,14 +14,16 @@
  * it is not in the window, not below its client's floor and above the horizon; and nothing that was
  * executed ever is, be it a retry or a first attempt that was held up until after its own retry was
  * forgotten.
+ * A third one spares the horizon when DEDUP_BYTES_MAX is reached: of a client with many calls that
+ * it has not acked the older half goes, and raises its floor as if it had acked them.
  *
  * Clocks decide only how early something is refused. Everything is kept for the kind's window (10
  * min) while that is small, for 30 s while it is beyond its budget, and for as long as it fits into
- * DEDUP_BYTES_MAX beyond that; and until its own sequence is past. So the horizon stays behind the
- * clock, and closes nothing to those whose clock is right within that. For it to stay so, sequences
- * that are ahead of the node's clock by more than half of the window, or, when that is nearly full,
- * half of the time for which it reaches back, are refused at once. Whoever is refused is told from
- * where on to draw.
+ * DEDUP_BYTES_MAX beyond that; and until its own sequence is past by as long as 30 s, while that
+ * fits. So the horizon stays behind the clock by that, and closes nothing to those whose clock is
+ * right within that. For it to stay so, sequences that are ahead of the node's clock by more than
+ * half of the window, or, when that is nearly full, half of the time for which it reaches back, are
+ * refused at once. Whoever is refused is told from where on to draw.
  *
  * Pure; no allocation while a steady load fits. */
 #ifndef TROUPE_RUNTIME_DEDUP_H
@@ -41,7 +43,7 @@ enum {
     DEDUP_BUDGET_BYTES = 1024,    /* what is older than KEEP_MS is dropped beyond it */
     DEDUP_BYTES_MAX = 64 << 10,
     DEDUP_REPLY_BYTES_MAX = 4096,   /* larger replies are remembered as "done" only */
-    DEDUP_CLIENT_REPLIES = 64,      /* of one client that takes more than its share, at least */
+    DEDUP_CLIENT_REPLIES = 64,      /* of one client, at least, when BYTES_MAX is reached */
     DEDUP_BLOCK_BYTES_MAX = 4 << 20 /* of a persisted window, whoever wrote it */
 };
 
@@ -76,6 +78,7 @@ struct dedup_found {
     uint64_t from;     /* OLD, AHEAD: an id above this is new; of another client, if this one has
                         * drawn higher ones already */
     uint64_t ahead_ms; /* AHEAD: of the node's clock */
+    bool own;          /* OLD: because of later calls of its own client */
 };
 
 enum dedup_verdict dedup_look(const struct dedup *d, const struct dedup_id *id,

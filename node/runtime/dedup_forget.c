@@ -5,21 +5,21 @@
 enum {
     FULL_BYTES = DEDUP_BYTES_MAX / 8 * 7, /* it is brought down to this, so that it is not done for
                                              each call */
-    COUNT_EVERY = 32,                     /* … nor this: how many entries a client has */
 };
 
-/* Not while its own sequence is to come: the horizon would close the time until then to others. */
-static bool may_drop(const struct entry *e, const struct dedup_time *time)
+/* Not before its own sequence is past, by so much: the horizon would close the time until then to
+ * others. */
+static bool may_drop(const struct entry *e, const struct dedup_time *time, uint64_t age_ms)
 {
-    uint64_t highest = e->floor > e->sequence ? e->floor : e->sequence;
-    return dedup__ms(highest) < time->now_ms;
+    uint64_t highest = dedup__ms(e->floor > e->sequence ? e->floor : e->sequence);
+    return highest < time->now_ms && time->now_ms - highest >= age_ms;
 }
 
 static uint64_t oldest_ms(const struct dedup *d, const struct dedup_time *time)
 {
     DEDUP_EACH(d, at, e)
     {
-        if (may_drop(e, time))
+        if (may_drop(e, time, 0))
             return dedup__since(time->now_ms, e->at_ms);
     }
     return 0;
@@ -62,7 +62,8 @@ static uint32_t count(const struct dedup *d, uint64_t client)
 }
 
 /* Of the client's entries all but so many go, the oldest; the floor that this makes stays with the
- * latest. */
+ * latest. It refuses first attempts that were drawn before and arrive only now, so that nothing but
+ * the bound on the bytes is a reason. */
 static void trim(struct dedup *d, uint64_t client, uint32_t left)
 {
     uint32_t n = count(d, client);
@@ -109,33 +110,45 @@ static void strip(struct dedup *d, struct entry *e)
     e->flags &= (uint8_t)~ENTRY_KEPT;
 }
 
-/* From the front on, what is so old, until no more than so many bytes are left: replies first, then
- * the ids. */
-static void shrink(struct dedup *d, const struct dedup_time *time, uint64_t age_ms, uint32_t bytes)
+static bool is_old(const struct entry *e, const struct dedup_time *time, uint64_t age_ms)
+{
+    return dedup__since(time->now_ms, e->at_ms) >= age_ms;
+}
+
+/* From the front on, the replies of what is so old, until no more than so many bytes are left. */
+static void strip_old(struct dedup *d, const struct dedup_time *time, uint64_t age_ms,
+                      uint32_t bytes)
 {
     DEDUP_EACH(d, at, e)
     {
-        if (d->bytes <= bytes || dedup__since(time->now_ms, e->at_ms) < age_ms)
+        if (d->bytes <= bytes || !is_old(e, time, age_ms))
             return;
         if (e->len > 0)
             strip(d, e);
     }
+}
+
+/* And then the ids. */
+static void shrink(struct dedup *d, const struct dedup_time *time, uint64_t age_ms, uint32_t bytes)
+{
+    strip_old(d, time, age_ms, bytes);
     DEDUP_EACH(d, at, e)
     {
-        if (d->bytes <= bytes || dedup__since(time->now_ms, e->at_ms) < age_ms)
+        if (d->bytes <= bytes || !is_old(e, time, age_ms))
             return;
-        if (may_drop(e, time))
+        if (may_drop(e, time, age_ms))
             drop(d, e);
     }
 }
 
 void dedup__expire(struct dedup *d, const struct dedup_time *time)
 {
+    uint64_t past_ms = time->window_ms < DEDUP_KEEP_MS ? time->window_ms : DEDUP_KEEP_MS;
     DEDUP_EACH(d, at, e)
     {
         if (dedup__since(time->now_ms, e->at_ms) < time->window_ms)
             return;
-        if (may_drop(e, time))
+        if (may_drop(e, time, past_ms))
             drop(d, e);
     }
 }
@@ -170,8 +183,6 @@ void dedup__forget(struct dedup *d, const struct dedup_id *id, const struct dedu
     if (d->bytes + weight <= DEDUP_BUDGET_BYTES)
         return;
     shrink(d, time, DEDUP_KEEP_MS, weight < DEDUP_BUDGET_BYTES ? DEDUP_BUDGET_BYTES - weight : 0);
-    if (id->acked == 0 && d->adds % COUNT_EVERY == 0)
-        trim(d, id->client, DEDUP_CLIENT_REPLIES);
     if (d->bytes + weight > DEDUP_BYTES_MAX)
         make_room(d, id->client, time);
 }

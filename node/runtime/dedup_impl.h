@@ -32,7 +32,6 @@ struct dedup {
     uint32_t n;        /* entries */
     uint32_t bytes;    /* of them, about, when persisted */
     uint32_t holes;    /* bytes of the block that are none */
-    uint32_t adds;     /* a count, to do some things now and then only */
     uint32_t head;     /* the first entry, or a hole before it */
     uint32_t last;     /* the last one; of n > 0 */
     uint32_t end;      /* of the block */

@@ -217,6 +217,11 @@ static void refuse_id(struct troupe_ctx *ctx, const struct dedup_found *found, b
     ctx->text = "this request id is older than what the entity remembers: if this is not the first "
                 "attempt, it may have been executed. Read the state before trying again with a new "
                 "id; if it is the first one, the client's clock is behind";
+    if (found->own)
+        ctx->text = "this request id is below what its client has acked, or was drawn before calls "
+                    "that it has not acked and that are too many to be remembered all: if this is "
+                    "not the first attempt, it may have been executed. Read the state before "
+                    "trying again with a new id";
     if (ahead)
         ctx->text =
             arena_printf(ctx->replies,

@@ -184,15 +184,89 @@ static void clients_that_ack_nothing_are_bounded(void **state)
 {
     (void)state;
     struct dedup *d = NULL;
-    for (uint64_t i = 0; i < 3000; i++) {
+    size_t most = 0;
+    for (uint64_t i = 0; i < 10000; i++) {
         now.now_ms += 1;
         assert_true(first_attempt(&d, 7, drawn(now.now_ms, 1), 0));
-        uint64_t back = i < DEDUP_CLIENT_REPLIES / 2 ? i : DEDUP_CLIENT_REPLIES / 2;
+        uint64_t back = i < 1000 ? i : 1000;
         assert_int_equal(look(d, 7, drawn(now.now_ms - back, 1)), DEDUP_DONE);
+        if (i % 100 == 0)
+            most = written(d) > most ? written(d) : most;
     }
-    assert_in_range(written(d), 1, 2048);
-    assert_int_equal(look(d, 7, drawn(now.now_ms - 1000, 1)), DEDUP_OLD);
-    assert_int_equal(look(d, 8, drawn(now.now_ms - 1000, 1)), DEDUP_NEW);
+    assert_in_range(most, 1, DEDUP_BYTES_MAX);
+    assert_int_equal(look(d, 7, drawn(NOW + 1, 1)), DEDUP_OLD);
+    assert_int_equal(look(d, 8, drawn(NOW + 1, 1)), DEDUP_NEW); /* the bound is its own matter */
+    print_message("one client that acks nothing, 1,000 calls/s: at most %zu bytes\n", most);
+    dedup_free(d);
+}
+
+/* A batch whose answers were lost, once more as a whole. */
+static void a_batch_that_acks_nothing_can_be_retried(void **state)
+{
+    (void)state;
+    struct dedup *d = NULL;
+    for (uint64_t i = 1; i <= 500; i++)
+        assert_true(first_attempt(&d, 7, drawn(NOW, i), 0));
+    print_message("a batch of 500 that acks nothing: %zu bytes\n", written(d));
+    assert_in_range(written(d), 1, 500 * 14);
+    now.now_ms += DEDUP_KEEP_MS - 1;
+    for (uint64_t i = 1; i <= 500; i++)
+        assert_int_equal(look(d, 7, drawn(NOW, i)), DEDUP_DONE);
+    d = persisted(d);
+    assert_true(first_attempt(&d, 7, drawn(now.now_ms, 1), 0));
+    for (uint64_t i = 1; i <= 500; i++)
+        assert_int_equal(look(d, 7, drawn(NOW, i)), DEDUP_DONE);
+    now.now_ms += DEDUP_KEEP_MS; /* and is forgotten, but for what is small */
+    assert_true(first_attempt(&d, 7, drawn(now.now_ms, 1), 0));
+    assert_in_range(written(d), 1, DEDUP_BUDGET_BYTES);
+    dedup_free(d);
+}
+
+/* Later calls of the same client do not close the entity to what it drew before. */
+static void an_earlier_first_attempt_is_not_refused(void **state)
+{
+    (void)state;
+    struct dedup *d = NULL;
+    for (uint64_t i = 0; i < 200; i++)
+        assert_true(first_attempt(&d, 7, drawn(NOW, 1000 + i), 0));
+    for (uint64_t i = 0; i < 200; i++)
+        assert_true(first_attempt(&d, 7, drawn(NOW, i + 1), 0));
+    for (uint64_t i = 0; i < 200; i++)
+        assert_int_equal(look(d, 7, drawn(NOW, 1000 + i)), DEDUP_DONE);
+    dedup_free(d);
+}
+
+/* Nor does a client whose clock is ahead, when its calls are forgotten. */
+static void what_was_ahead_does_not_close_the_present(void **state)
+{
+    (void)state;
+    struct dedup *d = NULL;
+    for (uint64_t i = 1; i <= 100; i++)
+        assert_true(first_attempt(&d, i, drawn(NOW + DEDUP_KEEP_MS, i), 0));
+    for (uint64_t s = 1; s <= 2 * DEDUP_KEEP_MS / 1000; s++) {
+        now.now_ms = NOW + s * 1000 + 1;
+        assert_true(first_attempt(&d, 999, drawn(now.now_ms, 1), 0));
+        assert_int_equal(look(d, 998, drawn(now.now_ms - DEDUP_KEEP_MS + 1000, 1)), DEDUP_NEW);
+    }
+    dedup_free(d);
+}
+
+/* Beyond the bound the client hears that it is its own calls that were too many. */
+static void a_client_that_is_too_much_closes_it_to_itself_only(void **state)
+{
+    (void)state;
+    struct dedup *d = NULL;
+    struct dedup_found found;
+    for (uint64_t i = 1; i <= 8000; i++) {
+        assert_true(first_attempt(&d, 7, drawn(NOW, i), 0));
+        assert_int_equal(look(d, 7, drawn(NOW, i > 1700 ? i - 1699 : 1)), DEDUP_DONE);
+    }
+    struct dedup_id first = {7, drawn(NOW, 1), 0};
+    assert_int_equal(dedup_look(d, &first, &now, &found), DEDUP_OLD);
+    assert_true(found.own);
+    assert_int_equal(look(d, 7, found.from + 9000), DEDUP_NEW);
+    assert_int_equal(look(d, 8, drawn(NOW - 1000, 1)), DEDUP_NEW);
+    assert_in_range(written(d), 1, DEDUP_BYTES_MAX);
     dedup_free(d);
 }
 
@@ -262,6 +336,24 @@ static void one_shot_clients_are_forgotten_one_after_the_other(void **state)
     now.now_ms += DEDUP_WINDOW_MS;
     assert_true(first_attempt(&d, 998, drawn(now.now_ms, 1), 0));
     assert_in_range(written(d), 1, 80);
+    dedup_free(d);
+}
+
+/* Also while new ones come. */
+static void a_steady_stream_of_one_shots_costs_half_a_minute(void **state)
+{
+    (void)state;
+    struct dedup *d = NULL;
+    size_t most = 0;
+    for (uint64_t client = 1; client <= 6000; client++) {
+        now.now_ms += 100;
+        uint64_t id = drawn(now.now_ms, 1);
+        assert_true(first_attempt(&d, client * UINT64_C(0x9E3779B97F4A7C15), id, id));
+        most = written(d) > most ? written(d) : most;
+        arena_reset(&arena);
+    }
+    print_message("a new client for each of 10 calls/s: at most %zu bytes\n", most);
+    assert_in_range(most, 1, DEDUP_KEEP_MS / 100 * 20);
     dedup_free(d);
 }
 
@@ -517,9 +609,14 @@ int main(void)
         TEST(calls_in_flight_are_kept),
         TEST(large_batches_are_not_refused),
         TEST(clients_that_ack_nothing_are_bounded),
+        TEST(a_batch_that_acks_nothing_can_be_retried),
+        TEST(an_earlier_first_attempt_is_not_refused),
+        TEST(what_was_ahead_does_not_close_the_present),
+        TEST(a_client_that_is_too_much_closes_it_to_itself_only),
         TEST(a_late_first_attempt_is_not_executed_again),
         TEST(tells_where_new_ids_begin),
         TEST(one_shot_clients_are_forgotten_one_after_the_other),
+        TEST(a_steady_stream_of_one_shots_costs_half_a_minute),
         TEST(a_clock_a_day_ahead_closes_nothing),
         TEST(busy_clients_are_never_refused),
         TEST(one_shots_without_end_are_never_refused),

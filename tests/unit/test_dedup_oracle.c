@@ -1,6 +1,11 @@
 /* The window of request ids against an oracle that remembers everything: clients whose clocks are
  * set anyhow, attempts that arrive late, twice, and after their own retry; nodes whose clocks
- * differ and are set anew, and the row that goes from one to the next. */
+ * differ and are set anew, and the row that goes from one to the next.
+ *
+ * Nothing is executed twice. And, as long as what was executed lately fits into the bound on the
+ * bytes: what was executed in the last half minute, and not acked, is answered again; and a first
+ * attempt by a right clock that was held up for less than that is no less new for what its own
+ * client, or any other, has called meanwhile. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,13 +20,22 @@
 #include "random.h"
 #include "troupe/status.h"
 
-enum { CLIENTS = 60, CALLS = 6000, LATE = 64, SEEDS = 6 };
+enum { CLIENTS = 60, CALLS = 6000, LATE = 64, SEEDS = 8 };
+enum {
+    KEPT_MS = DEDUP_KEEP_MS - 1000, /* right clocks are off by less than that */
+    LATELY_MS = 2 * DEDUP_KEEP_MS,  /* but for the little of clocks that are ahead */
+    FITS_BYTES = DEDUP_BYTES_MAX / 4 * 3,
+};
 
 struct call {
     uint64_t client, sequence, acked;
     uint64_t drawn_ms, executed_ms; /* by the true clock; 0: not executed */
     uint8_t reply;
-    bool was_retried;
+    bool was_retried, right;
+};
+
+struct execution {
+    uint64_t at_ms, bytes;
 };
 
 struct sender {
@@ -36,12 +50,15 @@ struct story {
     struct dedup *d;
     uint64_t true_ms;
     int64_t node_ms;
-    bool wild; /* the nodes' clocks, too */
+    uint64_t busy; /* so many of the senders call */
+    bool wild;     /* the nodes' clocks, too */
     struct sender senders[CLIENTS];
     struct call *calls;
     uint32_t calls_n;
+    struct execution *executions; /* in their order */
+    uint32_t executions_n;
     uint32_t late[LATE]; /* attempts that are still on their way */
-    uint64_t refused, replayed, ahead, late_n;
+    uint64_t refused, replayed, ahead, late_n, promised;
 };
 
 static struct dedup_time node_time(const struct story *s)
@@ -83,12 +100,47 @@ static uint64_t acked(const struct story *s, const struct sender *c, uint64_t se
     return c->acks ? lowest : 0;
 }
 
+/* Nothing has had to be forgotten before its time. */
+static bool fits(const struct story *s)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = s->executions_n; i-- > 0;) {
+        if (s->true_ms - s->executions[i].at_ms > LATELY_MS)
+            break;
+        bytes += s->executions[i].bytes;
+    }
+    return bytes < FITS_BYTES;
+}
+
+/* Its client has said that it does not wait for it any more. */
+static bool is_acked(const struct story *s, const struct call *call)
+{
+    for (const struct call *c = call + 1; c < s->calls + s->calls_n; c++) {
+        if (c->client == call->client && c->acked > call->sequence)
+            return true;
+    }
+    return false;
+}
+
+/* What is promised to an attempt of which the entity must know all. */
+static void check_promise(struct story *s, const struct call *call, enum dedup_verdict verdict)
+{
+    bool executed = call->executed_ms != 0;
+    uint64_t since_ms = s->true_ms - (executed ? call->executed_ms : call->drawn_ms);
+    if (s->wild || since_ms >= KEPT_MS || (!executed && !call->right) || is_acked(s, call) ||
+        !fits(s))
+        return;
+    s->promised++;
+    assert_int_equal(verdict, executed ? DEDUP_DONE : DEDUP_NEW);
+}
+
 /* What the node does with an attempt. */
 static enum dedup_verdict arrives(struct story *s, struct call *call, struct dedup_found *found)
 {
     struct dedup_id id = {call->client, call->sequence, call->acked};
     struct dedup_time time = node_time(s);
     enum dedup_verdict verdict = dedup_look(s->d, &id, &time, found);
+    check_promise(s, call, verdict);
     if (verdict == DEDUP_NEW) {
         if (call->executed_ms != 0)
             fail_msg("call %td is executed again, %llu ms after the first time", call - s->calls,
@@ -98,6 +150,7 @@ static enum dedup_verdict arrives(struct story *s, struct call *call, struct ded
         struct dedup_reply reply = {.status = TROUPE_OK, .payload = {text, call->reply % 40}};
         assert_int_equal(dedup_add(&s->d, &id, &time, &reply), 0);
         call->executed_ms = s->true_ms;
+        s->executions[s->executions_n++] = (struct execution){s->true_ms, 16 + reply.payload.len};
     } else if (verdict == DEDUP_DONE) {
         assert_true(call->executed_ms != 0);
         s->replayed++;
@@ -109,6 +162,11 @@ static enum dedup_verdict arrives(struct story *s, struct call *call, struct ded
         assert_true(found->from >> RPC_SEQUENCE_COUNTER_BITS >= time.now_ms);
     }
     return verdict;
+}
+
+static bool is_right(const struct story *s, const struct sender *c)
+{
+    return !s->wild && c->clock_ms >= -100 && c->clock_ms <= 100;
 }
 
 /* An attempt goes on its way; in the place of one that arrives now. */
@@ -133,7 +191,8 @@ static struct call *draw(struct story *s, struct sender *c)
                           .sequence = c->last,
                           .acked = acked(s, c, c->last),
                           .drawn_ms = s->true_ms,
-                          .reply = (uint8_t)dice_below(&s->dice, 200)};
+                          .reply = (uint8_t)dice_below(&s->dice, 200),
+                          .right = is_right(s, c)};
     return call;
 }
 
@@ -151,14 +210,9 @@ static void learn(struct story *s, struct sender *c, const struct dedup_found *f
     assert_int_equal(arrives(s, draw(s, c), &(struct dedup_found){0}), DEDUP_NEW);
 }
 
-static bool is_right(const struct story *s, const struct sender *c)
-{
-    return !s->wild && c->clock_ms >= -100 && c->clock_ms <= 100;
-}
-
 static void new_call(struct story *s)
 {
-    struct sender *c = &s->senders[dice_below(&s->dice, CLIENTS)];
+    struct sender *c = &s->senders[dice_below(&s->dice, s->busy)];
     struct call *call = draw(s, c);
     uint32_t number = (uint32_t)(call - s->calls);
     uint32_t *place = &c->unanswered[dice_below(&s->dice, 8)];
@@ -219,11 +273,14 @@ static void tell(struct story *s, uint64_t seed)
     s->true_ms = UINT64_C(1800000000000);
     s->wild = seed % 3 == 0;
     s->calls = calloc(2 * CALLS, sizeof *s->calls);
+    s->executions = calloc(2 * CALLS, sizeof *s->executions);
     assert_non_null(s->calls);
+    assert_non_null(s->executions);
     memset(s->late, 0xff, sizeof s->late);
     for (size_t i = 0; i < CLIENTS; i++)
         sender_begin(s, &s->senders[i]);
-    uint64_t pace_ms = seed % 4 == 0 ? 2 : 600;
+    uint64_t pace_ms = seed % 4 == 0 ? 2 : seed % 4 == 1 ? 60 : 600;
+    s->busy = seed % 4 == 1 ? 3 : CLIENTS; /* few, that make many calls each */
     while (s->calls_n < CALLS) {
         s->true_ms +=
             chance(s, 1) ? dice_below(&s->dice, 20 * pace_ms) : dice_below(&s->dice, pace_ms);
@@ -238,12 +295,14 @@ static void tell(struct story *s, uint64_t seed)
         if (dice_below(&s->dice, 10000) == 0)
             s->true_ms += 900000;
     }
-    print_message("%llu replayed, %llu refused, %llu ahead, %llu late\n",
+    print_message("%llu replayed, %llu refused, %llu ahead, %llu late, %llu promised\n",
                   (unsigned long long)s->replayed, (unsigned long long)s->refused,
-                  (unsigned long long)s->ahead, (unsigned long long)s->late_n);
+                  (unsigned long long)s->ahead, (unsigned long long)s->late_n,
+                  (unsigned long long)s->promised);
     assert_true(s->replayed > CALLS / 50 && s->late_n > CALLS / 50);
     dedup_free(s->d);
     free(s->calls);
+    free(s->executions);
 }
 
 static void executes_nothing_twice_and_refuses_nobody(void **state)
