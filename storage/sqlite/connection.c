@@ -178,7 +178,9 @@ static int configure(struct sqlite_connection *c)
     rc = sqlite3_exec(c->db, sql, NULL, NULL, NULL);
     sqlite3_wal_autocheckpoint(c->db, 0); /* worker.c chooses the moment */
     sqlite3_wal_hook(c->db, on_commit, c);
-    return rc;
+    if (rc != SQLITE_OK) /* the log is opened, or made, by who reads first */
+        return rc;
+    return sqlite3_exec(c->db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
 }
 
 static int migrate(struct sqlite_connection *c, struct store_request *r)
@@ -207,7 +209,8 @@ static int open_file(struct sqlite_connection *c, struct store_request *r)
         return rc;
     if (configure(c) != SQLITE_OK)
         return sqlite__fail(c, r);
-    return migrate(c, r);
+    rc = sqlite__names_take_log(c, r);
+    return rc == 0 ? migrate(c, r) : rc;
 }
 
 int sqlite__open(struct sqlite_connection *c, struct store_request *r)
@@ -229,6 +232,7 @@ void sqlite__close(struct sqlite_connection *c)
         sqlite3_finalize(c->statements[i]);
         c->statements[i] = NULL;
     }
+    sqlite__names_spare_log(c);
     int rc = sqlite3_close(c->db);
     INVARIANT(rc == SQLITE_OK); /* every statement is finalized */
     c->db = NULL;
@@ -244,7 +248,7 @@ int sqlite__check_file(struct sqlite_connection *c, struct store_request *r)
     sqlite3_file_control(c->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
     if (!moved) {
         sqlite__names_look(c);
-        return 0;
+        return sqlite__names_has_log(c) ? 0 : sqlite__names_fail_log(c, r);
     }
     c->has_failed = true;
     return store__fail(r, TROUPE_EUNAVAILABLE,

@@ -24,6 +24,7 @@ struct sqlite_config {
     struct sqlite_run *run;        /* the lease's thread's: see runs.h */
     char uid[STORE_UID_BYTES + 1]; /* of the cluster, as a commit has confirmed it; "" = not yet */
     atomic_bool was_there; /* the file has been opened once: its absence is an error from now on */
+    atomic_bool log_gone;  /* it has no name any more: all connections are to be closed */
     atomic_uint_least64_t give_up_ns;    /* closing: from then on nobody waits for locks. 0 = not */
     atomic_uint_least64_t links_told_ns; /* when a second name of the file was last told of */
     void (*log)(void *data, enum store_log_level level, const char *text); /* from any thread */

@@ -21,18 +21,25 @@
 #include "storage/request.h"
 
 /* SQLite's locks end at 2^30 + 512, its files at 2^48. */
-#define REGION_AT    (INT64_C(1) << 62)
-#define REGION_BYTES (INT64_C(1) << 61)
+#define PLACES_AT    (INT64_C(1) << 62)         /* where the log is */
+#define LOGS_AT      (PLACES_AT + REGION_BYTES) /* which one it is */
+#define REGION_BYTES (INT64_C(1) << 60)
 
 enum { TELL_AGAIN_MS = 60000 };
 
-struct sqlite_names {
-    struct list link;
+struct identity {
     dev_t device;
     ino_t inode;
-    int64_t log; /* where the lock is */
+};
+
+struct sqlite_names {
+    struct list link;
+    struct identity file;
+    int64_t place; /* where the lock is */
     int fd;
     unsigned users;
+    bool has_log;                /* what follows is known */
+    struct identity log, memory; /* FILE-wal, FILE-shm */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -54,25 +61,75 @@ static int fail_shared(struct store_request *r, const char *path)
                        path);
 }
 
-/* Where the lock is for this log: its directory and name, which stay when the log is made anew. */
-static bool find_log(struct sqlite_connection *c, int64_t *at)
+static int fail_before(struct store_request *r, const char *path)
+{
+    return store__fail(r, TROUPE_EUNAVAILABLE,
+                       "a process still has the log open that was deleted or replaced; it goes on "
+                       "as soon as that one has noticed, or is stopped: %s",
+                       path);
+}
+
+/* ---- where, and which ---- */
+
+static bool is_same(struct identity a, struct identity b)
+{
+    return a.device == b.device && a.inode == b.inode;
+}
+
+static bool identify(const char *path, struct identity *identity)
 {
     struct stat st;
-    const char *name = sqlite3_filename_wal(sqlite3_db_filename(c->db, "main"));
+    if (path == NULL || stat(path, &st) != 0)
+        return false;
+    *identity = (struct identity){.device = st.st_dev, .inode = st.st_ino};
+    return true;
+}
+
+static uint64_t hash(struct identity identity, uint64_t seed)
+{
+    return XXH3_64bits_withSeed(&identity.inode, sizeof identity.inode,
+                                seed ^ (uint64_t)identity.device);
+}
+
+static const char *log_name(struct sqlite_connection *c)
+{
+    return sqlite3_filename_wal(sqlite3_db_filename(c->db, "main"));
+}
+
+/* Where the lock is for this log: its directory and name, which stay when the log is made anew. */
+static bool find_place(struct sqlite_connection *c, int64_t *at)
+{
+    struct identity found;
+    const char *name = log_name(c);
     const char *slash = name == NULL ? NULL : strrchr(name, '/');
     if (slash == NULL)
         return false;
-    size_t len = slash == name ? 1 : (size_t)(slash - name);
-    char *directory = strndup(name, len);
-    bool found = directory != NULL && stat(directory, &st) == 0;
+    char *directory = strndup(name, slash == name ? 1 : (size_t)(slash - name));
+    bool ok = identify(directory, &found);
     free(directory);
-    if (!found)
+    if (!ok)
         return false;
-    uint64_t seed = XXH3_64bits_withSeed(&st.st_ino, sizeof st.st_ino, (uint64_t)st.st_dev);
-    uint64_t hash = XXH3_64bits_withSeed(slash + 1, strlen(slash + 1), seed);
-    *at = REGION_AT + (int64_t)(hash % (uint64_t)REGION_BYTES);
+    uint64_t number = XXH3_64bits_withSeed(slash + 1, strlen(slash + 1), hash(found, 0));
+    *at = PLACES_AT + (int64_t)(number % (uint64_t)REGION_BYTES);
     return true;
 }
+
+/* The log that is under its name now, with its shared memory. */
+static bool find_log(struct sqlite_connection *c, struct identity *log, struct identity *memory)
+{
+    const char *name = log_name(c), *file = sqlite3_db_filename(c->db, "main");
+    if (!identify(name, log))
+        return false;
+    size_t size = strlen(file) + sizeof "-shm";
+    char *path = malloc(size);
+    if (path != NULL)
+        snprintf(path, size, "%s-shm", file);
+    bool found = identify(path, memory);
+    free(path);
+    return found;
+}
+
+/* ---- locks ---- */
 
 /* 1: somebody holds a lock there, 0: nobody, -1: the system cannot tell. */
 static int is_locked(int fd, int64_t from, int64_t to)
@@ -85,36 +142,45 @@ static int is_locked(int fd, int64_t from, int64_t to)
     return l.l_type != F_UNLCK;
 }
 
-/* First its own lock, then a look at the others': so of two at least one sees the other. */
-static int lock_log(struct sqlite_connection *c, int fd, int64_t at, struct store_request *r)
+/* First its own lock, then a look at the others': so of two at least one sees the other. 1:
+ * somebody is elsewhere in the region, 0: nobody, -1: the system cannot tell. */
+static int lock_alone(int fd, int64_t region, int64_t at)
 {
     struct flock l = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
-    int before = -1, behind = -1;
-    if (fcntl(fd, F_OFD_SETLK, &l) == 0) {
-        before = is_locked(fd, REGION_AT, at);
-        behind = is_locked(fd, at + 1, REGION_AT + REGION_BYTES);
-    }
+    if (fcntl(fd, F_OFD_SETLK, &l) != 0)
+        return -1;
+    int before = is_locked(fd, region, at);
+    int behind = is_locked(fd, at + 1, region + REGION_BYTES);
     if (before > 0 || behind > 0)
+        return 1;
+    return before < 0 || behind < 0 ? -1 : 0;
+}
+
+static int lock_place(struct sqlite_connection *c, int fd, int64_t at, struct store_request *r)
+{
+    int rc = lock_alone(fd, PLACES_AT, at);
+    if (rc > 0)
         return fail_shared(r, c->config->path);
-    if (before < 0 || behind < 0)
+    if (rc < 0)
         sqlite__log(c->config, STORE_LOG_WARN,
                     "a second name of the file would not be noticed, as it cannot be locked (%s)",
                     strerror(errno));
     return 0;
 }
 
+/* ---- the file ---- */
+
 /* A description for the file at our name; opened once per process, under the lock. */
-static int names_new(struct sqlite_connection *c, const struct stat *st, int64_t at,
+static int names_new(struct sqlite_connection *c, struct identity file, int64_t at,
                      struct store_request *r)
 {
     struct sqlite_names *n = calloc(1, sizeof *n);
     if (n == NULL)
         return store__fail(r, TROUPE_EUNAVAILABLE, "out of memory");
-    *n = (struct sqlite_names){
-        .device = st->st_dev, .inode = st->st_ino, .log = at, .users = 1, .fd = -1};
+    *n = (struct sqlite_names){.file = file, .place = at, .users = 1, .fd = -1};
     n->fd = open(c->config->path, O_RDONLY | O_CLOEXEC);
     int rc = n->fd >= 0
-                 ? lock_log(c, n->fd, at, r)
+                 ? lock_place(c, n->fd, at, r)
                  : store__fail(r, TROUPE_EUNAVAILABLE, "%s: %s", strerror(errno), c->config->path);
     if (rc != 0) {
         if (n->fd >= 0)
@@ -127,20 +193,30 @@ static int names_new(struct sqlite_connection *c, const struct stat *st, int64_t
     return 0;
 }
 
-static int take(struct sqlite_connection *c, const struct stat *st, int64_t at,
+/* Whoever opens the file beside us reads the shared memory that we have. */
+static int join(struct sqlite_connection *c, struct sqlite_names *n, int64_t at,
+                struct store_request *r)
+{
+    struct identity log, memory;
+    if (n->place != at)
+        return fail_shared(r, c->config->path);
+    if (n->has_log &&
+        (!find_log(c, &log, &memory) || !is_same(log, n->log) || !is_same(memory, n->memory)))
+        return fail_before(r, c->config->path);
+    n->users++;
+    c->names = n;
+    return 0;
+}
+
+static int take(struct sqlite_connection *c, struct identity file, int64_t at,
                 struct store_request *r)
 {
     for (struct list *node = all.next; node != &all; node = node->next) {
         struct sqlite_names *n = LIST_ENTRY(node, struct sqlite_names, link);
-        if (n->device != st->st_dev || n->inode != st->st_ino)
-            continue;
-        if (n->log != at)
-            return fail_shared(r, c->config->path);
-        n->users++;
-        c->names = n;
-        return 0;
+        if (is_same(n->file, file))
+            return join(c, n, at, r);
     }
-    return names_new(c, st, at, r);
+    return names_new(c, file, at, r);
 }
 
 int sqlite__names_take(struct sqlite_connection *c, struct store_request *r)
@@ -148,12 +224,12 @@ int sqlite__names_take(struct sqlite_connection *c, struct store_request *r)
     struct stat st;
     int64_t at;
     INVARIANT(c->names == NULL);
-    if (stat(c->config->path, &st) != 0 || !find_log(c, &at))
+    if (stat(c->config->path, &st) != 0 || !find_place(c, &at))
         return store__fail(r, TROUPE_EUNAVAILABLE, "%s: %s", strerror(errno), c->config->path);
     if (st.st_nlink > 1)
         return fail_links(r, c->config->path, st.st_nlink);
     pthread_mutex_lock(&lock);
-    int rc = take(c, &st, at, r);
+    int rc = take(c, (struct identity){.device = st.st_dev, .inode = st.st_ino}, at, r);
     pthread_mutex_unlock(&lock);
     return rc;
 }
@@ -187,4 +263,71 @@ void sqlite__names_look(struct sqlite_connection *c)
                 "the file has been given another name (a hard link): remove that, as no node opens "
                 "the file while it is there, and nobody may write to it by that name: %s",
                 c->config->path);
+}
+
+/* ---- the log ---- */
+
+/* The first connection of the process finds the log, the others must find the same. */
+static int take_log(struct sqlite_connection *c, struct store_request *r)
+{
+    struct sqlite_names *n = c->names;
+    struct identity log, memory;
+    bool found = find_log(c, &log, &memory);
+    if (found && n->has_log && is_same(log, n->log) && is_same(memory, n->memory))
+        return 0;
+    if (!found || n->has_log)
+        return fail_before(r, c->config->path);
+    uint64_t number = hash(log, hash(memory, 0));
+    if (lock_alone(n->fd, LOGS_AT, LOGS_AT + (int64_t)(number % (uint64_t)REGION_BYTES)) > 0)
+        return fail_before(r, c->config->path);
+    n->log = log;
+    n->memory = memory;
+    n->has_log = true;
+    return 0;
+}
+
+int sqlite__names_take_log(struct sqlite_connection *c, struct store_request *r)
+{
+    pthread_mutex_lock(&lock);
+    int rc = take_log(c, r);
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+/* Once known it does not change as long as anybody has it, so the mutex is not needed. */
+bool sqlite__names_has_log(struct sqlite_connection *c)
+{
+    struct identity log, memory;
+    return find_log(c, &log, &memory) && is_same(log, c->names->log) &&
+           is_same(memory, c->names->memory);
+}
+
+bool sqlite__names_rescue(struct sqlite_connection *c)
+{
+    int pages = 0, copied = -1;
+    int rc = sqlite3_wal_checkpoint_v2(c->db, "main", SQLITE_CHECKPOINT_FULL, &pages, &copied);
+    return rc == SQLITE_OK && pages == copied;
+}
+
+void sqlite__names_spare_log(struct sqlite_connection *c)
+{
+    int keep = c->names != NULL && c->names->has_log && !sqlite__names_has_log(c);
+    if (keep)
+        sqlite3_file_control(c->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
+}
+
+int sqlite__names_fail_log(struct sqlite_connection *c, struct store_request *r)
+{
+    const char *file = c->config->path;
+    if (!sqlite__names_rescue(c)) /* it stays open: the next request tries again */
+        return store__fail(r, TROUPE_EUNAVAILABLE,
+                           "the log was deleted or replaced while it was in use, and cannot be "
+                           "copied into the database just now (%s): do not kill the node: %s",
+                           sqlite3_errmsg(c->db), file);
+    c->has_failed = true;
+    atomic_store(&c->config->log_gone, true);
+    return store__fail(r, TROUPE_EUNAVAILABLE,
+                       "the log (-wal, -shm) was deleted or replaced while it was in use: what it "
+                       "had is in the database now; never touch it while nodes run: %s",
+                       file);
 }

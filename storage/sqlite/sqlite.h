@@ -31,7 +31,8 @@ struct sqlite_worker {
     uv_cond_t wake;
     struct store_request *head, **tail; /* the caller bounds it by what it submits */
     bool stopping;
-    bool tidy; /* writer: the log is long, write it back to the file */
+    bool tidy;  /* writer: the log is long, write it back to the file */
+    bool leave; /* the log has lost its name: close it */
 };
 
 int sqlite__worker_start(struct sqlite_worker *w, struct sqlite_store *owner,

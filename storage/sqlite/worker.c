@@ -18,6 +18,7 @@
 
 #include "base/invariant.h"
 #include "storage/request.h"
+#include "storage/sqlite/names.h"
 #include "storage/sqlite/runs.h"
 #include "storage/sqlite/sqlite.h"
 
@@ -153,12 +154,27 @@ static void rollback(struct sqlite_connection *c)
         c->has_failed = true;
 }
 
+/* A commit into a log that has lost its name is none before it is in the file. */
+static int keep_commit(struct sqlite_connection *c, struct store_request *r)
+{
+    if (sqlite__names_has_log(c))
+        return 0;
+    sqlite__names_fail_log(c, r);
+    sqlite__log(c->config, STORE_LOG_ERROR, "%s", r->errmsg);
+    if (c->has_failed) { /* it is in the file: the next request opens it anew */
+        clear_error(r);
+        return 0;
+    }
+    r->error = TROUPE_EOUTCOME;
+    return TROUPE_EOUTCOME;
+}
+
 static int commit(struct sqlite_worker *w, struct store_request *r)
 {
     struct sqlite_connection *c = &w->connection;
     if (sqlite__exec(c, SQL_COMMIT) == SQLITE_OK) {
         sqlite__confirm_cluster(c);
-        return 0;
+        return w->role == WORKER_READER ? 0 : keep_commit(c, r);
     }
     bool busy = sqlite3_errcode(c->db) == SQLITE_BUSY;
     int rc = sqlite__fail(c, r);
@@ -184,6 +200,20 @@ static int run_inside(struct sqlite_worker *w, struct store_request **at, size_t
     return rc;
 }
 
+/* The others have the same log: a new one begins when all have closed it. */
+static void leave_log(struct sqlite_worker *w)
+{
+    for (size_t i = 0; i < WORKER_ROLES_N; i++) {
+        struct sqlite_worker *other = &w->owner->workers[i];
+        if (other == w)
+            continue;
+        uv_mutex_lock(&other->lock);
+        other->leave = true;
+        uv_cond_signal(&other->wake);
+        uv_mutex_unlock(&other->lock);
+    }
+}
+
 /* The first n requests of the list in one transaction: all get the same fate. Whether it was worth
  * trying: false when the database could not be had at all. */
 static bool run_transaction(struct sqlite_worker *w, struct store_request *first, size_t n)
@@ -201,9 +231,12 @@ static bool run_transaction(struct sqlite_worker *w, struct store_request *first
     if (rc != 0)
         fail_all(first, n, at);
     if (c->has_failed) {
-        sqlite__log(c->config, STORE_LOG_WARN, "the database is opened anew: %s", at->errmsg);
+        sqlite__log(c->config, STORE_LOG_WARN, "the database is opened anew%s%s",
+                    at->errmsg[0] == '\0' ? "" : ": ", at->errmsg);
         sqlite__close(c);
     }
+    if (atomic_exchange(&c->config->log_gone, false))
+        leave_log(w);
     return entered;
 }
 
@@ -286,18 +319,19 @@ static void mind_log(struct sqlite_worker *w)
 
 struct work {
     struct store_request *list;
-    bool tidy, end;
+    bool tidy, leave, end;
 };
 
 static struct work wait_for_work(struct sqlite_worker *w)
 {
     uv_mutex_lock(&w->lock);
-    while (w->head == NULL && !w->tidy && !w->stopping)
+    while (w->head == NULL && !w->tidy && !w->leave && !w->stopping)
         uv_cond_wait(&w->wake, &w->lock);
-    struct work work = {.list = w->head, .tidy = w->tidy, .end = w->head == NULL && w->stopping};
+    struct work work = {
+        .list = w->head, .tidy = w->tidy, .leave = w->leave, .end = w->head == NULL && w->stopping};
     w->head = NULL;
     w->tail = &w->head;
-    w->tidy = false;
+    w->tidy = w->leave = false;
     uv_mutex_unlock(&w->lock);
     return work;
 }
@@ -337,6 +371,9 @@ static void worker_main(void *data)
             streak_ns = uv_hrtime();
         if (work.end)
             break;
+        struct sqlite_connection *c = &w->connection;
+        if (work.leave && c->db != NULL && !sqlite__names_has_log(c))
+            sqlite__close(c);
         if (work.tidy)
             tidy_log(w);
         while (work.list != NULL) {

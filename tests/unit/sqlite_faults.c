@@ -13,6 +13,7 @@ static sqlite3_vfs *real_vfs, faulty_vfs;
 static atomic_int countdown; /* operations until the fault; 0: none is armed */
 static atomic_int armed;     /* enum sqlite_fault */
 static atomic_bool lasting_fault, happened;
+static _Atomic(void (*)(void)) at_sync;
 
 static sqlite3_file *real_of(sqlite3_file *file)
 {
@@ -52,6 +53,9 @@ static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
 static int file_sync(sqlite3_file *file, int flags)
 {
     sqlite3_file *real = real_of(file);
+    void (*call)(void) = atomic_exchange(&at_sync, NULL);
+    if (call != NULL)
+        call();
     return strikes(true) ? SQLITE_IOERR_FSYNC : real->pMethods->xSync(real, flags);
 }
 
@@ -172,4 +176,9 @@ bool sqlite_faults_disarm(void)
 {
     atomic_store(&countdown, 0);
     return atomic_load(&happened);
+}
+
+void sqlite_faults_at_sync(void (*call)(void))
+{
+    atomic_store(&at_sync, call);
 }

@@ -20,5 +20,7 @@ void sqlite_faults_install(void);
 void sqlite_faults_arm(enum sqlite_fault fault, unsigned n, bool lasting);
 /* Whether it has happened. */
 bool sqlite_faults_disarm(void);
+/* Called once, before the next sync of any file; from the thread that syncs. */
+void sqlite_faults_at_sync(void (*call)(void));
 
 #endif

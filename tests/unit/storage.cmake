@@ -18,10 +18,10 @@ foreach(name test_store_sqlite test_store_sqlite_file test_store_sqlite_processe
     SOURCES ${storage_dir}/${name}.c ${storage_dir}/sqlite_fixture.c
     LIBS store_contract PkgConfig::SQLITE)
 endforeach()
-troupe_test(test_store_sqlite_faults LABELS unit TIMEOUT 300
-  SOURCES
-    ${storage_dir}/test_store_sqlite_faults.c ${storage_dir}/sqlite_faults.c
-    ${storage_dir}/sqlite_fixture.c
-  LIBS store_contract PkgConfig::SQLITE)
+foreach(name test_store_sqlite_faults test_store_sqlite_log)
+  troupe_test(${name} LABELS unit TIMEOUT 300
+    SOURCES ${storage_dir}/${name}.c ${storage_dir}/sqlite_faults.c ${storage_dir}/sqlite_fixture.c
+    LIBS store_contract PkgConfig::SQLITE)
+endforeach()
 troupe_test(test_verdict LABELS unit SOURCES ${storage_dir}/test_verdict.c
   LIBS troupe_storage_postgres PkgConfig::CMOCKA)
