@@ -348,13 +348,14 @@ static void refuse_method(struct runtime *rt, struct message *m, const struct ki
 /* A durable method would only join a queue that the store cannot shorten now. */
 static bool refuse_durable(struct runtime *rt, struct message *m, const struct kind *k)
 {
-    if (rt->store_ok || rt->gated_n < rt->config.calls_gated_max || m->method == METHOD_GET)
+    if (store_health__takes_writes(rt) || rt->gated_n < rt->config.calls_gated_max ||
+        m->method == METHOD_GET)
         return false;
     if ((k->def->methods[m->method].flags & TROUPE_METHOD_DURABLE) == 0 &&
         m->ack == TROUPE_ACK_MEMORY)
         return false;
     request__fail(rt, m, TROUPE_UNAVAILABLE,
-                  "not executed: the store cannot be reached (%s) and %llu calls wait for it "
+                  "not executed: the store takes no changes (%s) and %llu calls wait for it "
                   "already. Retry later",
                   rt->store_error, (unsigned long long)rt->gated_n);
     return true;

@@ -372,7 +372,8 @@ static bool may_begin(const struct runtime *rt)
         moving += rt->handoffs[i].phase != HANDOFF_IDLE && rt->handoffs[i].phase != HANDOFF_KEEPING;
     return moving < rt->config.handoff_concurrency && rt->handoff_wanted &&
            rt->now.mono_ns >= rt->handoff_paced_ns && rt->phase == RUNTIME_SERVING &&
-           rt->store_ok && !m->ring_stale && !m->ring_building && m->rings > 0 && !rt->recheck;
+           store_health__takes_writes(rt) && !m->ring_stale && !m->ring_building && m->rings > 0 &&
+           !rt->recheck;
 }
 
 void handoff__tick(struct runtime *rt)

@@ -31,6 +31,7 @@
 #include "node/runtime/kinds_open.h"
 #include "node/runtime/members.h"
 #include "node/runtime/runtime.h"
+#include "node/runtime/store_health.h"
 #include "node/runtime/table.h"
 #include "node/runtime/wheel.h"
 
@@ -269,6 +270,7 @@ struct save_batch {
     uint32_t uncertain_n; /* rows, from the front, of which an attempt's outcome is unknown */
     uint32_t failures;
     uint64_t sent_ns, retry_ns, oldest_ns;
+    uint64_t moved_ns; /* when it began, or the store last took some of it */
 };
 
 /* What others say of the store; see store_doubt.c. */
@@ -354,11 +356,10 @@ struct runtime {
     bool handoff_wanted; /* there may be something to give away */
     bool orphans;        /* some of incoming are */
     bool supersede;
-    bool former_gone;       /* … a run that does not live any more */
-    bool served;            /* see runtime_effects.serves */
-    bool store_ok;          /* the store does what it is asked: store_health.c */
-    uint32_t store_refuses; /* bits of operations that it refuses, though it answers */
-    uint64_t store_refused_ns;
+    bool former_gone; /* … a run that does not live any more */
+    bool served;      /* see runtime_effects.serves */
+    bool store_ok;    /* the store does what it is asked: store_health.c */
+    struct store_health store_health;
     char store_error[STORE_ERRMSG_BYTES];
     struct members members;
 
@@ -450,6 +451,15 @@ bool store_doubt__take_redial(struct runtime *rt);
 /* ---- store_health.c ---- */
 /* Every answer of the store goes by here, when it is known what it is worth. */
 void store_health__answered(struct runtime *rt, const struct store_request *request);
+/* Looks for what has no answer at all. */
+void store_health__tick(struct runtime *rt);
+/* Nothing that the node needs fails (that is rt->store_ok), nor is late. */
+bool store_health__is_well(const struct runtime *rt);
+/* It cannot be reached, as far as the lease tells: who asks would wait in vain. */
+bool store_health__is_away(const struct runtime *rt);
+bool store_health__takes_writes(const struct runtime *rt);
+/* What fails or is late; returns how many. */
+size_t store_health__troubles(const struct runtime *rt, struct store_trouble out[STORE_OPS]);
 
 /* ---- lifecycle.c ---- */
 int lifecycle__init(struct runtime *rt);
@@ -822,6 +832,8 @@ int load__init(struct runtime *rt);
 void load__close(struct runtime *rt);
 void load__flush(struct runtime *rt);
 bool load__is_out(const struct runtime *rt);
+/* The oldest load under way; 0: there is none. */
+uint64_t load__sent_ns(const struct runtime *rt);
 /* Whether a batch that nobody waits for may go: none of calls waits, and they find another free. */
 bool load__has_room(const struct runtime *rt);
 bool load__done(struct runtime *rt, struct store_request *request);
@@ -863,6 +875,9 @@ bool save__may_be_lost(const struct runtime *rt, uint64_t committed_ns, bool fai
 void save__not_again(struct runtime *rt, struct entity *e);
 void save__all(struct runtime *rt);
 uint64_t save__lag_ms(const struct runtime *rt);
+/* When something should have been saved that is not: a change within its kind's interval, a commit
+ * at once. 0: nothing waits. */
+uint64_t save__due_ns(const struct runtime *rt);
 
 /* ---- warm.c ---- */
 int warm__init(struct runtime *rt);

@@ -99,6 +99,17 @@ bool load__is_out(const struct runtime *rt)
     return false;
 }
 
+uint64_t load__sent_ns(const struct runtime *rt)
+{
+    uint64_t oldest = 0;
+    for (uint32_t i = 0; i < rt->config.loads_in_flight_max; i++) {
+        const struct load_batch *b = &rt->loads[i];
+        if (b->out && (oldest == 0 || b->sent_ns < oldest))
+            oldest = b->sent_ns;
+    }
+    return oldest;
+}
+
 bool load__has_room(const struct runtime *rt)
 {
     uint32_t free_n = 0;

@@ -44,7 +44,7 @@ static void fill(struct runtime *rt, const struct runtime_stats *s, Troupe__Rpc_
     status->address = text(rt->config.address);
     status->store = text(rt->config.store_url);
     status->store_ok = s->store_ok;
-    status->store_error = text(s->store_ok ? "" : rt->store_error);
+    status->store_error = text(rt->store_ok ? "" : rt->store_error);
     status->lease_age_ms = s->lease_age_ms;
     status->partitions = s->partitions;
     status->partitions_owned = s->partitions_owned;
@@ -262,6 +262,27 @@ static bool list_waits(const struct runtime *rt, struct arena *arena,
     return true;
 }
 
+static bool list_troubles(const struct runtime *rt, struct arena *arena,
+                          Troupe__Rpc__NodeStatus *status)
+{
+    struct store_trouble troubles[STORE_OPS];
+    size_t n = store_health__troubles(rt, troubles);
+    Troupe__Rpc__StoreTrouble *all = arena_calloc(arena, n + 1, sizeof *all);
+    status->store_troubles = arena_calloc(arena, n + 1, sizeof(Troupe__Rpc__StoreTrouble *));
+    if (all == NULL || status->store_troubles == NULL)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        troupe__rpc__store_trouble__init(&all[i]);
+        all[i].doing = text(troubles[i].doing);
+        all[i].why = text(troubles[i].why);
+        all[i].for_ms = troubles[i].for_ms;
+        status->store_troubles[status->n_store_troubles++] = &all[i];
+    }
+    if (n > 0 && status->store_error[0] == '\0') /* for tools that know no more than that */
+        status->store_error = all[0].why;
+    return true;
+}
+
 static struct troupe_bytes answer_status(struct runtime *rt, struct arena *arena)
 {
     struct runtime_stats stats;
@@ -269,7 +290,7 @@ static struct troupe_bytes answer_status(struct runtime *rt, struct arena *arena
     Troupe__Rpc__NodeStatus status = TROUPE__RPC__NODE_STATUS__INIT;
     fill(rt, &stats, &status);
     fill_cluster(rt, &status);
-    if (!list_waits(rt, arena, &status))
+    if (!list_waits(rt, arena, &status) || !list_troubles(rt, arena, &status))
         return troupe_bytes(NULL, 0);
     status.kinds = arena_calloc(arena, rt->kinds_n, sizeof *status.kinds);
     status.kinds_closed = arena_calloc(arena, rt->kinds_n, sizeof *status.kinds_closed);

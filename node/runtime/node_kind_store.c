@@ -172,7 +172,7 @@ void node_kind__ask(struct runtime *rt, struct message *m, const struct node_ans
         request__fail(rt, m, TROUPE_UNAVAILABLE, "the node is stopping: ask another one");
         return;
     }
-    if (!rt->store_ok && rt->store_refuses == 0) { /* it would wait for its deadline */
+    if (store_health__is_away(rt)) { /* it would wait for its deadline */
         request__fail(rt, m, TROUPE_UNAVAILABLE, "the store cannot be reached: %s",
                       rt->store_error);
         return;

@@ -439,6 +439,7 @@ void runtime_collect(struct runtime *rt, struct runtime_time now, struct runtime
     handoff__tick(rt);
     forward__flush(rt);
     store_doubt__tick(rt);
+    store_health__tick(rt);
     rt->served = rt->served ||
                  (rt->phase == RUNTIME_SERVING && waits__unreachable(rt) < rt->config.partitions);
     *effects = (struct runtime_effects){
@@ -489,7 +490,7 @@ void runtime_stats(const struct runtime *rt, struct runtime_time now, struct run
         .commit_us = rt->commit_us,
         .lease_age_ms =
             renewed != 0 && now.mono_ns > renewed ? (now.mono_ns - renewed) / NS_PER_MS : 0,
-        .store_ok = rt->store_ok,
+        .store_ok = store_health__is_well(rt),
         .store_redials = rt->store_doubt.redials_n,
     };
 }

@@ -435,6 +435,7 @@ void save__flush(struct runtime *rt)
         b->rows_n = b->done_n = b->failures = 0;
         b->uncertain_n = 0;
         b->oldest_ns = UINT64_MAX;
+        b->moved_ns = rt->now.mono_ns;
         arena_reset(&b->arena);
         fill(rt, b);
         if (b->rows_n == 0)
@@ -612,6 +613,7 @@ static void window_applied(struct runtime *rt, struct save_batch *b)
     uint32_t n = b->window;
     b->failures = 0;
     b->retry_ns = 0;
+    b->moved_ns = rt->now.mono_ns;
     if (save->skipped > 0 && n > 1) { /* which of them, smaller ones will tell */
         window_uncertain(b);          /* … and till then, which ones it has written */
         b->window = n / 2;
@@ -652,6 +654,7 @@ static void window_failed(struct runtime *rt, struct save_batch *b)
 static void window_rejected(struct runtime *rt, struct save_batch *b)
 {
     b->retry_ns = 0;
+    b->moved_ns = rt->now.mono_ns;
     if (b->window > 1) {
         b->window /= 2;
         return;
@@ -707,4 +710,29 @@ uint64_t save__lag_ms(const struct runtime *rt)
             oldest = b->oldest_ns;
     }
     return (rt->now.mono_ns - oldest) / NS_PER_MS;
+}
+
+/* The first of a queue, which is about the oldest. */
+static uint64_t queue_due_ns(const struct runtime *rt, const struct list *l)
+{
+    if (list_is_empty(l))
+        return UINT64_MAX;
+    const struct entity *e = LIST_ENTRY(l->next, struct entity, ready);
+    return e->dirty_ns + rt->kinds[e->kind].options.persist_interval_ms * NS_PER_MS;
+}
+
+uint64_t save__due_ns(const struct runtime *rt)
+{
+    uint64_t due = queue_due_ns(rt, &rt->durable_queue), other = queue_due_ns(rt, &rt->due_queue);
+    due = other < due ? other : due;
+    for (size_t i = 0; i < rt->kinds_n; i++) {
+        other = queue_due_ns(rt, &rt->kinds[i].dirty);
+        due = other < due ? other : due;
+    }
+    for (uint32_t i = 0; i < rt->config.saves_in_flight_max; i++) {
+        const struct save_batch *b = &rt->saves[i];
+        if (b->used && b->moved_ns < due)
+            due = b->moved_ns;
+    }
+    return due == UINT64_MAX ? 0 : due;
 }

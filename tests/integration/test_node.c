@@ -375,6 +375,59 @@ static void a_postgres_that_comes_and_goes(void **state)
     pg_fixture_close(&pg);
 }
 
+/* Waits until the status has the text, or has it no more, and the node serves all the while. */
+static void wait_status(struct node_fixture *n, const char *part, bool has)
+{
+    for (long end = proc_now_ms() + PROC_TIMEOUT_MS;;) {
+        const struct troupe_call_result *r = call(n, "$node/self", "status", "");
+        assert_result(r, TROUPE_OK, "serving");
+        if ((memmem(r->payload.data, r->payload.len, part, strlen(part)) != NULL) == has)
+            return;
+        if (proc_now_ms() > end)
+            fail_msg("the status %s '%s'", has ? "never has" : "always has", part);
+    }
+}
+
+/* The saves wait for a lock, as it were, until Postgres gives them up, and the renewals go on. */
+static void saves_that_hang_are_told(void **state)
+{
+    (void)state;
+    struct pg_fixture pg;
+    struct node_fixture n;
+    char url[256];
+    if (!pg_fixture_open(&pg))
+        skip();
+    pg_fixture_url(&pg, "postgres", url, sizeof url);
+    node_start(&n, dir, (const char *[]){"--store", url, NULL});
+    assert_result(call(&n, "venue/1", "create", "{\"name\":\"x\",\"country\":\"US\"}"), TROUPE_OK,
+                  "");
+    wait_status(&n, "saving entities", false);
+    pg_fixture_sql(&pg, "postgres",
+                   "CREATE FUNCTION troupe.hang() RETURNS trigger LANGUAGE plpgsql AS "
+                   "'BEGIN PERFORM pg_sleep(600); RETURN NULL; END'");
+    pg_fixture_sql(&pg, "postgres",
+                   "CREATE TRIGGER hang BEFORE INSERT OR UPDATE ON troupe.entity "
+                   "FOR EACH STATEMENT EXECUTE FUNCTION troupe.hang()");
+    node_call(&n, "venue/1", "book", BOOK, TROUPE_ACK_MEMORY, 300);
+    wait_status(&n, "saving entities", true);
+    assert_result(call(&n, "venue/2", "$get", ""), TROUPE_NOT_FOUND, ""); /* reads go on */
+    wait_status(&n, "saving entities", true);
+    assert_non_null(
+        proc_wait_line(&n.proc, "does not keep up with what it is asked", PROC_TIMEOUT_MS));
+    pg_fixture_sql(&pg, "postgres", "DROP TRIGGER hang ON troupe.entity");
+    pg_fixture_sql(&pg, "postgres",
+                   "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = "
+                   "'PgSleep'");
+    wait_status(&n, "saving entities", false);
+    assert_result(node_call(&n, "venue/1", "book",
+                            "{\"slot\":\"2027-01-02T20:00Z\",\"user\":\"9\"}", TROUPE_ACK_MEMORY,
+                            20000),
+                  TROUPE_OK, "reference");
+    assert_int_equal(node_stop(&n, SIGTERM), 0);
+    node_free(&n);
+    pg_fixture_close(&pg);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -389,6 +442,7 @@ int main(void)
         TEST(wrong_calls_are_told),
         TEST(an_absent_store_is_waited_for_then_given_up),
         TEST(a_postgres_that_comes_and_goes),
+        TEST(saves_that_hang_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,6 +112,7 @@ static void take_off(struct world *w, struct store_request *request)
         f->fault = TROUPE_EUNAVAILABLE;
     } else if (w->broken_error != 0 && request->op == w->broken_op) {
         f->execute_ns = UINT64_MAX;
+        f->answer_ns = w->broken_silent ? WORLD_SOME_DAY : f->answer_ns;
         f->fault = w->broken_error;
     } else if (dice_below(&w->dice, 100) < w->fault_percent) {
         bool writes = request->op != STORE_LOAD && request->op != STORE_OWNERS;

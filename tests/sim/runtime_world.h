@@ -24,6 +24,9 @@ struct world_flight {
     int fault; /* error to answer with, whatever happened; 0 = the truth */
 };
 
+/* When an answer comes that does not come until something is done about it. */
+#define WORLD_SOME_DAY (UINT64_MAX - 1)
+
 struct world {
     struct dice dice;
     struct runtime_time now;
@@ -34,6 +37,7 @@ struct world {
     uint64_t outage_until_ns; /* the store cannot be reached until then */
     enum store_op broken_op;  /* with broken_error: what the store refuses to do, always */
     int broken_error;         /* 0 = nothing */
+    bool broken_silent;       /* nor does it say so: there is no answer at all */
     unsigned fault_percent;   /* of store requests: lost on the way there or back */
     uint64_t row_ms;          /* what a save takes longer for each of its rows; one that would take
                                  more than 5 s is given up then, and not done */

@@ -987,6 +987,118 @@ static void the_start_tells_that_claims_are_refused(void **state)
     assert_true(stats().store_ok);
 }
 
+/* What the status says of it: since when it does not work, in ms; 0: it does. */
+static uint64_t trouble_ms(const char *doing)
+{
+    uint64_t ms = 0;
+    struct ask *a = send_off(prepare("$node", "self", "status", 0));
+    const struct rpc_result *r = result(a);
+    Troupe__Rpc__NodeStatus *s =
+        troupe__rpc__node_status__unpack(NULL, r->payload.len, r->payload.data);
+    assert_non_null(s);
+    assert_int_equal(s->store_ok, s->n_store_troubles == 0);
+    assert_int_equal(s->store_ok, s->store_error[0] == '\0');
+    for (size_t i = 0; i < s->n_store_troubles; i++) {
+        assert_string_not_equal(s->store_troubles[i]->why, "");
+        if (strcmp(s->store_troubles[i]->doing, doing) == 0)
+            ms = s->store_troubles[i]->for_ms;
+    }
+    troupe__rpc__node_status__free_unpacked(s, NULL);
+    return ms;
+}
+
+/* A full disk, a locked table: all else works meanwhile, and does not make it look well. */
+static void saves_that_fail_show_while_all_else_works(void **state)
+{
+    static const int errors[] = {TROUPE_EIO, TROUPE_ETIMEOUT, TROUPE_EUNAVAILABLE, TROUPE_EOUTCOME};
+    char id[16];
+    (void)state;
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        refuse(STORE_SAVE, errors[i]);
+        call("1", "put", i + 1);
+        pass_ms(100);
+        for (uint64_t k = 1; k <= 4; k++) {
+            snprintf(id, sizeof id, "cold%zu.%u", i, (unsigned)k);
+            struct ask *cold = call(id, "list", 0);
+            pass_ms(1200);
+            assert_status(cold, TROUPE_OK);
+            assert_false(stats().store_ok);
+            assert_in_range(trouble_ms("saving entities"), k * 1200, k * 1250 + 100);
+            assert_int_equal(trouble_ms("renewing the lease"), 0);
+        }
+        assert_int_equal(stage.w.warns_n, 1);
+        refuse(STORE_SAVE, 0);
+        pass_ms(4000);
+        assert_true(stats().store_ok);
+        assert_int_equal(trouble_ms("saving entities"), 0);
+    }
+}
+
+/* And the other way round. */
+static void renewals_that_fail_show_while_all_else_works(void **state)
+{
+    (void)state;
+    pass_ms(2000);
+    refuse(STORE_RENEW, TROUPE_EIO);
+    pass_ms(1500);
+    for (uint64_t k = 0; k < 4; k++) {
+        call("1", "put", k + 1);
+        pass_ms(300);
+        assert_false(stats().store_ok);
+        assert_in_range(trouble_ms("renewing the lease"), 100, 5000);
+        assert_int_equal(trouble_ms("saving entities"), 0);
+    }
+    assert_int_equal(stage.w.warns_n, 1);
+    refuse(STORE_RENEW, 0);
+    pass_ms(2000);
+    assert_true(stats().store_ok);
+}
+
+/* The answers that did not come do, or their connections break. */
+static void speak_again(void)
+{
+    stage.w.broken_silent = false;
+    refuse(STORE_SAVE, 0);
+    for (size_t i = 0; i < stage.w.flights_n; i++) {
+        if (stage.w.flights[i].answer_ns == WORLD_SOME_DAY)
+            stage.w.flights[i].answer_ns = stage.w.now.mono_ns + WORLD_MS;
+    }
+    pass_ms(4000);
+}
+
+/* There is no error either, nor ever an answer. */
+static void what_hangs_shows(void **state)
+{
+    static const struct {
+        enum store_op op;
+        const char *doing, *method;
+        uint64_t from_ms;
+    } cases[] = {
+        {STORE_SAVE, "saving entities", "put", 3000},
+        {STORE_LOAD, "loading entities", "list", 3000},
+        {STORE_RENEW, "renewing the lease", "list", 5000},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        call("1", "add", 1);
+        pass_ms(2000);
+        assert_true(stats().store_ok);
+        refuse(cases[i].op, TROUPE_EUNAVAILABLE);
+        stage.w.broken_silent = true;
+        call(cases[i].op == STORE_LOAD ? "cold" : "1", cases[i].method, 7);
+        pass_ms(cases[i].from_ms - 1500);
+        assert_true(stats().store_ok);
+        pass_ms(3200);
+        assert_false(stats().store_ok);
+        assert_in_range(trouble_ms(cases[i].doing), cases[i].from_ms, 8000);
+        speak_again();
+        if (cases[i].op == STORE_LOAD) /* nobody waits for it any more, so it is not tried again */
+            pass_ms(32000);
+        assert_true(stats().store_ok);
+        assert_int_equal(trouble_ms(cases[i].doing), 0);
+    }
+}
+
 /* A row that it does not take is that entity's matter. */
 static void a_row_that_is_rejected_is_no_fault_of_the_store(void **state)
 {
@@ -1056,6 +1168,9 @@ int main(void)
         TEST(a_store_that_refuses_renewals_is_told_of),
         TEST(a_refusal_that_is_not_repeated_is_forgotten),
         cmocka_unit_test_teardown(the_start_tells_that_claims_are_refused, tear_down),
+        TEST(saves_that_fail_show_while_all_else_works),
+        TEST(renewals_that_fail_show_while_all_else_works),
+        TEST(what_hangs_shows),
         TEST(a_row_that_is_rejected_is_no_fault_of_the_store),
         TEST(nor_is_it_after_a_failover),
     };

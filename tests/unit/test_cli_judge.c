@@ -123,6 +123,25 @@ static void a_node_that_does_not_serve_degrades(void **state)
     expect(DEGRADED, "node-2: it is draining");
 }
 
+/* One reason for each kind of request that does not work, and for how long. */
+static void a_store_that_does_not_do_everything_degrades(void **state)
+{
+    (void)state;
+    Troupe__Rpc__StoreTrouble saves = TROUPE__RPC__STORE_TROUBLE__INIT,
+                              *troubles[] = {&saves, &saves};
+    saves.doing = cli_text("saving entities");
+    saves.why = cli_text("disk full");
+    saves.for_ms = 17200;
+    cluster.status[1].store_ok = false;
+    cluster.status[1].store_error = saves.why;
+    cluster.status[1].store_troubles = troubles;
+    cluster.status[1].n_store_troubles = 1;
+    expect(DEGRADED, "node-2: saving entities does not work, for 17.2 s: disk full");
+    cluster.status[1].n_store_troubles = 2;
+    judge(&view, &arena, &verdict);
+    assert_int_equal(verdict.reasons_n, 2);
+}
+
 static void partitions_that_are_not_in_place_degrade(void **state)
 {
     (void)state;
@@ -348,6 +367,7 @@ int main(void)
         JUDGED(a_node_that_is_away_degrades),
         JUDGED(a_suspect_that_answers_degrades),
         JUDGED(a_node_that_does_not_serve_degrades),
+        JUDGED(a_store_that_does_not_do_everything_degrades),
         JUDGED(partitions_that_are_not_in_place_degrade),
         JUDGED(nodes_of_another_place_degrade),
         JUDGED(nodes_that_do_not_agree_are_worst),

@@ -344,6 +344,26 @@ static void differences_are_named(void **state)
 }
 
 /* The partitions of one that is gone are told as such, not by what each node believes of them. */
+static void a_store_that_does_not_do_everything_is_named(void **state)
+{
+    (void)state;
+    struct checked c;
+    Troupe__Rpc__NodeStatus status = TROUPE__RPC__NODE_STATUS__INIT;
+    Troupe__Rpc__StoreTrouble saves = TROUPE__RPC__STORE_TROUBLE__INIT, *trouble = &saves;
+    make_checked(&c);
+    saves.doing = cli_text("saving entities");
+    saves.why = cli_text("disk full");
+    if (c.nodes[1].status != NULL)
+        status = *c.nodes[1].status;
+    status.store_troubles = &trouble;
+    status.n_store_troubles = 1;
+    c.nodes[1].status = &status;
+    look(&c);
+    assert_int_equal(c.found.n, 1);
+    assert_found(&c, 0, FINDING_STORE, "node-2: saving entities does not work: disk full");
+    arena_close(&c.arena);
+}
+
 static void owners_that_are_gone_are_named(void **state)
 {
     (void)state;
@@ -421,6 +441,7 @@ int main(void)
         cmocka_unit_test(transfers_are_told_by_pairs),
         cmocka_unit_test(a_plan_is_told_by_pairs),
         cmocka_unit_test(differences_are_named),
+        cmocka_unit_test(a_store_that_does_not_do_everything_is_named),
         cmocka_unit_test(owners_that_are_gone_are_named),
         cmocka_unit_test(only_what_persists_is_told),
         cmocka_unit_test(a_drained_node_is_healthy),

@@ -16,13 +16,15 @@ static const char about[] =
     "Asks every live member what it knows of the members, the ring and the owners of the "
     "partitions,\n"
     "and one of them what the store says; names every difference: nodes that do not agree, and\n"
-    "partitions whose owner is gone, or is another one than a node believes. What is seen is "
-    "looked\n"
-    "at again after 1 s, and told when it is still so. --timeout is for each node.";
+    "partitions whose owner is gone, or is another one than a node believes; and what the store "
+    "does\n"
+    "not do for a node. What is seen is looked at again after 1 s, and told when it is still so.\n"
+    "--timeout is for each node.";
 
 static const char epilogue[] =
-    "Exit codes: 0 no differences; 1 the answer was an error, or the node is too old; 2 wrong "
-    "usage;\n"
+    "Exit codes: 0 no differences; 1 the answer was an error, or the node is too old, or nodes "
+    "agree\n"
+    "and cannot use their store; 2 wrong usage;\n"
     "3 no answer, of all or of some; 4 differences.";
 
 /* One look at all of them. */
@@ -79,13 +81,15 @@ static int refuse(const struct look *l, const struct common *common)
 
 static int code_of(const struct findings *f)
 {
-    int code = EXIT_OK;
+    bool silent = false;
     for (size_t i = 0; i < f->n; i++) {
-        if (f->all[i].type != FINDING_SILENT)
+        if (f->all[i].type != FINDING_SILENT && f->all[i].type != FINDING_STORE)
             return EXIT_DISAGREED;
-        code = EXIT_UNREACHED;
+        silent |= f->all[i].type == FINDING_SILENT;
     }
-    return code;
+    if (silent)
+        return EXIT_UNREACHED;
+    return f->n == 0 ? EXIT_OK : EXIT_ANSWERED;
 }
 
 /* ---- showing ---- */
@@ -134,9 +138,10 @@ static void show_json(const struct look *l, int code)
                       "text", one->text));
     }
     view_print_json(stdout, json_pack("{s:b, s:i, s:s, s:s, s:s, s:i, s:i, s:o}", "agree",
-                                      f->n == 0, "exit_code", code, "cluster", asked->cluster,
-                                      "cluster_uid", asked->cluster_uid, "answered_by", asked->name,
-                                      "nodes", (int)l->survey.view.nodes_n, "partitions",
+                                      code == EXIT_OK || code == EXIT_ANSWERED, "exit_code", code,
+                                      "cluster", asked->cluster, "cluster_uid", asked->cluster_uid,
+                                      "answered_by", asked->name, "nodes",
+                                      (int)l->survey.view.nodes_n, "partitions",
                                       (int)l->survey.first.owners->n_owner, "differences", list));
 }
 

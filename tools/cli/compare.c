@@ -27,6 +27,7 @@ const char *finding_name(enum finding_type type)
         [FINDING_RING] = "ring",       [FINDING_CONSTANTS] = "constants",
         [FINDING_UNOWNED] = "unowned", [FINDING_DEAD] = "dead_owner",
         [FINDING_EXPIRED] = "expired", [FINDING_VIEW] = "view",
+        [FINDING_STORE] = "store",
     };
     return names[type];
 }
@@ -72,6 +73,16 @@ static void find(struct court *c, enum finding_type type, uint32_t partition, co
         c->found->n++;
 }
 
+/* Without the time for which it lasts: what two looks see is compared. */
+static void judge_health(struct court *c, const struct compare_node *n)
+{
+    for (size_t i = 0; n->status != NULL && i < n->status->n_store_troubles; i++) {
+        const Troupe__Rpc__StoreTrouble *t = n->status->store_troubles[i];
+        find(c, FINDING_STORE, PARTITION_NONE, n->name, "%.80s: %.80s does not work: %.160s",
+             n->name, t->doing, t->why);
+    }
+}
+
 /* One that starts, stops or joins need not know everything. */
 static bool has_view(const struct compare_node *n)
 {
@@ -92,6 +103,7 @@ static void compare_nodes(struct court *c)
             find(c, FINDING_SILENT, PARTITION_NONE, n->name,
                  "%.80s does not answer at %.80s: %.160s", n->name, n->address,
                  n->why == NULL ? "" : n->why);
+        judge_health(c, n);
         if (!has_view(n))
             continue;
         if (first == NULL) {

@@ -26,6 +26,7 @@ enum finding_type {
     FINDING_DEAD,      /* its owner there is gone, or another run */
     FINDING_EXPIRED,   /* a node that has partitions has lost its lease */
     FINDING_VIEW,      /* a node believes something else than the store says */
+    FINDING_STORE,     /* the store does not do for a node what that needs */
     FINDING_TYPES
 };
 

@@ -237,6 +237,18 @@ static void judge_name(struct court *c, const Troupe__Rpc__NodeStatus *s)
                 s->name, s->waits[i]->address, duration_text(s->waits[i]->left_ms, left), s->name);
 }
 
+/* Versions before tell no more than the last error. */
+static void judge_store(struct court *c, const Troupe__Rpc__NodeStatus *s)
+{
+    char age[DURATION_TEXT_BYTES];
+    for (size_t i = 0; i < s->n_store_troubles; i++)
+        reason(c, "%s: %s does not work, for %s: %s", s->name, s->store_troubles[i]->doing,
+               duration_text(s->store_troubles[i]->for_ms, age), s->store_troubles[i]->why);
+    if (!s->store_ok && s->n_store_troubles == 0)
+        reason(c, "%s: it cannot use its store: %s", s->name,
+               s->store_error[0] == '\0' ? "no answer" : s->store_error);
+}
+
 static void judge_answer(struct court *c, const struct cluster_node *n)
 {
     const Troupe__Rpc__NodeStatus *s = n->status;
@@ -259,9 +271,7 @@ static void judge_answer(struct court *c, const struct cluster_node *n)
     for (size_t i = 0; i < s->n_kinds_closed; i++)
         reason(c, "%s: kind %s is not open, for other nodes lack it: `troupe kinds`", n->name,
                s->kinds_closed[i]);
-    if (!s->store_ok)
-        reason(c, "%s: it cannot use its store: %s", n->name,
-               s->store_error[0] == '\0' ? "no answer" : s->store_error);
+    judge_store(c, s);
     if (s->entities_quarantined != 0)
         note(c, "%s: %" PRIu64 " entities are in quarantine after crashes", n->name,
              s->entities_quarantined);

@@ -48,13 +48,16 @@ static void node_lines(FILE *out, const Troupe__Rpc__NodeStatus *s)
 static void store_lines(FILE *out, const Troupe__Rpc__NodeStatus *s)
 {
     char age[DURATION_TEXT_BYTES];
+    const char *why = s->store_error[0] == '\0' ? "no answer" : s->store_error;
     line(out, "store", "%s", s->store);
     if (s->store_ok)
         line(out, "", "ok, lease renewed %s ago, last commit took %.1f ms",
              duration_text(s->lease_age_ms, age), (double)s->commit_us / 1000);
     else
-        line(out, "", "NOT USABLE: %s; lease renewed %s ago",
-             s->store_error[0] == '\0' ? "no answer" : s->store_error,
+        line(out, "", "NOT USABLE%s%s: %s; lease renewed %s ago",
+             s->n_store_troubles == 0 ? "" : " for ",
+             s->n_store_troubles == 0 ? "" : s->store_troubles[0]->doing,
+             s->n_store_troubles == 0 ? why : s->store_troubles[0]->why,
              duration_text(s->lease_age_ms, age));
 }
 
