@@ -22,6 +22,7 @@
 #include "storage/request.h"
 #include "storage/sqlite/migrate.h"
 #include "storage/sqlite/names.h"
+#include "storage/sqlite/note.h"
 
 enum {
     POLL_US_MIN = 100,         /* between two looks at a lock that somebody else holds … */
@@ -210,7 +211,11 @@ static int open_file(struct sqlite_connection *c, struct store_request *r)
     if (configure(c) != SQLITE_OK)
         return sqlite__fail(c, r);
     rc = sqlite__names_take_log(c, r);
-    return rc == 0 ? migrate(c, r) : rc;
+    if (rc == 0)
+        rc = sqlite__note_look(c, r);
+    if (rc == 0)
+        rc = migrate(c, r);
+    return rc == 0 ? sqlite__note_leave(c, r) : rc;
 }
 
 int sqlite__open(struct sqlite_connection *c, struct store_request *r)
@@ -232,6 +237,7 @@ void sqlite__close(struct sqlite_connection *c)
         sqlite3_finalize(c->statements[i]);
         c->statements[i] = NULL;
     }
+    sqlite__note_take_away(c);
     sqlite__names_spare_log(c);
     int rc = sqlite3_close(c->db);
     INVARIANT(rc == SQLITE_OK); /* every statement is finalized */

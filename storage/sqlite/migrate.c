@@ -9,6 +9,7 @@
 
 #include "storage/request.h"
 #include "storage/sqlite/names.h"
+#include "storage/sqlite/note.h"
 #include "storage/sqlite/sqlite.h"
 #include "storage/store_impl.h"
 
@@ -136,6 +137,8 @@ static int dry_run(struct sqlite_connection *c, struct store_request *r)
     if (rc == SQLITE_OK) {
         sqlite3_busy_timeout(c->db, MIGRATE_TIMEOUT_MS);
         rc = sqlite__names_take(c, r);
+        if (rc == 0)
+            rc = sqlite__note_look(c, r);
         if (rc == 0)
             rc = read_version(c->db, &version, r->errmsg);
     } else {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -25,7 +26,11 @@
 #define LOGS_AT      (PLACES_AT + REGION_BYTES) /* which one it is */
 #define REGION_BYTES (INT64_C(1) << 60)
 
-enum { TELL_AGAIN_MS = 60000 };
+enum {
+    TELL_AGAIN_MS = 60000,
+    CLOSING_POLL_MS = 1,
+    WAIT = 1, /* somebody is closing the file: ask again */
+};
 
 struct identity {
     dev_t device;
@@ -38,6 +43,9 @@ struct sqlite_names {
     int64_t place; /* where the lock is */
     int fd;
     unsigned users;
+    bool is_locked;              /* the system has such locks */
+    bool has_note;               /* see note.h */
+    bool closing;                /* the last user is about to go */
     bool has_log;                /* what follows is known */
     struct identity log, memory; /* FILE-wal, FILE-shm */
 };
@@ -143,12 +151,12 @@ static int is_locked(int fd, int64_t from, int64_t to)
 }
 
 /* First its own lock, then a look at the others': so of two at least one sees the other. 1:
- * somebody is elsewhere in the region, 0: nobody, -1: the system cannot tell. */
+ * somebody is elsewhere in the region, 0: nobody, -1: the system cannot tell; EAGAIN. */
 static int lock_alone(int fd, int64_t region, int64_t at)
 {
     struct flock l = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
     if (fcntl(fd, F_OFD_SETLK, &l) != 0)
-        return -1;
+        return errno == EAGAIN || errno == EACCES ? EAGAIN : -1;
     int before = is_locked(fd, region, at);
     int behind = is_locked(fd, at + 1, region + REGION_BYTES);
     if (before > 0 || behind > 0)
@@ -156,9 +164,12 @@ static int lock_alone(int fd, int64_t region, int64_t at)
     return before < 0 || behind < 0 ? -1 : 0;
 }
 
-static int lock_place(struct sqlite_connection *c, int fd, int64_t at, struct store_request *r)
+static int lock_place(struct sqlite_connection *c, struct sqlite_names *n, struct store_request *r)
 {
-    int rc = lock_alone(fd, PLACES_AT, at);
+    int rc = lock_alone(n->fd, PLACES_AT, n->place);
+    n->is_locked = rc == 0;
+    if (rc == EAGAIN)
+        return WAIT;
     if (rc > 0)
         return fail_shared(r, c->config->path);
     if (rc < 0)
@@ -178,9 +189,9 @@ static int names_new(struct sqlite_connection *c, struct identity file, int64_t 
     if (n == NULL)
         return store__fail(r, TROUPE_EUNAVAILABLE, "out of memory");
     *n = (struct sqlite_names){.file = file, .place = at, .users = 1, .fd = -1};
-    n->fd = open(c->config->path, O_RDONLY | O_CLOEXEC);
+    n->fd = open(c->config->path, O_RDWR | O_CLOEXEC); /* a lock for writing asks for that */
     int rc = n->fd >= 0
-                 ? lock_place(c, n->fd, at, r)
+                 ? lock_place(c, n, r)
                  : store__fail(r, TROUPE_EUNAVAILABLE, "%s: %s", strerror(errno), c->config->path);
     if (rc != 0) {
         if (n->fd >= 0)
@@ -200,6 +211,8 @@ static int join(struct sqlite_connection *c, struct sqlite_names *n, int64_t at,
     struct identity log, memory;
     if (n->place != at)
         return fail_shared(r, c->config->path);
+    if (n->closing)
+        return WAIT;
     if (n->has_log &&
         (!find_log(c, &log, &memory) || !is_same(log, n->log) || !is_same(memory, n->memory)))
         return fail_before(r, c->config->path);
@@ -219,11 +232,10 @@ static int take(struct sqlite_connection *c, struct identity file, int64_t at,
     return names_new(c, file, at, r);
 }
 
-int sqlite__names_take(struct sqlite_connection *c, struct store_request *r)
+static int try_take(struct sqlite_connection *c, struct store_request *r)
 {
     struct stat st;
     int64_t at;
-    INVARIANT(c->names == NULL);
     if (stat(c->config->path, &st) != 0 || !find_place(c, &at))
         return store__fail(r, TROUPE_EUNAVAILABLE, "%s: %s", strerror(errno), c->config->path);
     if (st.st_nlink > 1)
@@ -232,6 +244,52 @@ int sqlite__names_take(struct sqlite_connection *c, struct store_request *r)
     int rc = take(c, (struct identity){.device = st.st_dev, .inode = st.st_ino}, at, r);
     pthread_mutex_unlock(&lock);
     return rc;
+}
+
+int sqlite__names_take(struct sqlite_connection *c, struct store_request *r)
+{
+    INVARIANT(c->names == NULL);
+    for (;;) {
+        int rc = try_take(c, r);
+        if (rc != WAIT)
+            return rc;
+        if (uv_hrtime() >= c->patience_ns)
+            return store__fail(r, TROUPE_EUNAVAILABLE, "the database is being closed: %s",
+                               c->config->path);
+        nanosleep(&(struct timespec){.tv_nsec = CLOSING_POLL_MS * 1000000L}, NULL);
+    }
+}
+
+/* ---- the note ---- */
+
+bool sqlite__names_wants_note(struct sqlite_connection *c)
+{
+    pthread_mutex_lock(&lock);
+    bool wants = c->names->is_locked && !c->names->has_note;
+    pthread_mutex_unlock(&lock);
+    return wants;
+}
+
+void sqlite__names_has_note(struct sqlite_connection *c)
+{
+    pthread_mutex_lock(&lock);
+    c->names->has_note = true;
+    pthread_mutex_unlock(&lock);
+}
+
+/* A lock for writing is had by one alone; it keeps others from taking theirs for reading. */
+bool sqlite__names_is_last(struct sqlite_connection *c)
+{
+    struct sqlite_names *n = c->names;
+    if (n == NULL)
+        return false;
+    struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = n->place, .l_len = 1};
+    pthread_mutex_lock(&lock);
+    if (n->users == 1 && n->has_note && fcntl(n->fd, F_OFD_SETLK, &l) == 0)
+        n->closing = true;
+    bool last = n->closing;
+    pthread_mutex_unlock(&lock);
+    return last;
 }
 
 void sqlite__names_give(struct sqlite_connection *c)

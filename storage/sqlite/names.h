@@ -33,6 +33,12 @@ bool sqlite__names_rescue(struct sqlite_connection *c);
 void sqlite__names_spare_log(struct sqlite_connection *c);
 /* It was not under its name, and has been dealt with. Returns the request's error. */
 int sqlite__names_fail_log(struct sqlite_connection *c, struct store_request *r);
+/* Whether this process still has to leave its note in the file (note.h); it has. */
+bool sqlite__names_wants_note(struct sqlite_connection *c);
+void sqlite__names_has_note(struct sqlite_connection *c);
+/* Whether the note is to be taken away: nobody else has the file open. Then nobody can open it
+ * until the connection has been closed. */
+bool sqlite__names_is_last(struct sqlite_connection *c);
 /* When c->db has been closed: closing a file takes a process's locks on it, SQLite's, too. */
 void sqlite__names_give(struct sqlite_connection *c);
 /* Looks after a link that was made later, and says so in the log, now and then. It is no error: by

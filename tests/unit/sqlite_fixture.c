@@ -2,9 +2,11 @@
 #include "tests/unit/sqlite_fixture.h"
 
 #include <dirent.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 const char *sqlite_fixture_path(const char *url)
@@ -88,6 +90,24 @@ static void set_back(const struct store_fixture *fixture, const char *url, const
                                 (unsigned long long)ms, name, cluster);
     sqlite_fixture_exec(url, sql);
     sqlite3_free(sql);
+}
+
+void sqlite_fixture_crash(const char *url, uint64_t version)
+{
+    int status;
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct contract_store s;
+        contract_open(&s, &sqlite_fixture, url, "c", CONTRACT_PARTITIONS);
+        uint64_t generation = contract_must_register(&s, "a", 1);
+        uint64_t epoch = contract_must_claim(&s, "a", generation, 5);
+        contract_must_save(&s, "a", generation, contract_row(5, "x", epoch, version, "state"));
+        raise(SIGKILL);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
 const struct store_fixture sqlite_fixture = {

@@ -12,6 +12,9 @@ const char *sqlite_fixture_path(const char *url);
 void sqlite_fixture_exec(const char *url, const char *sql);
 /* … and tells the first column of the first row. */
 void sqlite_fixture_query(const char *url, const char *sql, char *value, size_t bytes);
+/* Another process, as node "a", saves row x of partition 5 in that version, and is killed; what it
+ * has saved stays in the log. */
+void sqlite_fixture_crash(const char *url, uint64_t version);
 
 /* cmocka: a struct contract_bed with an empty database in *state. */
 int sqlite_fixture_set_up(void **state);

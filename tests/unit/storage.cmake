@@ -18,7 +18,7 @@ foreach(name test_store_sqlite test_store_sqlite_file test_store_sqlite_processe
     SOURCES ${storage_dir}/${name}.c ${storage_dir}/sqlite_fixture.c
     LIBS store_contract PkgConfig::SQLITE)
 endforeach()
-foreach(name test_store_sqlite_faults test_store_sqlite_log)
+foreach(name test_store_sqlite_faults test_store_sqlite_log test_store_sqlite_note)
   troupe_test(${name} LABELS unit TIMEOUT 300
     SOURCES ${storage_dir}/${name}.c ${storage_dir}/sqlite_faults.c ${storage_dir}/sqlite_fixture.c
     LIBS store_contract PkgConfig::SQLITE)

@@ -19,3 +19,13 @@ ALTER TABLE cluster_meta ADD COLUMN joins INTEGER NOT NULL DEFAULT 0;  -- the la
 ALTER TABLE node_lease ADD COLUMN kinds TEXT NOT NULL DEFAULT '';
 
 ALTER TABLE cluster_meta ADD COLUMN kinds TEXT NOT NULL DEFAULT '';
+
+-- By which name the database is open, and so where its log is: storage/sqlite/note.h. No row: it was closed.
+
+CREATE TABLE log_note (
+    one   INTEGER PRIMARY KEY CHECK (one = 1),
+    file  TEXT NOT NULL,  -- what it is about: a copy has another identity
+    log   TEXT NOT NULL,
+    place TEXT NOT NULL,  -- directory and name of the log
+    path  TEXT NOT NULL   -- the same for people, as the node saw it
+) STRICT;
