@@ -26,6 +26,7 @@ struct sqlite_worker {
     struct sqlite_store *owner;
     enum sqlite_role role;
     struct sqlite_connection connection;
+    uint64_t told_ns; /* when the log last said that the database is opened anew; 0: never */
     uv_thread_t thread;
     uv_mutex_t lock; /* over what follows */
     uv_cond_t wake;

@@ -30,6 +30,7 @@ enum {
     TOO_LONG_PATIENCE_MS = 50,   /* … if they are done in this time */
     SHARE_STREAK_MS = 100,
     SHARE_PAUSE_MS = 2,
+    TOLD_EVERY_MS = 60000,       /* that the database is opened anew */
     LEASE_PATIENCE_MS_MIN = 200, /* a renewal waits at most a third of its TTL, but this long */
     NS_PER_MS = 1000000,
 };
@@ -214,6 +215,19 @@ static void leave_log(struct sqlite_worker *w)
     }
 }
 
+/* Requests fail at each attempt while a disk is full, in turns with others that work: who sent them
+ * tells of that, and the log here not each time. */
+static void open_anew(struct sqlite_worker *w, const char *why)
+{
+    uint64_t now = uv_hrtime();
+    if (w->told_ns == 0 || now - w->told_ns >= TOLD_EVERY_MS * UINT64_C(1000000)) {
+        w->told_ns = now;
+        sqlite__log(w->connection.config, STORE_LOG_WARN, "the database is opened anew%s%s",
+                    why[0] == '\0' ? "" : ": ", why);
+    }
+    sqlite__close(&w->connection);
+}
+
 /* The first n requests of the list in one transaction: all get the same fate. Whether it was worth
  * trying: false when the database could not be had at all. */
 static bool run_transaction(struct sqlite_worker *w, struct store_request *first, size_t n)
@@ -230,11 +244,8 @@ static bool run_transaction(struct sqlite_worker *w, struct store_request *first
         sqlite__runs_tidy(c, first);
     if (rc != 0)
         fail_all(first, n, at);
-    if (c->has_failed) {
-        sqlite__log(c->config, STORE_LOG_WARN, "the database is opened anew%s%s",
-                    at->errmsg[0] == '\0' ? "" : ": ", at->errmsg);
-        sqlite__close(c);
-    }
+    if (c->has_failed)
+        open_anew(w, at->errmsg);
     if (atomic_exchange(&c->config->log_gone, false))
         leave_log(w);
     return entered;

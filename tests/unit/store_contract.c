@@ -25,7 +25,8 @@ static void report(void *data, const char *line)
 
 static void on_log(void *data, enum store_log_level level, const char *message)
 {
-    (void)data;
+    struct contract_store *s = data;
+    atomic_fetch_add(&s->warns_n, level >= STORE_LOG_WARN);
     if (level >= STORE_LOG_WARN && getenv("TROUPE_TEST_LOG") != NULL)
         print_message("store: %s\n", message);
 }
@@ -55,6 +56,7 @@ void contract_open(struct contract_store *s, const struct store_fixture *fixture
         .prepared_statements = true,
         .timeline_none = fixture->timeline_none,
         .log = on_log,
+        .log_data = s,
     };
     if (store_open(&s->store, &options, errmsg) != 0)
         fail_msg("open: %s", errmsg);

@@ -9,6 +9,7 @@
 #ifndef TROUPE_TESTS_STORE_CONTRACT_H
 #define TROUPE_TESTS_STORE_CONTRACT_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "storage/store.h"
@@ -49,6 +50,7 @@ struct contract_store {
     uv_loop_t loop;
     uv_timer_t tick; /* makes every turn of the loop end */
     bool without_loop, closed;
+    atomic_uint warns_n; /* that it has logged */
 };
 
 struct contract_request {

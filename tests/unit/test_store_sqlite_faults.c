@@ -191,6 +191,7 @@ static void a_disk_that_stays_full(void **state)
         contract_free(&q);
     }
     assert_true(sqlite_faults_disarm());
+    assert_int_equal(s.warns_n, 1); /* not for each attempt */
     job_init(&j, false, epoch, 6);
     assert_int_equal(contract_do(&s, &j.q), 0);
     assert_int_equal(j.q.r.u.save.applied, ROWS);
