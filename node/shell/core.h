@@ -74,10 +74,9 @@ struct core {
     pthread_mutex_t lock; /* of what follows: from whoever steps to the loop's thread */
     struct store_request *to_store, **to_store_tail;
     struct runtime_frame *to_gossip, **to_gossip_tail;
-    bool redial;
     uint64_t wake_at_ns, timer_at_ns;
     enum runtime_phase phase, phase_told;
-    bool serves, serves_told;
+    bool serves, serves_told, redial;
     int failure_code;
     const char *failure;
 };
