@@ -320,6 +320,7 @@ struct runtime {
     uint64_t generation;
     uint64_t server, timeline; /* the latest server of the store that has answered */
     struct store_doubt store_doubt;
+    struct store_health store_health;
     uint64_t timeline_ns; /* when the store was seen to have failed over; 0 = never */
     char cluster_uid[STORE_UID_BYTES + 1];
     struct store_slot reg, renew, claim, owners, leave, evict, kinds_set;
@@ -359,7 +360,6 @@ struct runtime {
     bool former_gone; /* … a run that does not live any more */
     bool served;      /* see runtime_effects.serves */
     bool store_ok;    /* the store does what it is asked: store_health.c */
-    struct store_health store_health;
     char store_error[STORE_ERRMSG_BYTES];
     struct members members;
 
@@ -400,8 +400,8 @@ struct runtime {
     uint32_t load_failures; /* in a row */
     uint32_t saves_used;
     uint32_t save_window; /* rows of one request at most: fewer while the store is too slow */
-    struct arena scratch; /* of one callback */
     uint32_t callbacks;   /* under way, one inside the other: save within $get */
+    struct arena scratch; /* of one callback */
     uint64_t next_call_id;
 
     /* effects */
