@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { WORD_MAX = 63 };
+enum { WORD_MAX = 63, BEGINNING_MIN = 2 };
 
 static size_t least(size_t a, size_t b, size_t c)
 {
@@ -14,6 +14,8 @@ static size_t least(size_t a, size_t b, size_t c)
 size_t nearest_distance(const char *a, const char *b)
 {
     size_t rows[2][WORD_MAX + 1], la = strnlen(a, WORD_MAX), lb = strnlen(b, WORD_MAX);
+    if (la >= BEGINNING_MIN && la <= lb && memcmp(a, b, la) == 0)
+        return la < lb;
     for (size_t j = 0; j <= lb; j++)
         rows[0][j] = j;
     for (size_t i = 1; i <= la; i++) {

@@ -4,7 +4,8 @@
 
 #include <stddef.h>
 
-/* Levenshtein distance; texts longer than 63 bytes count by their first 63. */
+/* Levenshtein distance; texts longer than 63 bytes count by their first 63. A beginning of b, of
+ * two bytes or more, is what somebody has not typed to its end: at most 1. */
 size_t nearest_distance(const char *a, const char *b);
 
 #endif

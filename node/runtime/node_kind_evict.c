@@ -127,6 +127,13 @@ static bool begin_evict(struct runtime *rt, struct message *m, struct store_requ
     const struct node_info *n =
         node__at(rt, nodes__find(&rt->members.nodes, troupe_bytes_of(name)));
     bool active = n != NULL && n->row_active;
+    if (n != NULL && !active && node__is_live(n) && n->generation >= n->row_generation) {
+        request__fail(rt, m, TROUPE_FAILED_PRECONDITION,
+                      "%s has been evicted before, or has left, and lives all the same: it answers "
+                      "other nodes, at %s, and takes its name again. Stop it first",
+                      n->name, n->gossip);
+        return false;
+    }
     uint32_t wait_ms = active ? may_live(rt, n, why) : 0;
     if (wait_ms > 0) {
         answer(rt, m, "watched", why, wait_ms, n);
@@ -167,7 +174,11 @@ static void evict_done(struct runtime *rt, struct message *m, const struct store
     if (m == NULL)
         return;
     if (done)
-        answer(rt, m, "evicted", "", 0, NULL);
+        answer(rt, m, "evicted",
+               e->target_generation == 0 ? "it had no lease any more: if it still runs, it comes "
+                                           "back by itself; stop it then"
+                                         : "",
+               0, NULL);
     else if (request->error != 0)
         request__fail(rt, m, TROUPE_UNAVAILABLE, "the store has not written it down: %s. Try again",
                       request->errmsg);

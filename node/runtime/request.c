@@ -232,6 +232,26 @@ void request__fail(struct runtime *rt, struct message *m, enum troupe_status sta
     request__finish(rt, m, status, troupe_bytes(NULL, 0), copy);
 }
 
+/* A partition that is ours for want of others, but that we do not take. */
+static void fail_homeless(struct runtime *rt, struct message *m)
+{
+    if (kinds__lacks(rt))
+        request__fail(rt, m, TROUPE_UNAVAILABLE,
+                      "not executed: the entity's partition has no owner that can be reached, and "
+                      "node %s takes none: %s. Start it with that (--kinds), or another node; or, "
+                      "if it is not needed any more, `troupe kinds forget`",
+                      rt->config.name, rt->kinds_open.why);
+    else if (rt->draining || rt->drain_asked)
+        request__fail(rt, m, TROUPE_UNAVAILABLE,
+                      "not executed: the entity's partition has no owner that can be reached, and "
+                      "node %s takes none: it drains. Start another node",
+                      rt->config.name);
+    else
+        request__fail(rt, m, TROUPE_UNAVAILABLE,
+                      "not executed: the entity's partition has no owner that can be reached just "
+                      "now. Retry later");
+}
+
 /* Why a call that has waited until its deadline was not done. */
 static void expire_call(struct runtime *rt, struct message *m)
 {
@@ -256,9 +276,7 @@ static void expire_call(struct runtime *rt, struct message *m)
     } else if (parked && waits__text(rt, m->pid, waits, sizeof waits)) {
         request__fail(rt, m, TROUPE_UNAVAILABLE, "%s", waits);
     } else if (homeless && rt->phase == RUNTIME_SERVING) {
-        request__fail(rt, m, TROUPE_UNAVAILABLE,
-                      "not executed: the entity's partition has no owner that can be reached just "
-                      "now. Retry later");
+        fail_homeless(rt, m);
     } else if (parked && rt->phase != RUNTIME_SERVING) {
         request__fail(rt, m, TROUPE_UNAVAILABLE,
                       "not executed: the node waits for the store (%s). Retry later", store);

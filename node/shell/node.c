@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "node/shell/clock.h"
@@ -24,6 +25,7 @@ enum {
     TICK_MS = 1000,
     SILENT_MS = 1200, /* a run that renews each second is younger: its proof need not be read */
     REPORT_TICKS = 60,
+    DESCRIPTORS_MIN = 32, /* of which a node takes about twenty before it serves anybody */
 };
 
 const char *node_version(void)
@@ -130,13 +132,21 @@ static void end(struct node *n)
     uv_timer_start(&n->watch, on_last_replies, 0, POLL_MS);
 }
 
-/* What is not persisted by now is lost, or the store would not even let us leave. */
+/* What is not persisted by now is lost; or only the store does not let us leave, and that is no
+ * fault: it costs the others the rest of the lease. */
 static void on_stop_timeout(uv_timer_t *timer)
 {
     struct node *n = timer->data;
     struct runtime_stats s;
     char dirty[24];
     core_stats(&n->core, &s);
+    if (s.entities_dirty == 0 && s.saves_in_flight == 0) {
+        log_line(LOG_LEVEL_WARN,
+                 "everything is persisted, but the lease could not be given back: it will run out "
+                 "by itself",
+                 "store", n->store_masked, NULL);
+        leave(n, LOG_LEVEL_WARN, "stop-timeout is over: exiting");
+    }
     snprintf(dirty, sizeof dirty, "%" PRIu64, s.entities_dirty);
     log_line(LOG_LEVEL_ERROR, "not everything could be persisted", "entities_lost", dirty, "store",
              n->store_masked, NULL);
@@ -340,6 +350,23 @@ static void arm(struct node *n)
     uv_timer_start(&n->tick, on_tick, TICK_MS, TICK_MS);
 }
 
+/* libuv and nng end the process when they get none for what they need inside. */
+static bool has_descriptors(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max >= DESCRIPTORS_MIN;
+}
+
+/* The system has too little of something. */
+static enum node_exit cannot_start(const char *why)
+{
+    log_line(LOG_LEVEL_ERROR,
+             "cannot start: is the limit on open files (ulimit -n, LimitNOFILE= in a unit) or on "
+             "memory too low?",
+             "why", why, NULL);
+    return NODE_EXIT_FAULT;
+}
+
 static enum node_exit run(struct node *n)
 {
     char errmsg[CLUSTER_ERRMSG_BYTES];
@@ -347,7 +374,7 @@ static enum node_exit run(struct node *n)
     if (code != NODE_EXIT_OK)
         return code;
     if (core_init(&n->core, &n->loop, n->rt, n->store) != 0)
-        return NODE_EXIT_FAULT;
+        return cannot_start("out of memory, or of descriptors");
     arm(n);
     if (n->cluster.gossip != NULL &&
         cluster_start(&n->cluster, &n->loop, &n->core, n->config->join, errmsg) != 0) {
@@ -375,8 +402,11 @@ enum node_exit node_run(const struct config *config, int report_fd, uint64_t bur
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
     log_line(LOG_LEVEL_INFO, "starting", "version", node_version(), "name", config->name, "cluster",
              config->cluster, "store", n->store_masked, "pid", pid, NULL);
-    if (uv_loop_init(&n->loop) != 0)
-        return NODE_EXIT_FAULT;
+    if (!has_descriptors())
+        return cannot_start("there are too few descriptors for a node");
+    int rc = uv_loop_init(&n->loop);
+    if (rc != 0)
+        return cannot_start(uv_strerror(rc));
     enum node_exit code = run(n);
     rpc_close(n->peer_rpc, REPLIES_OUT_MS);
     rpc_close(n->rpc, REPLIES_OUT_MS); /* when it did not come as far as the loop */

@@ -205,9 +205,55 @@ static void who_ends_with_a_fault_is_buried(void **state)
     assert_int_equal(number_of("SELECT state FROM node_lease"), STORE_NODE_DEAD);
 }
 
+/* Nothing to persist: all that a store that does not answer keeps it from is leaving. */
+static void who_has_nothing_to_lose_ends_with_0(void **state)
+{
+    (void)state;
+    sqlite3 *db;
+    node_start(&node, dir,
+               (const char *const[]){"--kinds", NODE_COUNTER, "--name", "alone", "--stop-timeout",
+                                     "500ms", "--drain-timeout", "100ms", NULL});
+    node_wait_ready(&node, address);
+    db = open_store();
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    proc_signal(&node, SIGTERM);
+    int code = proc_wait_exit(&node, PROC_TIMEOUT_MS);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    assert_int_equal(code, NODE_EXIT_OK);
+    assert_true(proc_has_line(&node, "the lease could not be given back"));
+    assert_false(proc_has_line(&node, "not everything could be persisted"));
+}
+
+/* Too few descriptors even for a loop. */
+static void who_cannot_begin_says_why(void **state)
+{
+    (void)state;
+    static const char *const guardians[] = {"on", "off"};
+    for (int i = 0; i < 2; i++) {
+        for (int limit = 4; limit <= 24; limit++) {
+            char command[64];
+            snprintf(command, sizeof command, "ulimit -n %d; exec \"$0\" \"$@\"", limit);
+            proc_start(&node, &(struct proc_options){
+                                  .argv = (const char *const[]){"sh", "-c", command, NODE_PROGRAM,
+                                                                "--name", "a", "--guardian",
+                                                                guardians[i], "--store", "memory:",
+                                                                "--listen", "127.0.0.1:0", NULL},
+                                  .env = (const char *const[]){"ASAN_OPTIONS=detect_leaks=0", NULL},
+                                  .dir = dir});
+            int code = proc_wait_exit(&node, PROC_TIMEOUT_MS);
+            bool says = proc_has_line(&node, "ulimit -n") || proc_has_line(&node, "open files");
+            if (code != 127 && (!says || code <= 0 || code > 70))
+                fail_msg("ulimit -n %d: exit code %d: %s", limit, code, node.log);
+            proc_close(&node);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(who_has_nothing_to_lose_ends_with_0, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_cannot_begin_says_why, set_up, tear_down),
         cmocka_unit_test_setup_teardown(answers_calls_and_stops_with_0, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keeps_state_over_a_clean_stop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_stop_right_after_the_start_is_clean, set_up, tear_down),

@@ -283,6 +283,10 @@ static void a_forgotten_kind_hides_nothing(void **unused)
     a = troop_call(&t, 1, "note", "n1", "read", troupe_bytes(NULL, 0), 0, 5000);
     assert_int_equal(a.status, TROUPE_UNAVAILABLE);
     assert_non_null(strstr(a.message, "note"));
+    a = troop_call(&t, 1, "bag", "x", "$get", troupe_bytes(NULL, 0), 0, 5000); /* it has that one */
+    assert_int_equal(a.status, TROUPE_UNAVAILABLE);
+    if (strstr(a.message, "takes none: it does not have kind note") == NULL)
+        fail_msg("%s", a.message);
     troop_run(&t, 1500);
     assert_int_equal(forget(&t, 1, "note"), TROUPE_OK);
     assert_true(troop_until(&t, has_some, 1, 10000) && troop_until(&t, has_some, 2, 10000));

@@ -510,6 +510,25 @@ static void a_lost_run_of_the_own_name_is_evicted(void **state)
     troop_close(&t);
 }
 
+/* Its row tells that it is gone, its answers that it is not: it takes its name again in a moment.
+ */
+static void who_was_evicted_and_lives_is_not_called_gone(void **state)
+{
+    (void)state;
+    struct troop t;
+    char what[16] = "";
+    open_troop(&t);
+    start(&t, 2);
+    assert_true(store_memory_evict(t.store, "n0"));
+    for (uint64_t end = t.now.mono_ns + 3000 * TROOP_MS; t.now.mono_ns < end;) {
+        bool refused = refuses_evict(&t, 1, "n0", what);
+        if (!refused) /* it has a row again, and is watched */
+            assert_string_equal(what, "watched");
+        troop_run(&t, 10);
+    }
+    troop_close(&t);
+}
+
 /* It neither renews nor is dead: it serves on. Somebody may have mistaken its name. */
 static void who_lives_is_not_evicted(void **state)
 {
@@ -822,6 +841,7 @@ static void hearsay_that_is_true_costs_what_was_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_was_evicted_and_lives_is_not_called_gone),
         cmocka_unit_test(settings_may_differ),
         cmocka_unit_test(who_fences_is_not_waited_for),
         cmocka_unit_test(no_promise_is_shorter_than_asked_for),

@@ -139,6 +139,8 @@ static void weights_have_a_range(void **state)
     refuse("--weight 101", "1 to 100");
     refuse("--weight -1", "not a number");
     refuse("--weigth 2", "did you mean 'weight'");
+    refuse("--lis x", "did you mean 'listen'"); /* the rest is missing: nearer than 'kinds' */
+    refuse("--store-t x", "did you mean 'store-timeline'");
 }
 
 static void zones_come_from_anywhere(void **state)

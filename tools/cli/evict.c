@@ -93,13 +93,13 @@ static int ask_back(const struct evict *e)
 
 /* ---- evicting ---- */
 
-static int finish(const struct evict *e)
+static int finish(const struct evict *e, const char *why)
 {
     if (e->common.json)
         view_print_json(stdout, json_pack("{s:s, s:s}", "node", e->name, "state", "evicted"));
     else
-        printf("%s is evicted: the other nodes take its partitions, and nobody waits for it\n",
-               e->name);
+        printf("%s is evicted: the other nodes take its partitions, and nobody waits for it%s%s\n",
+               e->name, why[0] == '\0' ? "" : ". But ", why);
     return EXIT_OK;
 }
 
@@ -136,7 +136,7 @@ static int try_once(const struct evict *e, Troupe__Rpc__Evict *first, bool *told
     const Troupe__Rpc__Evict *now = (const Troupe__Rpc__Evict *)(const void *)message;
     int rc = OPTIONS_GO_ON;
     if (strcmp(now->state, "evicted") == 0)
-        rc = finish(e);
+        rc = finish(e, now->why);
     else if (*told && (now->generation != first->generation || now->renew_seq != first->renew_seq))
         rc = lives(e, "it renews its lease");
     else if (!*told && !e->common.json)
