@@ -195,6 +195,7 @@ static bool ended(struct guardian *g, int status, int *code)
         *code = NODE_EXIT_OK;
         return true;
     }
+    node_is_not_ready(g->config);
     log_death(g, status);
     bool hopeless = is_hopeless(g);
     if (!g->stopping && !hopeless && start(g) == 0)

@@ -59,10 +59,16 @@ void node_release_signals(void)
 
 /* ---- the end ---- */
 
+void node_is_not_ready(const struct config *config)
+{
+    if (config->ready_file[0] != '\0')
+        unlink(config->ready_file);
+}
+
 static void remove_ready_file(const struct node *n)
 {
-    if (n->ready && n->config->ready_file[0] != '\0')
-        unlink(n->config->ready_file);
+    if (n->ready)
+        node_is_not_ready(n->config);
 }
 
 /* Not the orderly end, but there is nothing more to lose by it. */
@@ -402,6 +408,7 @@ enum node_exit node_run(const struct config *config, int report_fd, uint64_t bur
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
     log_line(LOG_LEVEL_INFO, "starting", "version", node_version(), "name", config->name, "cluster",
              config->cluster, "store", n->store_masked, "pid", pid, NULL);
+    node_is_not_ready(config); /* whatever an earlier run has left */
     if (!has_descriptors())
         return cannot_start("there are too few descriptors for a node");
     int rc = uv_loop_init(&n->loop);

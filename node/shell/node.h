@@ -26,6 +26,9 @@ void node_release_signals(void);
  * time it has registered, which must not block; -1 = nowhere. buried: a generation of this name
  * whose process the caller has seen end; 0 = none. */
 enum node_exit node_run(const struct config *config, int report_fd, uint64_t buried);
+/* Removes the file that says that the node is ready, if there is to be one: its process has ended,
+ * or begins. */
+void node_is_not_ready(const struct config *config);
 enum node_exit node_migrate(const struct config *config, bool dry_run);
 const char *node_version(void);
 

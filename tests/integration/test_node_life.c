@@ -186,6 +186,32 @@ static void who_dies_while_it_starts_is_buried(void **state)
     assert_int_equal(number_of("SELECT state FROM node_lease"), STORE_NODE_DEAD);
 }
 
+/* The file is there while the node serves: not what an earlier run has left, nor after a crash. */
+static void a_ready_file_tells_the_truth(void **state)
+{
+    (void)state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/ready", dir);
+    const char *const options[] = {"--kinds",      NODE_COUNTER, "--name", "alone",
+                                   "--ready-file", path,         NULL};
+    node_start(&node, dir, options);
+    node_wait_ready(&node, address);
+    assert_true(proc_wait_file(path, PROC_TIMEOUT_MS));
+    refuse_claims();
+    assert_int_equal(kill(child_of_guardian(), SIGKILL), 0);
+    assert_non_null(proc_wait_line(&node, "of the test", PROC_TIMEOUT_MS)); /* of the next run */
+    assert_int_not_equal(access(path, F_OK), 0);
+    FILE *f = fopen(path, "w"); /* as if its guardian had been killed, too */
+    assert_non_null(f);
+    fclose(f);
+    assert_int_equal(kill(child_of_guardian(), SIGKILL), 0);
+    assert_non_null(proc_wait_line(&node, "\"msg\":\"starting\"", PROC_TIMEOUT_MS));
+    assert_non_null(proc_wait_line(&node, "of the test", PROC_TIMEOUT_MS));
+    assert_int_not_equal(access(path, F_OK), 0);
+    proc_signal(&node, SIGTERM);
+    proc_wait_exit(&node, PROC_TIMEOUT_MS);
+}
+
 /* It can neither persist nor leave for as long as it is given. */
 static void who_ends_with_a_fault_is_buried(void **state)
 {
@@ -259,6 +285,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_stop_right_after_the_start_is_clean, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_closed_terminal_does_not_stop_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_dies_while_it_starts_is_buried, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_ready_file_tells_the_truth, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_ends_with_a_fault_is_buried, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -189,8 +189,8 @@ static int run(struct load *l, const char *path)
     l->report.progress_line = l->progress.on;
     catch_signals();
     int rc = run_lines(l, path);
-    if (!interrupted && !must_stop(l) && rc == 0)
-        rc = lanes_flush(&l->lanes);
+    if (!interrupted && load_report_counts(&l->report).unanswered == 0 && rc == 0)
+        rc = lanes_flush(&l->lanes); /* of a strict load, what came before the line that ended it */
     lanes_wait(&l->lanes);
     progress_wipe(&l->progress);
     load_report_finish(&l->report, (double)(now_ms() - started_ms) / 1000, l->common.json);
