@@ -280,6 +280,8 @@ struct store_doubt {
     uint32_t wait_ms;            /* … and after that one, so long */
     bool redial;                 /* to be taken with the next effects */
     bool told;                   /* by the log */
+    bool holds;                  /* the node does not begin to serve, since then */
+    uint64_t held_ns;
     uint64_t redials_n;
 };
 
@@ -447,6 +449,9 @@ void store_doubt__tick(struct runtime *rt);
 uint64_t store_doubt__next_ns(const struct runtime *rt);
 /* See runtime_effects.redial. */
 bool store_doubt__take_redial(struct runtime *rt);
+/* A server has confirmed the lease of a node that does not serve. Whether that is good enough: not
+ * while a member that lives says that there is a later one, for a minute at most. */
+bool store_doubt__allows(struct runtime *rt);
 
 /* ---- store_health.c ---- */
 /* Every answer of the store goes by here, when it is known what it is worth. */

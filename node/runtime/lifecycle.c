@@ -362,7 +362,8 @@ static void renew_done(struct runtime *rt)
         members__rows(rt, request->u.renew.others, request->u.renew.others_n);
         rt->joins_seen = request->u.renew.joins;
         rt->rows_fresh = true;
-        if (rt->phase == RUNTIME_SUSPENDED && !rt->recheck) {
+        bool serves = rt->phase == RUNTIME_SERVING || rt->phase == RUNTIME_STOPPING;
+        if (!serves && store_doubt__allows(rt) && rt->phase == RUNTIME_SUSPENDED && !rt->recheck) {
             rt->recheck = true;
             rt->confirmed_ns = rt->now.mono_ns;
         }
@@ -541,7 +542,7 @@ static void leave_done(struct runtime *rt)
 static bool may_serve(const struct runtime *rt)
 {
     return rt->phase == RUNTIME_STARTING && rt->lease.held && !rt->recheck &&
-           claims__are_settled(rt) && kinds__are_settled(rt) &&
+           !rt->store_doubt.holds && claims__are_settled(rt) && kinds__are_settled(rt) &&
            rt->now.mono_ns < lease_end_ns(&rt->lease);
 }
 

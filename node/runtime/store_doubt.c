@@ -4,11 +4,12 @@
  * moved on see it fall silent, and evict it. But these know of a later timeline, and say so: in
  * what each member tells of itself, and by the epochs of what they own and hand over (ownership.h).
  *
- * What others say is no proof: a record may be poisoned, and an epoch wrong. So it ends nothing. It
- * has the driver look where a new connection to the store leads (store_redial), and the first
- * answer of a later server is what counts (store_server.c). While nothing new is found that is done
- * again, later and later, for as long as somebody goes on saying it. A node of a store that is one
- * server for ever (server 0) has nothing to look for. */
+ * What others say is no proof: a record may be poisoned, and an epoch wrong. So it ends nothing,
+ * but a node that does not serve does not begin to on the word of the earlier server alone. For the
+ * rest it has the driver look where a new connection to the store leads (store_redial), and the
+ * first answer of a later server is what counts (store_server.c). While nothing new is found that
+ * is done again, later and later, for as long as somebody goes on saying it. A node of a store that
+ * is one server for ever (server 0) has nothing to look for. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -17,7 +18,9 @@
 enum {
     REDIAL_MS_MIN = 5000, /* between two looks at first … */
     REDIAL_MS_MAX = 60000,
-    FRESH_MS = 60000, /* what was said longer ago is not looked into any more … */
+    FRESH_MS = 60000,    /* what was said longer ago is not looked into any more … */
+    HOLD_MS = 60000,     /* for so long a node does not begin to serve because of it … */
+    LOOK_HELD_MS = 2000, /* … and looks so often meanwhile */
     CALM_MS = 600000, /* … and after so long without it, it is looked into at once, as at first */
 };
 
@@ -93,6 +96,19 @@ void store_doubt__tick(struct runtime *rt)
              "another node knows a later timeline of the store than this one: looking where new "
              "connections lead",
              "store", rt->config.store_url, "theirs", theirs, "ours", ours, NULL);
+}
+
+bool store_doubt__allows(struct runtime *rt)
+{
+    struct store_doubt *d = &rt->store_doubt;
+    bool doubt = is_in_doubt(rt) && is_said_still(rt);
+    if (!doubt || !d->holds)
+        d->held_ns = rt->now.mono_ns;
+    d->holds = doubt && rt->now.mono_ns - d->held_ns <= HOLD_MS * NS_PER_MS;
+    uint64_t soon_ns = rt->now.mono_ns + LOOK_HELD_MS * NS_PER_MS;
+    if (d->holds && d->next_ns > soon_ns)
+        d->next_ns = soon_ns;
+    return !d->holds;
 }
 
 uint64_t store_doubt__next_ns(const struct runtime *rt)

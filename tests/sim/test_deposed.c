@@ -269,6 +269,24 @@ static void a_wrong_epoch_costs_a_few_looks(void **state)
     assert_tokens(1);
 }
 
+/* It has lost its lease, and the old server confirms it again, while the others say that there is a
+ * later one: it does not begin to serve by that. Others have its partitions. */
+static void a_node_that_is_told_does_not_begin_with_the_old_one(void **state)
+{
+    (void)state;
+    depose_for_the_other();
+    t.nodes[1].store_cut = true;
+    assert_true(troop_until(&t, does_not_serve, 1, 8000));
+    t.nodes[1].store_cut = false; /* it reaches the old one again */
+    for (uint32_t ms = 0; ms < 20000; ms += 10) {
+        troop_run(&t, 10);
+        assert_false(serves(&t, 1));
+    }
+    t.nodes[1].redials_lead = true;
+    assert_true(troop_until(&t, serves, 1, 8000));
+    put_all(2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +297,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_leads_nowhere_is_looked_at_less_and_less, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_wrong_epoch_costs_a_few_looks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_node_that_is_told_does_not_begin_with_the_old_one, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests_name("deposed", tests, NULL, NULL);
 }
