@@ -497,14 +497,22 @@ void entity__drop_partition(struct runtime *rt, uint32_t pid, bool uncertain)
     drop_all(rt, pid, uncertain);
 }
 
+/* One that is removed may bring another one into a slot that has been looked at: until a whole
+ * round finds none. */
 void entity__drop_stateless(struct runtime *rt, uint32_t pid)
 {
     struct table *t = &rt->partitions[pid];
-    for (uint32_t i = table_slots(t); i-- > 0;) {
-        /* Each time another one may have moved there. */
-        while (i < table_slots(t) && t->slots[i] != NULL &&
-               (t->slots[i]->phase == ENTITY_LOADING || t->slots[i]->phase == ENTITY_QUARANTINED))
-            entity__drop(rt, t->slots[i], false);
+    bool found = t->count > 0;
+    while (found) {
+        found = false;
+        for (uint32_t i = 0; i < table_slots(t); i++) {
+            struct entity *e = t->slots[i];
+            bool stateless =
+                e != NULL && (e->phase == ENTITY_LOADING || e->phase == ENTITY_QUARANTINED);
+            found |= stateless;
+            if (stateless)
+                entity__drop(rt, e, false);
+        }
     }
 }
 

@@ -82,6 +82,9 @@ static void see(struct runtime *rt, const struct store_node *row, bool gap, bool
         n->row_since_ns = rt->now.mono_ns;
     if (moved || missed)
         n->row_quiet_ns = rt->now.mono_ns;
+    /* There is no such run: the store has gone back, or somebody has made it up. */
+    if (row->generation < n->taken_generation && rt->renew.sent_ns > n->taken_ns)
+        n->taken_generation = n->taken_number = 0;
     judge(n, row, other, moved);
     n->row_active = n->row_listed = true;
     n->row_expired = row->expired;
@@ -148,8 +151,7 @@ uint64_t failover__outage_ms(const struct runtime *rt, uint32_t row_outage_ms)
                                                          : OUTAGE_UNTOLD_MS;
 }
 
-/* Until we looked last: what has been since then, nobody has seen. */
-static uint64_t seen_for_ns(const struct runtime *rt, uint64_t since_ns)
+uint64_t failover__seen_for_ns(const struct runtime *rt, uint64_t since_ns)
 {
     return rt->rows_ns > since_ns ? rt->rows_ns - since_ns : 0;
 }
@@ -157,9 +159,9 @@ static uint64_t seen_for_ns(const struct runtime *rt, uint64_t since_ns)
 bool failover__is_gone(const struct runtime *rt, const struct node_info *n)
 {
     uint64_t quiet_ns = failover__quiet_ms(rt) * NS_PER_MS;
-    return n->row_active &&
-           (n->row_fate == STORE_FATE_BURIED ||
-            (n->row_fate == STORE_FATE_GONE && seen_for_ns(rt, n->row_quiet_ns) >= quiet_ns));
+    return n->row_active && (n->row_fate == STORE_FATE_BURIED ||
+                             (n->row_fate == STORE_FATE_GONE &&
+                              failover__seen_for_ns(rt, n->row_quiet_ns) >= quiet_ns));
 }
 
 /* For how long it must be seen silent. */
@@ -173,7 +175,7 @@ static uint64_t wait_ms(const struct runtime *rt, const struct node_info *n)
 
 static bool is_silent(const struct runtime *rt, const struct node_info *n)
 {
-    uint64_t silent_ns = seen_for_ns(rt, n->row_since_ns);
+    uint64_t silent_ns = failover__seen_for_ns(rt, n->row_since_ns);
     return n->row_active && n->row_expired && silent_ns >= wait_ms(rt, n) * NS_PER_MS &&
            rt->now.mono_ns >= n->promised_until_ns;
 }
@@ -236,7 +238,9 @@ void failover__done(struct runtime *rt)
     lifecycle__slot_worked(&rt->evict);
     rt->rows_fresh = true; /* there may be another one */
     if (!request->u.evict.evicted || n->row_generation != request->u.evict.target_generation) {
-        n->row_since_ns = n->row_quiet_ns = rt->now.mono_ns; /* it has renewed after all */
+        n->row_since_ns = n->row_quiet_ns = rt->now.mono_ns; /* it has renewed after all … */
+        n->row_fate = STORE_FATE_UNKNOWN; /* … or is another run: the next look tells */
+        n->row_expired = false;
         return;
     }
     char ttl[24];

@@ -88,6 +88,7 @@ static bool is_whole(const struct incoming *in)
 static void orphan(struct runtime *rt, struct incoming *in)
 {
     in->orphan = is_whole(in);
+    in->unsure |= !in->moved && claims__are_in_doubt(rt); /* it may be executed yet */
     rt->orphans |= in->orphan;
     rt->handoff_totals.dropped += !in->orphan;
     for (uint32_t k = 0; in->orphan && k < in->pids_n; k++) {
@@ -274,13 +275,15 @@ static bool can_come(const struct runtime *rt, const Troupe__Peer__Take *take)
 /* A message may come long after it was sent, by a connection that had been given up: its batch is
  * over then, and what it brings is old. True: this batch is none of those that have come, or were
  * given up, and the later ones are yet to come. */
-static bool is_next(struct node_info *giver, const Troupe__Peer__Transfer *t)
+static bool is_next(const struct runtime *rt, struct node_info *giver,
+                    const Troupe__Peer__Transfer *t)
 {
     bool same = t->from_generation == giver->taken_generation;
     if (t->from_generation < giver->taken_generation || (same && t->number <= giver->taken_number))
         return false;
     giver->taken_generation = t->from_generation;
     giver->taken_number = t->number;
+    giver->taken_ns = rt->now.mono_ns;
     return true;
 }
 
@@ -292,7 +295,7 @@ static struct handoff_answer begin(struct runtime *rt, const Troupe__Peer__Take 
         return ANSWER(TROUPE_FAILED_PRECONDITION,
                       "one of these partitions is this node's, or no partition");
     uint32_t node = nodes__take(rt, bytes_of(take->transfer->from));
-    if (node != NODE_NONE && !is_next(node__at(rt, node), take->transfer))
+    if (node != NODE_NONE && !is_next(rt, node__at(rt, node), take->transfer))
         return ANSWER(TROUPE_FAILED_PRECONDITION, "this batch is over");
     for (size_t i = 0; i < take->n_partitions; i++)
         forget_older(rt, take->partitions[i]->pid);
@@ -482,10 +485,10 @@ struct handoff_answer handoff__keep(struct runtime *rt, const Troupe__Peer__Keep
     struct handoff_answer answer = may_take(rt, keep->transfer);
     if (answer.status != TROUPE_OK)
         return answer;
-    uint32_t node = nodes__take(rt, bytes_of(keep->transfer->from));
+    uint32_t node = nodes__find(&rt->members.nodes, bytes_of(keep->transfer->from));
     struct incoming *in = find(rt, keep->transfer);
     if (node != NODE_NONE)
-        is_next(node__at(rt, node), keep->transfer); /* its parts may come yet */
+        is_next(rt, node__at(rt, node), keep->transfer); /* its parts may come yet */
     if (in != NULL)
         forget(rt, in);
     return answer;

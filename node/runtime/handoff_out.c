@@ -241,38 +241,35 @@ static void expire_outcalls(struct runtime *rt, struct entity *e)
         ctx__outcall_expired(rt, LIST_ENTRY(x->outcalls.next, struct outcall, link));
 }
 
-/* Whether nothing refers to the entity but its table. */
-static bool is_quiet(struct runtime *rt, struct entity *e, bool late)
+/* Handlers run, upon which entities may go, and others move in their table: some may be missed,
+ * till the next time. */
+static void expire_all(struct runtime *rt, const struct table *t)
 {
-    if (e->phase != ENTITY_ACTIVE)
-        return false;
-    if (late)
-        expire_outcalls(rt, e);
+    for (uint32_t s = table_slots(t); s-- > 0;) {
+        struct entity *e = s < table_slots(t) ? t->slots[s] : NULL;
+        if (e != NULL && e->phase == ENTITY_ACTIVE)
+            expire_outcalls(rt, e);
+    }
+}
+
+/* Whether nothing refers to the entity but its table. */
+static bool is_quiet(const struct entity *e)
+{
     return e->phase == ENTITY_ACTIVE && e->saving == 0 && list_is_empty(&e->gate) &&
            e->durable <= e->saved && list_is_empty(&e->mailbox) &&
            (e->extra == NULL || list_is_empty(&e->extra->outcalls));
-}
-
-/* What is in the slot, once those without a state have been let go: their messages wait for the
- * partition. Each time another one may have moved there. */
-static struct entity *entity_in(struct runtime *rt, struct table *t, uint32_t slot)
-{
-    struct entity *e;
-    while ((e = slot < table_slots(t) ? t->slots[slot] : NULL) != NULL &&
-           (e->phase == ENTITY_LOADING || e->phase == ENTITY_QUARANTINED))
-        entity__drop(rt, e, false);
-    return e;
 }
 
 static bool is_batch_quiet(struct runtime *rt, const struct handoff *h)
 {
     bool quiet = true, late = rt->now.mono_ns - h->begun_ns > OUTCALLS_MS * NS_PER_MS;
     for (uint32_t i = 0; i < h->moves_n && quiet; i++) {
-        struct table *t = &rt->partitions[h->moves[i].pid];
-        for (uint32_t s = table_slots(t); s-- > 0 && quiet;) {
-            struct entity *e = entity_in(rt, t, s);
-            quiet = e == NULL || is_quiet(rt, e, late);
-        }
+        const struct table *t = &rt->partitions[h->moves[i].pid];
+        if (late)
+            expire_all(rt, t);
+        entity__drop_stateless(rt, h->moves[i].pid); /* their messages wait for the partition */
+        for (uint32_t s = 0; s < table_slots(t) && quiet; s++)
+            quiet = t->slots[s] == NULL || is_quiet(t->slots[s]);
     }
     return quiet;
 }

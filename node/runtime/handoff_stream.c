@@ -58,6 +58,7 @@ static Troupe__Peer__Entity *capture(struct runtime *rt, struct arena *a, struct
     char why[160];
     struct troupe_bytes state;
     Troupe__Peer__Entity *out = arena_alloc(a, sizeof *out);
+    INVARIANT(e->phase == ENTITY_ACTIVE); /* the batch is quiet */
     if (out == NULL || save__capture(rt, e, a, &state, why, sizeof why) != 0)
         return NULL;
     troupe__peer__entity__init(out);

@@ -539,6 +539,9 @@ void claims__map_done(struct runtime *rt);
 /* ---- failover.c ---- */
 /* For how long a run must be silent before a proof that it is gone is believed. */
 uint64_t failover__quiet_ms(const struct runtime *rt);
+/* For how long a row was seen unchanged that was seen so first at since_ns: until we looked last.
+ * What has been since then, nobody has seen. */
+uint64_t failover__seen_for_ns(const struct runtime *rt, uint64_t since_ns);
 /* Its process is known to have ended. */
 bool failover__is_gone(const struct runtime *rt, const struct node_info *n);
 /* The store has it that this run is over. */

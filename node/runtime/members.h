@@ -34,6 +34,7 @@ struct node_info {
     uint64_t handoff_retry_ns;  /* no batch is begun for it before */
     uint64_t taken_generation;  /* the latest of its runs of which a batch has come … */
     uint64_t taken_number;      /* … and that one's latest batch */
+    uint64_t taken_ns;          /* when that came */
     uint64_t promised_until_ns; /* by us, not to evict it before */
     uint64_t promise_sent_ns, promise_lease_ns, promise_generation; /* by it: see promise.c */
     /* What the store's rows told, for eviction: see failover.c. */

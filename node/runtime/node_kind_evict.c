@@ -42,7 +42,7 @@ static uint64_t silence_ms(const struct runtime *rt, uint32_t ttl_ms)
 /* Why it may live, and for how long to watch it; 0: it does not. */
 static uint32_t may_live(const struct runtime *rt, const struct node_info *n, char why[WHY_BYTES])
 {
-    uint64_t silent_ms = (rt->now.mono_ns - n->row_since_ns) / NS_PER_MS;
+    uint64_t silent_ms = failover__seen_for_ns(rt, n->row_since_ns) / NS_PER_MS;
     uint64_t need_ms = silence_ms(rt, n->row_ttl_ms);
     if (failover__is_gone(rt, n))
         return 0;

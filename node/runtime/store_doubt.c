@@ -16,7 +16,7 @@
 #include "node/runtime/internal.h"
 
 enum {
-    REDIAL_MS_MIN = 5000, /* between two looks at first … */
+    REDIAL_MS_MIN = 1000, /* between two looks at first, for the way may change a little later … */
     REDIAL_MS_MAX = 60000,
     FRESH_MS = 60000,    /* what was said longer ago is not looked into any more … */
     HOLD_MS = 60000,     /* for so long a node does not begin to serve because of it … */
@@ -37,7 +37,11 @@ void store_doubt__hear(struct runtime *rt, uint64_t timeline)
         return;
     if (d->heard_ns == 0 || rt->now.mono_ns - d->heard_ns > CALM_MS * NS_PER_MS)
         *d = (struct store_doubt){.wait_ms = REDIAL_MS_MIN, .redials_n = d->redials_n};
-    d->timeline = timeline > d->timeline ? timeline : d->timeline;
+    if (timeline > d->timeline) { /* another failover: looked into as the first one */
+        d->timeline = timeline;
+        d->wait_ms = REDIAL_MS_MIN;
+        d->next_ns = 0;
+    }
     d->heard_ns = rt->now.mono_ns;
 }
 

@@ -25,7 +25,8 @@ static bool is_away(const struct runtime *rt, uint32_t node)
 bool waits__is_silent(const struct runtime *rt, uint32_t node)
 {
     uint64_t quiet_ns = failover__quiet_ms(rt) * NS_PER_MS;
-    return is_away(rt, node) && rt->now.mono_ns - node__at(rt, node)->row_since_ns >= quiet_ns;
+    return is_away(rt, node) &&
+           failover__seen_for_ns(rt, node__at(rt, node)->row_since_ns) >= quiet_ns;
 }
 
 uint32_t waits__partitions(const struct runtime *rt, uint32_t node)

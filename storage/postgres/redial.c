@@ -6,8 +6,9 @@
  *   it leads to a later server   that is the server from now on, and all other connections are
  *                                closed, as whenever one of them finds that (server.c)
  *   to the same one              nothing has changed
- *   to none, or an earlier one   it is tried again for a while: new connections may be steered a
- *                                little later than the first node has found its way
+ *   to none, or an earlier one   it is tried again for a while. (Where new connections are steered
+ *                                a little later they lead to the same one at first: the node
+ *                                asks again, after 1, 2, 4 s …)
  *
  * In every case the scout is closed then. So what is said costs one connection, true or not: to
  * close the lease's first and see where the next one leads would stake the lease on it. */

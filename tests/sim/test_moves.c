@@ -211,6 +211,36 @@ static void what_loads_does_not_hold_a_move_up(void **state)
     troupe__rpc__transfers__free_unpacked(x, NULL);
 }
 
+/* Partitions with many entities, of which half are being loaded when they are to move: those that
+ * have no state yet are let go, all of them, however they lie in their table. */
+static void what_loads_is_not_captured(void **state)
+{
+    (void)state;
+    start(1);
+    for (uint32_t bag = 0; bag < 4000; bag++) {
+        char id[16];
+        snprintf(id, sizeof id, "b%u", bag);
+        troop_send(&t, 0, "bag", id, "list", 0, 5000);
+    }
+    troop_run(&t, 2000);
+    for (uint32_t round = 0; round < 3; round++) {
+        t.load_ns = 4000 * TROOP_MS;
+        for (uint32_t bag = 0; bag < 4000; bag++) {
+            char id[16];
+            snprintf(id, sizeof id, "c%u-%u", round, bag);
+            troop_send(&t, round % 2, "bag", id, "list", 0, 30000);
+        }
+        if (round == 0)
+            troop_start(&t, 1);
+        else
+            ask(round % 2, round == 1 ? "drain" : "undrain");
+        troop_run(&t, 8000);
+        t.load_ns = 0;
+    }
+    troop_run(&t, 20000);
+    assert_true(owned(0) + owned(1) == 256);
+}
+
 static bool evict_at_transfer;
 
 static void on_store(uint32_t n, const struct store_request *r)
@@ -247,6 +277,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_full_node_takes_nothing_that_is_not_saved),
+        TEST(what_loads_is_not_captured),
         TEST(a_lost_keep_is_said_again),
         TEST(a_lost_keep_leaves_nothing_unserved),
         TEST(a_slow_map_is_good_enough),
