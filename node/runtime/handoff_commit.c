@@ -4,6 +4,11 @@
  */
 #include "node/runtime/internal.h"
 
+enum {
+    REST_TIMES = 2, /* as long as a batch took … */
+    REST_MS_MAX = 100,
+};
+
 void handoff__send_commit(struct runtime *rt, struct handoff *h)
 {
     struct store_slot *slot = &rt->commits[h - rt->handoffs];
@@ -68,6 +73,16 @@ static void settle_moves(struct runtime *rt, struct handoff *h, const struct sto
     h->moves_n = moved;
 }
 
+/* Moves are in no hurry, and calls go first: the next batch is begun after a rest. Not when the
+ * node stops: it has only so long. */
+static void rest(struct runtime *rt, uint64_t took_ns)
+{
+    uint64_t ns = REST_TIMES * took_ns, most_ns = REST_MS_MAX * NS_PER_MS;
+    uint64_t until_ns = rt->now.mono_ns + (ns < most_ns ? ns : most_ns);
+    if (!rt->draining && until_ns > rt->handoff_paced_ns)
+        rt->handoff_paced_ns = until_ns;
+}
+
 static void committed(struct runtime *rt, struct handoff *h, const struct store_transfer *done)
 {
     uint64_t froze_us = (rt->now.mono_ns - h->begun_ns) / 1000;
@@ -79,6 +94,7 @@ static void committed(struct runtime *rt, struct handoff *h, const struct store_
         rt->handoff_totals.aborted++;
         return;
     }
+    rest(rt, rt->now.mono_ns - h->begun_ns);
     struct handoff_totals *t = &rt->handoff_totals;
     t->freeze_max_us = froze_us > t->freeze_max_us ? froze_us : t->freeze_max_us;
     t->partitions_out += h->moves_n;

@@ -241,6 +241,39 @@ static void what_loads_is_not_captured(void **state)
     assert_true(owned(0) + owned(1) == 256);
 }
 
+enum { MOVES_MAX = 4096 };
+
+static uint64_t moved_at_ns[MOVES_MAX];
+static uint32_t moved_n;
+
+static void note_move(uint32_t n, const struct store_request *r)
+{
+    if (n == 0 && r->op == STORE_TRANSFER && moved_n < MOVES_MAX)
+        moved_at_ns[moved_n++] = t.now.mono_ns;
+}
+
+/* Batches do not follow each other at once: calls have most of the time to themselves. */
+static void moves_rest(void **state)
+{
+    (void)state;
+    const uint64_t takes_ns = 20 * TROOP_MS;
+    start(1);
+    add_all(20000);
+    moved_n = 0;
+    t.on_store = note_move;
+    t.transfer_ns = takes_ns;
+    troop_start(&t, 1);
+    assert_true(troop_until(&t, is_balanced, 2, 60000));
+    assert_true(moved_n > 4 && moved_n < MOVES_MAX);
+    uint64_t busy_ns = 0, until_ns = 0;
+    for (uint32_t i = 0; i < moved_n; i++) { /* in their order */
+        uint64_t from_ns = moved_at_ns[i] > until_ns ? moved_at_ns[i] : until_ns;
+        until_ns = moved_at_ns[i] + takes_ns;
+        busy_ns += until_ns - from_ns;
+    }
+    assert_true(busy_ns * 10 < (until_ns - moved_at_ns[0]) * 8);
+}
+
 static bool evict_at_transfer;
 
 static void on_store(uint32_t n, const struct store_request *r)
@@ -278,6 +311,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_full_node_takes_nothing_that_is_not_saved),
         TEST(what_loads_is_not_captured),
+        TEST(moves_rest),
         TEST(a_lost_keep_is_said_again),
         TEST(a_lost_keep_leaves_nothing_unserved),
         TEST(a_slow_map_is_good_enough),
