@@ -277,7 +277,7 @@ static void let_go_of_kept(struct runtime *rt, uint32_t pid, bool hearsay)
 static bool is_stale(const struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t node)
 {
     const struct ownership_entry *e = &rt->ownership.entries[pid];
-    return e->kept != 0 && e->kept < epoch && e->state <= OWNERSHIP_WANTED && !e->coming &&
+    return e->kept < epoch && e->state <= OWNERSHIP_WANTED && !e->coming &&
            node != rt->members.self;
 }
 
@@ -285,13 +285,14 @@ bool claims__learn(struct runtime *rt, uint32_t pid, uint64_t epoch, uint32_t no
 {
     const struct ownership_entry *e = &rt->ownership.entries[pid];
     if (!ownership_learn(&rt->ownership, pid, epoch, node)) {
-        if (!hearsay && is_stale(rt, pid, epoch, node)) /* what was hearsay is true */
+        if (!hearsay && e->kept != 0 &&
+            is_stale(rt, pid, epoch, node)) /* what was hearsay is true */
             let_go_of_kept(rt, pid, false);
         return false;
     }
     if (e->coming && node != rt->members.self)
         handoff__heard_of_owner(rt, pid, node);
-    if (e->kept < epoch && e->state <= OWNERSHIP_WANTED && !e->coming && node != rt->members.self)
+    if (is_stale(rt, pid, epoch, node))
         let_go_of_kept(rt, pid, hearsay);
     if (is_left_over(rt, pid) && !ownership_is_held(&rt->ownership, pid))
         ownership_want(&rt->ownership, pid);

@@ -187,24 +187,24 @@ bool handoff__is_coming(const struct runtime *rt)
     return false;
 }
 
-bool handoff__has_orphan(const struct runtime *rt, uint32_t pid)
+static bool has_orphan(const struct runtime *rt, uint32_t pid, bool sure)
 {
     for (uint32_t i = 0; i < INCOMING_MAX; i++) {
-        if (rt->incoming[i].node != NODE_NONE && rt->incoming[i].orphan &&
-            is_in(&rt->incoming[i], pid))
+        const struct incoming *in = &rt->incoming[i];
+        if (in->node != NODE_NONE && in->orphan && !(sure && in->unsure) && is_in(in, pid))
             return true;
     }
     return false;
 }
 
+bool handoff__has_orphan(const struct runtime *rt, uint32_t pid)
+{
+    return has_orphan(rt, pid, false);
+}
+
 bool handoff__brought(const struct runtime *rt, uint32_t pid)
 {
-    for (uint32_t i = 0; i < INCOMING_MAX; i++) {
-        const struct incoming *in = &rt->incoming[i];
-        if (in->node != NODE_NONE && in->orphan && !in->unsure && is_in(in, pid))
-            return true;
-    }
-    return false;
+    return has_orphan(rt, pid, true);
 }
 
 void handoff__claim_unsure(struct runtime *rt)

@@ -18,36 +18,19 @@ static const struct troupe_kind *const kinds[] = {&bag_kind};
 
 static struct troop t;
 
-static uint64_t clock_ms(void *data)
-{
-    (void)data;
-    return t.now.wall_ms;
-}
-
 static int set_up(void **state)
 {
     (void)state;
-    char errmsg[STORE_ERRMSG_BYTES];
-    struct store_options options = {.url = "memory:", .cluster = "troop", .partitions = 256};
     troop_open(&t, kinds, 1);
     t.trace = getenv("TROUPE_SIM_LOG") != NULL;
-    assert_int_equal(store_open(&t.deposed, &options, errmsg), 0);
-    store_memory_set_clock(t.deposed, clock_ms, NULL);
+    troop_add_deposed(&t);
     return 0;
-}
-
-static void closed(void *data)
-{
-    (void)data;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    struct store *deposed = t.deposed;
     troop_close(&t);
-    store_close(deposed, closed, NULL);
-    store_memory_poll(deposed, SIZE_MAX);
     return 0;
 }
 

@@ -39,17 +39,29 @@ static uint64_t store_clock(void *data)
     return ((const struct troop *)data)->now.wall_ms;
 }
 
-void troop_open(struct troop *t, const struct troupe_kind *const *kinds, size_t kinds_n)
+static struct store *open_store(struct troop *t)
 {
     char errmsg[STORE_ERRMSG_BYTES];
+    struct store *store;
+    struct store_options options = {.url = "memory:", .cluster = "troop", .partitions = 256};
+    int rc = store_open(&store, &options, errmsg);
+    INVARIANT(rc == 0);
+    store_memory_set_clock(store, store_clock, t);
+    return store;
+}
+
+void troop_add_deposed(struct troop *t)
+{
+    t->deposed = open_store(t);
+}
+
+void troop_open(struct troop *t, const struct troupe_kind *const *kinds, size_t kinds_n)
+{
     *t = (struct troop){.now = {.mono_ns = 1000 * TROOP_MS, .wall_ms = 1800000000000},
                         .kinds = kinds,
                         .kinds_n = kinds_n};
-    struct store_options options = {.url = "memory:", .cluster = "troop", .partitions = 256};
-    int rc = store_open(&t->store, &options, errmsg);
-    INVARIANT(rc == 0);
+    t->store = open_store(t);
     list_init(&t->peers);
-    store_memory_set_clock(t->store, store_clock, t);
     for (uint32_t i = 0; i < TROOP_NODES_MAX; i++) {
         struct troop_node *n = &t->nodes[i];
         snprintf(n->name, sizeof n->name, "n%u", i);
@@ -619,8 +631,11 @@ void troop_close(struct troop *t)
     }
     while (!list_is_empty(&t->peers))
         peer_free(LIST_ENTRY(t->peers.next, struct troop_peer, link));
-    store_close(t->store, nothing, NULL);
-    store_memory_poll(t->store, SIZE_MAX);
+    struct store *stores[] = {t->store, t->deposed};
+    for (size_t i = 0; i < sizeof stores / sizeof stores[0] && stores[i] != NULL; i++) {
+        store_close(stores[i], nothing, NULL);
+        store_memory_poll(stores[i], SIZE_MAX);
+    }
 }
 
 void troop_stats(struct troop *t, uint32_t n, struct runtime_stats *stats)

@@ -51,7 +51,7 @@ struct troop_node {
 struct troop {
     struct runtime_time now;
     struct store *store;
-    struct store *deposed; /* a server that it has succeeded, and that lives; the test's; or NULL */
+    struct store *deposed; /* a server that it has succeeded, and that lives; or NULL */
     struct troop_node nodes[TROOP_NODES_MAX];
     struct troop_event *events; /* by time */
     struct list peers;          /* requests on their way, or with a node */
@@ -74,6 +74,8 @@ struct troop {
 };
 
 void troop_open(struct troop *t, const struct troupe_kind *const *kinds, size_t kinds_n);
+/* There is to be a server that the store has succeeded. */
+void troop_add_deposed(struct troop *t);
 void troop_close(struct troop *t);
 /* Node n begins, or begins again. */
 void troop_start(struct troop *t, uint32_t n);

@@ -6,6 +6,7 @@
 
 #include "tools/cli/duration.h"
 #include "tools/cli/near.h"
+#include "tools/cli/now.h"
 #include "tools/cli/options.h"
 #include "tools/cli/output.h"
 #include "tools/cli/view.h"
@@ -43,19 +44,9 @@ struct drain {
         alone_ms; /* since then nobody can take its partitions; 0: somebody */
 };
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static int refuse(const struct drain *d, enum troupe_status code, const char *text)
 {
-    struct view view = {.code = code, .answered = true};
-    snprintf(view.message, sizeof view.message, "%s", text);
-    output_clean(view.message);
-    return view_show_error(&view, d->common.json, stdout, stderr);
+    return view_refuse(code, text, d->common.json);
 }
 
 /* ---- finding the node ---- */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tools/cli/connect.h"
+#include "tools/cli/now.h"
 #include "tools/cli/options.h"
 #include "tools/cli/output.h"
 #include "tools/cli/view.h"
@@ -40,19 +41,9 @@ struct evict {
     struct troupe_client *client;
 };
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static int refuse(const struct evict *e, enum troupe_status code, const char *text)
 {
-    struct view view = {.code = code, .answered = true};
-    snprintf(view.message, sizeof view.message, "%s", text);
-    output_clean(view.message);
-    return view_show_error(&view, e->common.json, stdout, stderr);
+    return view_refuse(code, text, e->common.json);
 }
 
 /* ---- asking back ---- */

@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tools/cli/lanes.h"
 #include "tools/cli/line_reader.h"
 #include "tools/cli/load_report.h"
+#include "tools/cli/now.h"
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
 
@@ -58,13 +58,6 @@ struct load {
     struct progress progress;
     uint64_t file_bytes; /* 0 = not known */
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void show_progress(void *data)
 {

@@ -6,14 +6,9 @@
 #include <string.h>
 #include <time.h>
 
-enum { ASKERS_MAX = 16, ASK_AGAIN_MS = 200 };
+#include "tools/cli/now.h"
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
+enum { ASKERS_MAX = 16, ASK_AGAIN_MS = 200 };
 
 /* ---- asking the others ---- */
 

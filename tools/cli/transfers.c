@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "tools/cli/now.h"
 #include "tools/cli/survey.h"
 #include "tools/cli/transfers_layout.h"
 #include "tools/cli/watch.h"
@@ -29,13 +30,6 @@ struct pace {
     struct pace_of *nodes;
     size_t n;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void release(struct collected *c)
 {

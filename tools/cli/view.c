@@ -260,6 +260,14 @@ int view_show_error(const struct view *view, bool json, FILE *out, FILE *errors)
                                                                     : EXIT_UNREACHED;
 }
 
+int view_refuse(enum troupe_status code, const char *text, bool json)
+{
+    struct view view = {.code = code, .answered = true};
+    snprintf(view.message, sizeof view.message, "%s", text);
+    output_clean(view.message);
+    return view_show_error(&view, json, stdout, stderr);
+}
+
 int view_show_too_old(const struct view *view, bool json, FILE *out, FILE *errors)
 {
     char text[VIEW_MESSAGE_BYTES];

@@ -55,6 +55,8 @@ bool view_is_gone(const Troupe__Rpc__Member *member);                      /* de
 
 /* Shows why a part was not told: for people to `errors`, as JSON to `out`. The exit code. */
 int view_show_error(const struct view *view, bool json, FILE *out, FILE *errors);
+/* As if a node had answered with this. */
+int view_refuse(enum troupe_status code, const char *text, bool json);
 /* "node-1 is of version 0.1.0, which …": what to do about a node that is too old. */
 int view_show_too_old(const struct view *view, bool json, FILE *out, FILE *errors);
 /* The JSON form of a message, with all its fields; NULL: it could not be made. */
